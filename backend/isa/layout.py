@@ -1,0 +1,156 @@
+"""Storage layouts that code generation, runtime and simulator agree on (docs/formats.md).
+
+In: sizes. Out: offsets in bytes of the parts of an encoded operand, and the register and lane
+positions of tensor operands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .table import TILE_K, TILE_M
+
+VALUE_ALIGN = 16
+"""Condensed values of a tile start at a multiple of this many bytes (one LDG.128 a lane)."""
+SLOT_BYTES = TILE_M * TILE_K * 2
+"""Bytes of a fixed-capacity value slot: a full tile of f16."""
+PITCH_ALIGN = 32
+"""A dense device tensor is a 2-D array (first dimension; the rest flattened) whose rows and
+columns are padded with zeros to a multiple of this many elements."""
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Quotient rounded up, for non-negative a."""
+    return -(-a // b)
+
+
+def round_up(a: int, b: int) -> int:
+    """`a` rounded up to a multiple of b."""
+    return ceil_div(a, b) * b
+
+
+@dataclass(frozen=True)
+class DenseLayout:
+    """A dense tensor on the device: `rows` x `columns`, row-major, `pitch` elements a row.
+
+    A 1-D tensor is one row. `padded_rows` rows are allocated; padding is zero and stays zero.
+    """
+
+    rows: int
+    columns: int
+    element_bytes: int
+    vector: bool = False
+    """A 1-D tensor: its one row gets no padding rows."""
+
+    @staticmethod
+    def of(shape: tuple[int, ...], element_bytes: int) -> DenseLayout:
+        """Layout of a tensor of `shape`: its first dimension by all the others."""
+        if len(shape) <= 1:
+            return DenseLayout(1, shape[0] if shape else 1, element_bytes, vector=True)
+        columns = 1
+        for extent in shape[1:]:
+            columns *= extent
+        return DenseLayout(shape[0], columns, element_bytes)
+
+    @property
+    def pitch(self) -> int:
+        """Elements from one row to the next."""
+        return round_up(self.columns, PITCH_ALIGN)
+
+    @property
+    def padded_rows(self) -> int:
+        """Rows allocated."""
+        return 1 if self.vector else round_up(self.rows, PITCH_ALIGN)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes allocated."""
+        return self.padded_rows * self.pitch * self.element_bytes
+
+
+@dataclass(frozen=True)
+class BitmapLayout:
+    """A two-level bitmap operand on the device: `vectors` x `depth`, cut into 32 x 16 tiles.
+
+    `vectors` runs along M (A side) or N (B side), `depth` along K. Tile (v, k) has index
+    v * k_tiles + k. One allocation holds, in this order: warp-bitmap words (one bit a tile, 32
+    k-tiles a word, one row of words a v-tile), headers (u32 byte offset into the values, u32
+    number of values), element bitmaps (16 words a tile, word j = the 32 vectors at depth j, bit i
+    = vector i), values (f16, depth by depth, within a depth by ascending vector). Values of a tile
+    are 16-byte aligned, packed one after the other (weights) or in slots of SLOT_BYTES
+    (encoded on the device).
+    """
+
+    vectors: int
+    depth: int
+
+    @property
+    def v_tiles(self) -> int:
+        """Tiles along M or N."""
+        return ceil_div(self.vectors, TILE_M)
+
+    @property
+    def k_tiles(self) -> int:
+        """Tiles along K."""
+        return ceil_div(self.depth, TILE_K)
+
+    @property
+    def tiles(self) -> int:
+        """All tiles."""
+        return self.v_tiles * self.k_tiles
+
+    @property
+    def warp_words(self) -> int:
+        """Warp-bitmap words a row of tiles."""
+        return ceil_div(self.k_tiles, 32)
+
+    @property
+    def headers_offset(self) -> int:
+        """Byte offset of the headers."""
+        return round_up(self.v_tiles * self.warp_words * 4, 32)
+
+    @property
+    def bitmaps_offset(self) -> int:
+        """Byte offset of the element bitmaps."""
+        return round_up(self.headers_offset + self.tiles * 8, 64)
+
+    @property
+    def values_offset(self) -> int:
+        """Byte offset of the values."""
+        return round_up(self.bitmaps_offset + self.tiles * TILE_K * 4, 64)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes allocated when every tile has a slot."""
+        return self.values_offset + self.tiles * SLOT_BYTES
+
+
+def value_position(index: int) -> tuple[int, int, int]:
+    """Where value `index` of a condensed tile sits: (register 0..7, lane, half 0 or 1).
+
+    Values go two a 32-bit word; word w is in register 4*(w // 128) + w % 4 of lane
+    (w % 128) // 4, so that two LDG.128 or LDS.128 load a whole tile.
+    """
+    word, half = divmod(index, 2)
+    block, within = divmod(word, 128)
+    return 4 * block + within % 4, within // 4, half
+
+
+def hmma_a_position(layout: str, row: int, k: int) -> tuple[int, int]:
+    """(lane, half) of A[row, k] (row 0..15, k 0..3) in HMMA's operand a."""
+    if layout == "AROW":  # lane 2*row + k//2 holds two consecutive k of a row
+        return 2 * row + k // 2, k % 2
+    return 8 * k + row // 2, row % 2  # ACOL: two consecutive rows of one k
+
+
+def hmma_b_position(layout: str, k: int, column: int) -> tuple[int, int]:
+    """(lane, half) of B[k, column] (k 0..3, column 0..15) in HMMA's operand b."""
+    if layout == "BCOL":  # lane 2*column + k//2 holds two consecutive k of a column
+        return 2 * column + k // 2, k % 2
+    return 8 * k + column // 2, column % 2  # BROW: two consecutive columns of one k
+
+
+def hmma_d_position(step: int, row: int, column: int) -> tuple[int, int]:
+    """(lane, register 0 or 1) of D[row, column] (within the 8x8 quadrant `step`)."""
+    del step
+    return 4 * row + column // 2, column % 2

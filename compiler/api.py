@@ -1,0 +1,175 @@
+"""The compiler as a function: a model in, a program out, ready to run.
+
+In: an ONNX model (file, bytes or object), a machine, an engine. Out: `Compiled`, which runs on a
+simulated device, checks itself against the ONNX reference, and keeps graph, IR and pass times.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+
+from ..backend.isa.errors import DstcError
+from ..backend.isa.program import Program
+from ..dialects.constants import constants_of
+from ..runtime.device import Device
+from ..runtime.executor import Progress, RunResult, run_program
+from ..runtime.machine import Machine
+from .driver import OnPass, PassRecord, new_context, run_pipeline
+from .frontends.onnx_import import load_onnx
+from .graph import ModelGraph
+from .package import package
+from .pipelines import pipeline
+from .reference import Comparison, compare, error_bound, onnx_reference
+
+Array = NDArray[Any]
+ModelSource = str | os.PathLike[str] | bytes | ModelProto
+
+
+@dataclass
+class Compiled:
+    """A compiled model.
+
+    `graph`: the model graph (networkx inside); `module`: the IR after the last pass; `passes`: what
+    ran and for how long; `program`: what the device runs. A program read from a file has only that.
+    """
+
+    program: Program
+    machine: Machine
+    module: ModuleOp | None = None
+    context: Context | None = None
+    passes: list[PassRecord] = field(default_factory=list[PassRecord])
+    seconds: float = 0.0
+    engine: str = "auto"
+    graph: ModelGraph | None = None
+    model: ModelSource | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple[str, ...])
+
+    def run(
+        self,
+        inputs: Mapping[str, Array] | Array,
+        *,
+        device: Device | None = None,
+        mode: str = "cycle",
+        threads: int = 1,
+        statistics: bool = True,
+        progress: Progress | None = None,
+    ) -> RunResult:
+        """Run on a device (default: a new one of the machine compiled for).
+
+        `inputs`: arrays by name, or the array of a lone input. Raises `DstcError` for unfit inputs,
+        `Trap` when the program goes wrong.
+        """
+        if device is None:
+            device = Device(self.machine, mode=mode, threads=threads)
+        return run_program(
+            self.program,
+            device,
+            self.named(inputs),
+            statistics_=statistics,
+            progress=progress,
+        )
+
+    def named(self, inputs: Mapping[str, Array] | Array) -> Mapping[str, Array]:
+        """Inputs by name."""
+        if isinstance(inputs, Mapping):
+            return inputs
+        assert self.program.plan is not None
+        return {self.program.plan.inputs[0].name: np.asarray(inputs)}
+
+    def check(self, inputs: Mapping[str, Array] | Array, result: RunResult) -> Comparison:
+        """`result` against ONNX's reference evaluator, within the derived error bound.
+
+        The worst output decides. Only for models that came from ONNX.
+        """
+        assert self.graph is not None and self.model is not None
+        arrays = dict(self.named(inputs))
+        wanted = onnx_reference(self.model, arrays)
+        bounds = error_bound(self.graph, arrays)
+        comparisons = [
+            compare(result.outputs[port.name], want, bounds[port.name])
+            for port, want in zip(self.graph.outputs, wanted, strict=True)
+        ]
+        worst = max(comparisons, key=lambda c: (not c["ok"], c["max_abs_error"]))
+        return worst
+
+
+def compile_model(
+    model: ModelSource,
+    *,
+    machine: str | Machine = "dstc",
+    engine: str = "auto",
+    dims: Mapping[str, int] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    ir_dir: str | os.PathLike[str] | None = None,
+    on_pass: OnPass | None = None,
+) -> Compiled:
+    """Compile an ONNX model.
+
+    `engine`: auto, dense or dual; `dims`: sizes of dynamic dimensions by name; `input_shapes`:
+    shapes of inputs by name, another way to bind them; `ir_dir`: a folder for the IR before the
+    first and after every pass. Raises `DstcError` with one line that names what is wrong.
+    """
+    started = time.perf_counter()
+    target = machine if isinstance(machine, Machine) else Machine.load(machine)
+    graph = load_onnx(model, dims, input_shapes)
+    ctx = new_context()
+    module = graph.to_module(ctx)
+    name = Path(model).name if isinstance(model, str | os.PathLike) else graph.name
+    compiled = compile_module(
+        ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
+        graph=graph, name=name,
+    )  # fmt: skip
+    compiled.model = model
+    compiled.notes = tuple(graph.notes)
+    compiled.seconds = time.perf_counter() - started
+    return compiled
+
+
+def compile_module(
+    ctx: Context,
+    module: ModuleOp,
+    *,
+    machine: Machine,
+    engine: str = "auto",
+    pipeline_name: str = "default",
+    ir_dir: str | os.PathLike[str] | None = None,
+    on_pass: OnPass | None = None,
+    graph: ModelGraph | None = None,
+    name: str = "module",
+) -> Compiled:
+    """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`."""
+    started = time.perf_counter()
+    specs = pipeline(pipeline_name, machine=machine.name, engine=engine)
+    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, on_pass=on_pass)
+    program = package(module, constants_of(ctx), graph, machine.name, name)
+    return Compiled(
+        program=program,
+        module=module,
+        context=ctx,
+        passes=records,
+        seconds=time.perf_counter() - started,
+        machine=machine,
+        engine=engine,
+        graph=graph,
+    )
+
+
+def load_program(path: str | os.PathLike[str], machine: str | Machine | None = None) -> Compiled:
+    """A program that was compiled before, for the machine it was compiled for or another."""
+    program = Program.load(Path(path))
+    if program.plan is None:
+        raise DstcError(f"{path}: has kernels but no launch plan; run them with `dstc sim`")
+    if not isinstance(machine, Machine):
+        machine = Machine.load(machine or program.plan.machine)
+    return Compiled(program=program, machine=machine)

@@ -1,0 +1,224 @@
+"""What the subcommands share: options, output files, one-line errors.
+
+In: argparse parsers, objects, paths. Out: the same flags everywhere, files written whole or not
+at all, and a process exit code for every exception.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from ...backend.isa.errors import DstcError
+
+_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "machine": (
+        ("--machine",),
+        {"default": "dstc", "metavar": "NAME|FILE.toml", "help": "machine (default: dstc)"},
+    ),
+    "set": (
+        ("--set",),
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "KEY=VALUE",
+            "help": "change one machine parameter; repeatable (see `dstc machines`)",
+        },
+    ),
+    "engine": (
+        ("--engine",),
+        {
+            "choices": ("auto", "dense", "nm", "dual"),
+            "default": "auto",
+            "help": "how products are computed: dense inner product, n:m sparse weights, "
+            "dual-side sparse outer product; auto lets the cost model choose (default)",
+        },
+    ),
+    "mode": (
+        ("--mode",),
+        {
+            "choices": ("cycle", "functional", "estimate"),
+            "default": "cycle",
+            "help": "cycle: timing and values (default); functional: values only; "
+            "estimate: timing from the cost model, no values",
+        },
+    ),
+    "threads": (
+        ("--threads",),
+        {"type": int, "default": 0, "metavar": "N", "help": "host threads (0: all cores, default)"},
+    ),
+    "seed": (
+        ("--seed",),
+        {"type": int, "default": 0, "metavar": "N", "help": "seed of generated data (default: 0)"},
+    ),
+    "check": (
+        ("--check",),
+        {
+            "action": argparse.BooleanOptionalAction,
+            "default": True,
+            "help": "compare results with the reference; exit code 1 if they differ (default: on)",
+        },
+    ),
+    "json": (
+        ("--json",),
+        {"metavar": "FILE", "help": "write the same facts as JSON; - is standard output"},
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser with --debug (before or after a subcommand) and one-line errors.
+
+    Subparsers are of the same kind. A usage error exits with code 2.
+    """
+
+    def __init__(self, *args: Any, **keywords: Any):
+        super().__init__(*args, allow_abbrev=False, **keywords)
+        self.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show the Python traceback of an error",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to look it up, and exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Give `parser` common options by name: machine, set, engine, mode, threads, seed, check,
+    json."""
+    for name in names:
+        flags, keywords = _OPTIONS[name]
+        parser.add_argument(*flags, **keywords)
+
+
+def key_values(pairs: Iterable[str], option: str = "--set") -> dict[str, str]:
+    """`["a=1", ...]` -> `{"a": "1", ...}`; `DstcError` for a pair without a key or an `=`."""
+    result: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key.strip() and equals):
+            raise DstcError(f"{option} {pair}: expected KEY=VALUE, such as {option} key=1")
+        result[key.strip()] = value.strip()
+    return result
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
+    """A temporary file beside `path`, which replaces `path` when the block ends without error.
+
+    Missing parent directories are made. A `path` that exists and is no regular file (a device, a
+    pipe) is written directly. `DstcError` if the place cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise DstcError(f"{target}: is a directory; give the name of a file")
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    target = target.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+    except OSError as e:
+        raise DstcError(f"{path}: cannot be written ({e.strerror}); give another place") from e
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str, text: str) -> None:
+    """Write `text` to file `path`, whole or not at all; `-` is standard output."""
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str, obj: Any) -> None:
+    """Write `obj` as JSON, indented, to file `path`, whole or not at all; `-` is standard output.
+
+    numpy scalars and arrays, sets, paths and dataclasses are allowed; NaN and infinity become null.
+    """
+    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy
+        value = value.tolist()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, (set, frozenset)):
+        return [_plain(v) for v in sorted(cast(set[Any], value))]
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in cast(list[Any], value)]
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def guarded(program: str, action: Callable[[], int], debug: bool) -> int:
+    """Run `action` and return its exit code; an exception becomes one line on standard error.
+
+    Exit codes: that of the `DstcError`; 2 for a file that cannot be read or written; 1 for an
+    internal error; 130 for an interrupt, 141 for a closed pipe. With `debug`, errors
+    are raised with their traceback.
+    """
+    try:
+        code = action()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as e:
+        if debug:
+            raise
+        message, code = _told(e)
+        print(f"{program}: {message}", file=sys.stderr)
+        return code
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    if isinstance(error, DstcError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}", 2
+    if isinstance(error, MemoryError):
+        return "error: out of memory; give a smaller problem or more memory", 2
+    what = textwrap.shorten(str(error), 200, placeholder=" ...")
+    what = f"{type(error).__name__}: {what}" if what else type(error).__name__
+    return f"internal error: {what}; run again with --debug for the traceback", 1

@@ -1,0 +1,419 @@
+"""`dstc run`, `dstc compile`, `dstc inspect`: from a model to results, a program, or its IR.
+
+In: an ONNX model or a program file, inputs, a machine. Out: tables and JSON of the run; files of
+the program at the levels asked for; a folder of the IR before the first and after every pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...backend.isa.errors import CheckFailed, DstcError
+from .common import add_options, key_values, write_json, write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...runtime.executor import RunResult
+    from ..api import Compiled
+
+EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
+"""Levels that `dstc compile --emit` writes."""
+
+
+def add_parsers(subparsers: Any) -> None:
+    """Add the subcommands `run`, `compile` and `inspect`."""
+    p = subparsers.add_parser(
+        "run",
+        help="compile a model if needed and run it on the simulator",
+        description="Compile an ONNX model (or take a compiled program), run it on the simulated "
+        "machine, compare it with the ONNX reference.",
+    )
+    p.add_argument("model", metavar="MODEL.onnx|PROGRAM.bin", help="model or compiled program")
+    p.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=F.npy|F.npz|random[:SEED]",
+        help="inputs; keys of an .npz are input names, a lone array goes to a lone input",
+    )
+    p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
+    p.add_argument(
+        "--labels",
+        metavar="KEY|F.npy",
+        help="true classes, to print the accuracy: a key of the .npz, or a file",
+    )
+    p.add_argument(
+        "--compare",
+        metavar="MACHINE[,...]",
+        default="",
+        help="compile and run for these machines too",
+    )
+    p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
+    p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
+    add_options(p, "machine", "set", "engine", "mode", "threads", "check", "json")
+    p.set_defaults(run=run)
+
+    p = subparsers.add_parser(
+        "compile",
+        help="compile a model",
+        description="Compile an ONNX model to a program file, or to IR at other levels.",
+    )
+    p.add_argument("model", metavar="MODEL.onnx")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="file or, for several "
+                   "levels, folder to write")  # fmt: skip
+    p.add_argument(
+        "--emit",
+        default="bin",
+        metavar="LEVEL[,...]",
+        help=f"what to write: {', '.join(EMIT)} (default: bin)",
+    )
+    p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
+    add_options(p, "machine", "set", "engine", "json")
+    p.set_defaults(run=compile_)
+
+    p = subparsers.add_parser(
+        "inspect",
+        help="show the IR between passes",
+        description="Compile an ONNX model and write the IR before the first and after every pass "
+        "to a folder; each file parses, and its first line is the command that goes on from it.",
+    )
+    p.add_argument("model", metavar="MODEL.onnx")
+    p.add_argument("--ir-dir", required=True, metavar="DIR", help="folder to write")
+    p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
+    add_options(p, "machine", "set", "engine", "json")
+    p.set_defaults(run=inspect)
+
+
+_DIM_HELP = "size of a dynamic dimension, as batch=8; repeatable"
+
+
+def _dims(args: argparse.Namespace) -> dict[str, int]:
+    dims: dict[str, int] = {}
+    for name, text in key_values(args.dim, "--dim").items():
+        if not text.isdigit() or int(text) < 1:
+            raise DstcError(f"--dim {name}={text}: a size is a positive number")
+        dims[name] = int(text)
+    return dims
+
+
+def _check_files(*paths: str | None) -> None:
+    """Refuse output paths whose folder is missing, before any work is done."""
+    for path in paths:
+        if path and path != "-":
+            folder = Path(path).parent
+            if folder != Path() and not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+            if Path(path).is_dir():
+                raise DstcError(f"{path}: is a folder; give a file")
+
+
+def _is_program(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as f:
+            return f.read(4) == b"DSTC" or path.endswith(".bin")
+    except OSError as e:
+        raise DstcError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def _target(machine: str, args: argparse.Namespace, *, overrides: bool = True) -> Any:
+    from ...runtime.machine import Machine
+
+    return Machine.load(machine, key_values(args.set) if overrides else {})
+
+
+class _Job:
+    """One model (or program) with its inputs, to be run on machines."""
+
+    def __init__(self, args: argparse.Namespace):
+        from .inputs import read_inputs
+
+        self.args = args
+        self.is_program = _is_program(args.model)
+        self.arrays, self.seed = read_inputs(args.input)
+        self.dims = _dims(args)
+        self.inputs: dict[str, NDArray[Any]] = {}
+
+    def compiled(self, machine: str, *, main: bool) -> Compiled:
+        """The model for a machine, or the program as it is."""
+        from ..api import compile_model, load_program
+        from .progress import passes_shown
+
+        target = _target(machine, self.args, overrides=main)
+        if self.is_program:
+            if self.args.engine != "auto":
+                raise DstcError("--engine chooses code at compile time; this is a program already")
+            compiled = load_program(self.args.model, target)
+        else:
+            engine = self.args.engine
+            if not main and engine == "dual" and "dual_side" not in target.features:
+                engine = "auto"
+            with passes_shown(f"compile for {target.name}") as on_pass:
+                compiled = compile_model(
+                    self.args.model,
+                    machine=target,
+                    engine=engine,
+                    dims=self.dims,
+                    input_shapes=self.shapes(),
+                    on_pass=on_pass,
+                )
+        self.bind(compiled)
+        return compiled
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the given inputs, by the names of the model's inputs."""
+        from ..frontends.onnx_import import input_names
+        from .inputs import for_names
+
+        if not self.arrays:
+            return {}
+        names = input_names(self.args.model)
+        return {n: tuple(a.shape) for n, a in for_names(self.arrays, names, self.labels).items()}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The array that holds labels, if it is one of those given."""
+        return (self.args.labels,) if self.args.labels in self.arrays else ()
+
+    def bind(self, compiled: Compiled) -> None:
+        """Find the inputs, once."""
+        from .inputs import for_names, random_inputs
+
+        if self.inputs:
+            return
+        assert compiled.program.plan is not None
+        ports = compiled.program.plan.inputs
+        if not self.arrays and self.seed is None:
+            first = ports[0].name if ports else "x"
+            raise DstcError(
+                f"input {first!r} is missing; give it as --input {first}=file.npy, or --input "
+                "random"
+            )
+        if self.seed is not None:
+            self.inputs = dict(random_inputs({p.name: p.shape for p in ports}, self.seed))
+        if self.arrays:
+            names = [p.name for p in ports if self.seed is None or p.name in self.arrays]
+            self.inputs.update(for_names(self.arrays, names, self.labels))
+
+    def run(self, compiled: Compiled) -> RunResult:
+        """Run on a fresh device."""
+        from .progress import steps_shown
+
+        with steps_shown(f"simulate on {compiled.machine.name}") as progress:
+            return compiled.run(
+                self.inputs,
+                mode=self.args.mode,
+                threads=max(1, self.args.threads),
+                progress=progress,
+            )
+
+    def accuracy(self, result: RunResult) -> tuple[int, int] | None:
+        """(right, all) by the largest output, if there are labels."""
+        from .inputs import read_array
+
+        if not self.args.labels:
+            return None
+        known = self.arrays.get(self.args.labels)
+        labels = known if known is not None else read_array(self.args.labels)
+        scores = next(iter(result.outputs.values()))
+        if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+            raise DstcError(
+                f"--labels: {labels.shape} labels do not fit outputs of shape {scores.shape}"
+            )
+        return int((scores.argmax(axis=1) == labels).sum()), len(labels)
+
+
+def run(args: argparse.Namespace) -> int:
+    """`dstc run`."""
+    if args.mode == "estimate":
+        raise DstcError("--mode estimate is not there yet; use cycle or functional")
+    _check_files(args.json, args.output, args.report)
+    job = _Job(args)
+    machines = [args.machine, *(m for m in args.compare.split(",") if m)]
+    runs: list[tuple[Compiled, RunResult]] = []
+    for i, machine in enumerate(machines):
+        compiled = job.compiled(machine, main=i == 0)
+        runs.append((compiled, job.run(compiled)))
+    compiled, result = runs[0]
+    check: dict[str, Any] | None = None
+    if args.check and compiled.model is not None:
+        check = {"reference": "onnx"}
+        worst = [c.check(job.inputs, r) for c, r in runs]
+        check.update(min(worst, key=lambda c: (c["ok"], -c["max_abs_error"])))
+    facts = _facts(args, job, runs, check)
+    if args.output:
+        _save_outputs(args.output, result)
+    if args.report:
+        from ..report import render_report
+
+        write_text(args.report, render_report(facts))
+    if args.json:
+        write_json(args.json, facts)
+    if args.json != "-":
+        from .tables import print_run
+
+        print_run(facts)
+        for path in (args.json, args.report, args.output):
+            if path:
+                print(f"wrote {path}")
+    if check is not None and not check["ok"]:
+        raise CheckFailed(
+            f"{args.model}: outputs differ from the ONNX reference by "
+            f"{check['max_abs_error']:.3g}, more than the bound {check['bound']:.3g}"
+        )
+    return 0
+
+
+def _save_outputs(path: str, result: RunResult) -> None:
+    import numpy as np
+
+    from .common import atomic_path
+
+    outputs: dict[str, Any] = dict(result.outputs)
+    with atomic_path(path) as temporary, temporary.open("wb") as f:
+        np.savez(f, **outputs)
+
+
+def _facts(
+    args: argparse.Namespace,
+    job: _Job,
+    runs: list[tuple[Compiled, RunResult]],
+    check: dict[str, Any] | None,
+) -> dict[str, Any]:
+    compiled, result = runs[0]
+    facts: dict[str, Any] = {
+        "schema": 1,
+        "model": args.model,
+        "machine": compiled.machine.name,
+        "engine": args.engine,
+        "mode": args.mode,
+        "check": check,
+        "cycles": result.cycles,
+        "time_us": result.time_us,
+        "warp_instructions": result.warp_instructions,
+        "wall_seconds": {"compile": compiled.seconds, "simulate": result.wall_seconds},
+        "inputs": {n: list(a.shape) for n, a in job.inputs.items()},
+        "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
+        "kernels": [k.to_json() for k in result.kernels],
+        "host_ops": [h.to_json() for h in result.host_ops],
+        "notes": list(compiled.notes),
+        "compare": {},
+    }
+    accuracy = job.accuracy(result)
+    if accuracy is not None:
+        facts["accuracy"] = {"right": accuracy[0], "of": accuracy[1]}
+    for other, ran in runs[1:]:
+        entry: dict[str, Any] = {
+            "cycles": ran.cycles,
+            "time_us": ran.time_us,
+            "warp_instructions": ran.warp_instructions,
+            "speedup": ran.time_us / result.time_us if result.time_us else None,
+            "speedup_cycles": ran.cycles / result.cycles if result.cycles else None,
+            "kernels": [k.to_json() for k in ran.kernels],
+        }
+        right = job.accuracy(ran)
+        if right is not None:
+            entry["accuracy"] = {"right": right[0], "of": right[1]}
+        facts["compare"][other.machine.name] = entry
+    return facts
+
+
+def compile_(args: argparse.Namespace) -> int:
+    """`dstc compile`."""
+    from ..api import compile_model
+    from ..emit_levels import LEVELS, emit_level
+    from .progress import passes_shown
+
+    levels = [level for level in args.emit.split(",") if level]
+    for level in levels:
+        if level not in EMIT:
+            raise DstcError(f"--emit {level}: no such level; choose from {', '.join(EMIT)}")
+    if not levels:
+        raise DstcError(f"--emit: no level; choose from {', '.join(EMIT)}")
+    output = Path(args.output)
+    many = len(levels) > 1
+    if many and output.exists() and not output.is_dir():
+        raise DstcError(f"{output}: is a file; several levels are written to a folder")
+    if not many:
+        _check_files(args.output)
+    with passes_shown("compile") as on_pass:
+        compiled = compile_model(
+            args.model,
+            machine=_target(args.machine, args),
+            engine=args.engine,
+            dims=_dims(args),
+            on_pass=on_pass,
+        )
+    stem = Path(args.model).stem
+    if many:
+        output.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+    for level in levels:
+        path = output / f"{stem}.{LEVELS[level]}" if many else output
+        emit_level(compiled, level, path)
+        written.append(str(path))
+    facts = {
+        "schema": 1,
+        "model": args.model,
+        "machine": compiled.machine.name,
+        "written": written,
+        "wall_seconds": {"compile": compiled.seconds},
+        "passes": [_pass_json(p) for p in compiled.passes],
+        "notes": list(compiled.notes),
+        "kernels": [
+            {"name": k.name, "instructions": len(k.code), "registers": k.registers,
+             "warps": k.warps, "shared_bytes": k.shared_bytes, "acc_tiles": k.acc_tiles}
+            for k in compiled.program.kernels.values()
+        ],
+    }  # fmt: skip
+    if args.json:
+        write_json(args.json, facts)
+    if args.json != "-":
+        from .tables import print_compiled
+
+        print_compiled(facts)
+    return 0
+
+
+def _pass_json(record: Any) -> dict[str, Any]:
+    return {
+        "pass": record.spec,
+        "seconds": record.seconds,
+        "ops_before": record.ops_before,
+        "ops_after": record.ops_after,
+        "changed": record.changed,
+    }
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """`dstc inspect`."""
+    from ..api import compile_model
+    from .progress import passes_shown
+
+    with passes_shown("compile") as on_pass:
+        compiled = compile_model(
+            args.model,
+            machine=_target(args.machine, args),
+            engine=args.engine,
+            dims=_dims(args),
+            ir_dir=args.ir_dir,
+            on_pass=on_pass,
+        )
+    passes = [_pass_json(p) for p in compiled.passes]
+    facts = {
+        "schema": 1,
+        "model": args.model,
+        "machine": compiled.machine.name,
+        "ir_dir": args.ir_dir,
+        "passes": passes,
+        "notes": list(compiled.notes),
+    }
+    if args.json:
+        write_json(args.json, facts)
+    if args.json != "-":
+        from .tables import print_passes
+
+        print_passes(facts)
+    return 0

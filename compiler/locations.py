@@ -1,0 +1,120 @@
+"""Source positions: where in an MLIR file an operation, or an error about it, comes from.
+
+In: MLIR text, exceptions of the parser, the verifier and passes. Out: operations that carry
+`file:line:col`, and messages with that position, the source line and a caret.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import UNKNOWN_LOC, FileLineColLoc, IntAttr, ModuleOp, StringAttr
+from xdsl.ir import Operation
+from xdsl.parser import Parser
+from xdsl.utils.exceptions import ParseError, VerifyException
+
+_UNDEFINED = re.compile(r"used but not defined: \[(%[\w$.-]+)")
+_UNKNOWN = re.compile(r"^Operation (\S+) is not registered")
+
+
+class LocatedParser(Parser):
+    """A parser that gives each operation without a `loc(...)` its position in the text.
+
+    `line_offset` is added to line numbers, for text that is a piece of a larger file.
+    """
+
+    def __init__(self, ctx: Context, text: str, name: str, line_offset: int = 0):
+        super().__init__(ctx, text, name)
+        self._file = StringAttr(name)
+        self._line_offset = line_offset
+        self._starts = list(accumulate((len(ln) for ln in text.split("\n")), _after, initial=0))
+
+    def parse_operation(self) -> Operation:
+        """Parse one operation; see `xdsl.parser.Parser.parse_operation`."""
+        start = self.pos
+        op = super().parse_operation()
+        if op.location == UNKNOWN_LOC:
+            line = bisect_right(self._starts, start)
+            column = start - self._starts[line - 1] + 1
+            op.location = FileLineColLoc(
+                self._file, IntAttr(line + self._line_offset), IntAttr(column)
+            )
+        return op
+
+
+def _after(start: int, length: int) -> int:
+    return start + length + 1
+
+
+def place(op: Operation) -> str | None:
+    """`file:line:col` of `op`, or of the nearest operation around it; None if unknown."""
+    around: Operation | None = op
+    while around is not None:
+        if isinstance(loc := around.location, FileLineColLoc):
+            return f"{loc.filename.data}:{loc.line.data}:{loc.column.data}"
+        around = around.parent_op()
+    return None
+
+
+def culprit(error: BaseException, module: ModuleOp | None) -> Operation | None:
+    """The operation that `error` is about: the first that does not verify, else the innermost
+    that the code which raised it had at hand as `op` or `self`."""
+    if isinstance(error, VerifyException) and module is not None:
+        for op in module.walk(region_first=True):
+            try:
+                op.verify(verify_nested_ops=False)
+            except VerifyException:
+                return op
+    found: Operation | None = None
+    tb = error.__traceback__
+    while tb is not None:
+        frame: dict[str, Any] = tb.tb_frame.f_locals
+        for name in ("self", "op"):
+            value = frame.get(name)
+            if isinstance(value, Operation) and not isinstance(value, ModuleOp):
+                found = value
+        tb = tb.tb_next
+    return found
+
+
+def parse_error_message(error: ParseError) -> str:
+    """`file:line:col: error: ...`, the source line and a caret. A value that is never defined is
+    shown where it is first used, an unknown operation at its name, not at what xDSL read last."""
+    content = error.span.input.content
+    text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+    start, end = error.span.start, error.span.end
+    if (undefined := _UNDEFINED.search(error.msg)) and (
+        use := re.search(rf"{re.escape(undefined[1])}(?![\w$.-])", text)
+    ):
+        start, end = use.span()
+    elif (unknown := _UNKNOWN.search(error.msg)) and (at := text.rfind(unknown[1], 0, start)) >= 0:
+        start, end = at, at + len(unknown[1])
+    line = text.count("\n", 0, start)
+    column = start - (text.rfind("\n", 0, start) + 1) + 1
+    where = f"{error.span.input.name}:{line + 1 + error.span.line_offset}:{column}"
+    message = " ".join(error.msg.split())
+    return _with_caret(f"{where}: error: {message}", text.split("\n")[line], column, end - start)
+
+
+def op_error_message(message: str, op: Operation | None, lines: dict[str, list[str]]) -> str:
+    """`file:line:col: error: message` with the source line and a caret if `op` has a position
+    in one of the files `lines` (name -> lines); else the message alone."""
+    where = place(op) if op is not None else None
+    if where is None:
+        return f"error: {message}"
+    file, line, column = where.rsplit(":", 2)
+    text = lines.get(file, [])
+    headline = f"{where}: error: {message}"
+    if int(line) > len(text):
+        return headline
+    return _with_caret(headline, text[int(line) - 1], int(column), 1)
+
+
+def _with_caret(headline: str, line: str, column: int, width: int) -> str:
+    pad = "".join("\t" if c == "\t" else " " for c in line[: column - 1]).ljust(column - 1)
+    carets = "^" * max(1, min(width, len(line) - column + 1))
+    return f"{headline}\n{line}\n{pad}{carets}"

@@ -1,0 +1,834 @@
+"""The `dstc` dialect: model-level ops and sparse tensors as values (levels 1 and 2 of the IR).
+
+In: xDSL's irdl and the storage layouts. Out: the types `!dstc.bitmap`, `#dstc.schedule`, and the
+ops from `dstc.conv2d` and `dstc.matmul` to `dstc.encode`, each with its verifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    I64,
+    AnyFloat,
+    ArrayAttr,
+    BoolAttr,
+    DenseArrayBase,
+    Float16Type,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    f16,
+    i64,
+)
+from xdsl.dialects.utils import EnumAttribute
+from xdsl.ir import (
+    Attribute,
+    Dialect,
+    Operation,
+    ParametrizedAttribute,
+    SpacedOpaqueSyntaxAttribute,
+    SSAValue,
+    TypeAttribute,
+)
+from xdsl.irdl import (
+    IRDLOperation,
+    ParsePropInAttrDict,
+    base,
+    irdl_attr_definition,
+    irdl_op_definition,
+    operand_def,
+    opt_operand_def,
+    opt_prop_def,
+    param_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.hints import isa
+from xdsl.utils.str_enum import StrEnum
+
+from ..backend.isa.layout import BitmapLayout, ceil_div
+
+
+class Side(StrEnum):
+    """Which operand of a product a bitmap encodes: vectors along M (a) or along N (b)."""
+
+    A = "a"
+    B = "b"
+
+
+class Engine(StrEnum):
+    """The tensor unit mode that a product runs on."""
+
+    DENSE = "dense"
+    DUAL = "dual"
+
+
+class Activation(StrEnum):
+    """What an epilogue applies after the bias."""
+
+    NONE = "none"
+    RELU = "relu"
+
+
+class PoolKind(StrEnum):
+    """Pooling reductions."""
+
+    MAX = "max"
+    AVERAGE = "average"
+
+
+@irdl_attr_definition
+class ActivationAttr(EnumAttribute[Activation], SpacedOpaqueSyntaxAttribute):
+    """`#dstc<activation relu>`."""
+
+    name = "dstc.activation"
+
+
+@irdl_attr_definition
+class PoolKindAttr(EnumAttribute[PoolKind], SpacedOpaqueSyntaxAttribute):
+    """`#dstc<pool max>`."""
+
+    name = "dstc.pool"
+
+
+@irdl_attr_definition
+class BitmapType(ParametrizedAttribute, TypeAttribute):
+    """`!dstc.bitmap<64x288xf16, a>`: a matrix as two-level bitmap and condensed values.
+
+    Side a: M x K, vectors along M. Side b: K x N, vectors along N. Stored as `BitmapLayout`.
+    """
+
+    name = "dstc.bitmap"
+
+    rows: IntegerAttr[I64] = param_def()
+    columns: IntegerAttr[I64] = param_def()
+    element_type: Float16Type = param_def(base(Float16Type))
+    side: StringAttr = param_def(base(StringAttr))
+
+    @staticmethod
+    def of(rows: int, columns: int, side: Side) -> BitmapType:
+        """The bitmap type of a `rows` x `columns` f16 matrix."""
+        return BitmapType(IntegerAttr(rows, i64), IntegerAttr(columns, i64), f16, StringAttr(side))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the matrix."""
+        return self.rows.value.data, self.columns.value.data
+
+    @property
+    def layout(self) -> BitmapLayout:
+        """Storage on the device."""
+        rows, columns = self.shape
+        return BitmapLayout(rows, columns) if self.side.data == "a" else BitmapLayout(columns, rows)
+
+    def verify(self) -> None:
+        """The side is a or b, the shape is positive."""
+        if self.side.data not in ("a", "b"):
+            raise VerifyException(f"bitmap side must be a or b, not {self.side.data}")
+        if min(self.shape) < 1:
+            raise VerifyException(f"bitmap shape must be positive, not {self.shape}")
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        """`<64x288xf16, a>`."""
+        with parser.in_angle_brackets():
+            dims = parser.parse_dimension_list()
+            parser.parse_shape_delimiter()
+            element = parser.parse_type()
+            parser.parse_punctuation(",")
+            side = parser.parse_identifier()
+        if len(dims) != 2:
+            parser.raise_error("a bitmap has two dimensions: !dstc.bitmap<MxKxf16, a>")
+        return (
+            IntegerAttr(dims[0], i64),
+            IntegerAttr(dims[1], i64),
+            element,
+            StringAttr(side),
+        )
+
+    def print_parameters(self, printer: Printer) -> None:
+        """`<64x288xf16, a>`."""
+        rows, columns = self.shape
+        printer.print_string(f"<{rows}x{columns}x")
+        printer.print_attribute(self.element_type)
+        printer.print_string(f", {self.side.data}>")
+
+
+@irdl_attr_definition
+class ScheduleAttr(ParametrizedAttribute):
+    """How a product runs: `#dstc.schedule<dual, cta = 128x128, warp = 64x64, stages = 2, swap>`.
+
+    `cta` and `warp` are M x N tile sizes in elements, `stages` the depth of the operand pipeline.
+    With `swap` the right operand takes the 8-side of the outer product and the left the 16-side.
+    """
+
+    name = "dstc.schedule"
+
+    engine: StringAttr = param_def(base(StringAttr))
+    cta: DenseArrayBase[I64] = param_def()
+    warp: DenseArrayBase[I64] = param_def()
+    stages: IntegerAttr[I64] = param_def()
+    swap: BoolAttr = param_def()
+
+    @staticmethod
+    def of(
+        engine: Engine, cta: tuple[int, int], warp: tuple[int, int], stages: int, swap: bool = False
+    ) -> ScheduleAttr:
+        """A schedule from plain values."""
+        return ScheduleAttr(
+            StringAttr(engine),
+            DenseArrayBase.from_list(i64, cta),
+            DenseArrayBase.from_list(i64, warp),
+            IntegerAttr(stages, i64),
+            BoolAttr.from_bool(swap),
+        )
+
+    @property
+    def cta_tile(self) -> tuple[int, int]:
+        """(M, N) of a CTA's tile."""
+        m, n = self.cta.iter_values()
+        return int(m), int(n)
+
+    @property
+    def warp_tile(self) -> tuple[int, int]:
+        """(M, N) of a warp's tile."""
+        m, n = self.warp.iter_values()
+        return int(m), int(n)
+
+    @property
+    def warps(self) -> int:
+        """Warps of a CTA."""
+        (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
+        return (cm // wm) * (cn // wn)
+
+    @property
+    def swapped(self) -> bool:
+        """The right operand takes the 8-side."""
+        return bool(self.swap.value.data)
+
+    def verify(self) -> None:
+        """Tiles nest and fit the units."""
+        if self.engine.data not in tuple(Engine):
+            raise VerifyException(
+                f"schedule engine must be one of {', '.join(Engine)}, not {self.engine.data}"
+            )
+        unit = 32 if self.engine.data == Engine.DUAL else 16
+        for what, c, w in zip("MN", self.cta_tile, self.warp_tile, strict=True):
+            if w < unit or w % unit:
+                raise VerifyException(f"warp tile {what} must be a multiple of {unit}, not {w}")
+            if c % w:
+                raise VerifyException(f"CTA tile {what} {c} is no multiple of the warp tile's {w}")
+        if self.warps > 32:
+            raise VerifyException(f"a CTA has at most 32 warps, not {self.warps}")
+        if not 2 <= self.stages.value.data <= 8:
+            raise VerifyException(f"stages must be 2 to 8, not {self.stages.value.data}")
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap]>`."""
+
+        def pair(key: str) -> DenseArrayBase[I64]:
+            parser.parse_punctuation(",")
+            parser.parse_keyword(key)
+            parser.parse_punctuation("=")
+            dims = parser.parse_dimension_list()
+            if len(dims) != 2:
+                parser.raise_error(f"{key} is MxN")
+            return DenseArrayBase.from_list(i64, dims)
+
+        with parser.in_angle_brackets():
+            engine = StringAttr(parser.parse_identifier())
+            cta, warp = pair("cta"), pair("warp")
+            parser.parse_punctuation(",")
+            parser.parse_keyword("stages")
+            parser.parse_punctuation("=")
+            stages = IntegerAttr(parser.parse_integer(), i64)
+            swap = False
+            if parser.parse_optional_punctuation(",") is not None:
+                parser.parse_keyword("swap")
+                swap = True
+        return engine, cta, warp, stages, BoolAttr.from_bool(swap)
+
+    def print_parameters(self, printer: Printer) -> None:
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap]>`."""
+        (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
+        printer.print_string(
+            f"<{self.engine.data}, cta = {cm}x{cn}, warp = {wm}x{wn}, "
+            f"stages = {self.stages.value.data}{', swap' if self.swapped else ''}>"
+        )
+
+
+def _ints(values: Sequence[int]) -> DenseArrayBase[I64]:
+    return DenseArrayBase.from_list(i64, list(values))
+
+
+def int_values(attr: DenseArrayBase[I64]) -> tuple[int, ...]:
+    """The integers of an `array<i64: ...>`."""
+    return tuple(int(v) for v in attr.iter_values())
+
+
+def matrix_shape(type_: Attribute) -> tuple[int, ...]:
+    """Shape of a tensor or bitmap type."""
+    if isinstance(type_, BitmapType):
+        return type_.shape
+    assert isinstance(type_, TensorType)
+    return type_.get_shape()
+
+
+def _expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise VerifyException(message)
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return "x".join(str(d) for d in shape)
+
+
+def window_output(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+) -> tuple[int, int]:
+    """(OH, OW) of a sliding window; pads are top, left, bottom, right."""
+    out = tuple(
+        (size[i] + pads[i] + pads[i + 2] - (kernel[i] - 1) * dilations[i] - 1) // strides[i] + 1
+        for i in (0, 1)
+    )
+    return out[0], out[1]
+
+
+_TENSOR = base(TensorType)
+_MATRIX = base(TensorType) | base(BitmapType)
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """A named constant (weight, bias); its values live in the `ConstantPool`, not in the IR."""
+
+    name = "dstc.constant"
+    constant = prop_def(StringAttr)
+    density = opt_prop_def(FloatAttr)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$constant attr-dict `:` type($result)"
+
+    def __init__(self, constant: str, type_: Attribute):
+        super().__init__(properties={"constant": StringAttr(constant)}, result_types=[type_])
+
+
+@irdl_op_definition
+class Conv2dOp(IRDLOperation):
+    """2-D convolution, NCHW, with fused bias (one a filter) and activation.
+
+    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right.
+    """
+
+    name = "dstc.conv2d"
+    x = operand_def(_TENSOR)
+    w = operand_def(_TENSOR)
+    bias = opt_operand_def(_TENSOR)
+    strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    activation = opt_prop_def(ActivationAttr)
+    a_density = opt_prop_def(FloatAttr)
+    b_density = opt_prop_def(FloatAttr)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = (
+        "$x `,` $w (`bias` `(` $bias^ `)`)? attr-dict `:` "
+        "type($x) `,` type($w) (`,` type($bias)^)? `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        x: SSAValue,
+        w: SSAValue,
+        bias: SSAValue | None,
+        result_type: Attribute,
+        *,
+        strides: Sequence[int],
+        pads: Sequence[int],
+        dilations: Sequence[int],
+        activation: Activation = Activation.NONE,
+    ):
+        super().__init__(
+            operands=[x, w, bias],
+            properties={
+                "strides": _ints(strides),
+                "pads": _ints(pads),
+                "dilations": _ints(dilations),
+                "activation": ActivationAttr(activation) if activation != "none" else None,
+            },
+            result_types=[result_type],
+        )
+
+    @property
+    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """(kernel, strides, pads, dilations)."""
+        return (
+            matrix_shape(self.w.type)[2:],
+            int_values(self.strides),
+            int_values(self.pads),
+            int_values(self.dilations),
+        )
+
+    def verify_(self) -> None:
+        xs, ws, rs = (matrix_shape(v.type) for v in (self.x, self.w, self.result))
+        for what, shape in (("input", xs), ("filter", ws), ("result", rs)):
+            _expect(len(shape) == 4, f"{what} must have 4 dimensions, not {len(shape)}")
+        for what, attr, n in (
+            ("strides", self.strides, 2),
+            ("pads", self.pads, 4),
+            ("dilations", self.dilations, 2),
+        ):
+            _expect(len(int_values(attr)) == n, f"{what} must have {n} values")
+        _expect(min(int_values(self.strides)) > 0, "strides must be positive")
+        _expect(min(int_values(self.dilations)) > 0, "dilations must be positive")
+        _expect(ws[1] == xs[1], f"filter has {ws[1]} channels, but the input has {xs[1]} channels")
+        kernel, strides, pads, dilations = self.window
+        want = (xs[0], ws[0], *window_output(xs[2:], kernel, strides, pads, dilations))
+        _expect(rs == want, f"result must be {_dims(want)}, not {_dims(rs)}")
+        if self.bias is not None:
+            bs = matrix_shape(self.bias.type)
+            _expect(bs == (ws[0],), f"bias must be {ws[0]} long, not {_dims(bs)}")
+
+
+@irdl_op_definition
+class MatmulOp(IRDLOperation):
+    """lhs (M x K) times rhs (K x N), f32 accumulation in ascending k, with a fused epilogue.
+
+    Epilogue: + bias (along m or n), activation, rounding to the result's element type. With
+    `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
+    """
+
+    name = "dstc.matmul"
+    lhs = operand_def(_MATRIX)
+    rhs = operand_def(_MATRIX)
+    bias = opt_operand_def(_TENSOR)
+    bias_along = opt_prop_def(StringAttr)
+    activation = opt_prop_def(ActivationAttr)
+    image: DenseArrayBase[I64] | None = opt_prop_def(DenseArrayBase.constr(i64))
+    a_density = opt_prop_def(FloatAttr)
+    b_density = opt_prop_def(FloatAttr)
+    schedule = opt_prop_def(ScheduleAttr)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = (
+        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? attr-dict `:` "
+        "type($lhs) `,` type($rhs) (`,` type($bias)^)? `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        bias: SSAValue | None,
+        result_type: Attribute,
+        *,
+        bias_along: str = "n",
+        activation: Activation = Activation.NONE,
+        image: Sequence[int] | None = None,
+        schedule: ScheduleAttr | None = None,
+        a_density: FloatAttr | None = None,
+        b_density: FloatAttr | None = None,
+    ):
+        super().__init__(
+            operands=[lhs, rhs, bias],
+            properties={
+                "bias_along": StringAttr(bias_along) if bias is not None else None,
+                "activation": ActivationAttr(activation) if activation != "none" else None,
+                "image": None if image is None else _ints(image),
+                "schedule": schedule,
+                "a_density": a_density,
+                "b_density": b_density,
+            },
+            result_types=[result_type],
+        )
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(M, N, K)."""
+        (m, k), (_, n) = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
+        return m, n, k
+
+    @property
+    def relu(self) -> bool:
+        """A ReLU is fused."""
+        return self.activation is not None and self.activation.data == Activation.RELU
+
+    def verify_(self) -> None:
+        ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
+        _expect(len(ls) == 2 and len(rs) == 2, "operands must be matrices")
+        _expect(ls[1] == rs[0], f"lhs has {ls[1]} columns, but rhs has {rs[0]} rows")
+        for what, v, side in (("lhs", self.lhs, "a"), ("rhs", self.rhs, "b")):
+            if isinstance(v.type, BitmapType):
+                _expect(v.type.side.data == side, f"{what} must be a bitmap of side {side}")
+        m, n, _ = self.sizes
+        want: tuple[int, ...] = (m, n)
+        if self.image is not None:
+            images, h, w = int_values(self.image)
+            _expect(images * h * w == n, f"image {images}x{h}x{w} has not the {n} columns of rhs")
+            want = (images, m, h, w)
+        got = matrix_shape(self.result.type)
+        _expect(got == want, f"result must be {_dims(want)}, not {_dims(got)}")
+        if self.bias is not None:
+            _expect(
+                self.bias_along is not None and self.bias_along.data in ("m", "n"),
+                "a bias needs bias_along = m or n",
+            )
+            assert self.bias_along is not None
+            size = m if self.bias_along.data == "m" else n
+            bs = matrix_shape(self.bias.type)
+            _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
+        bitmaps = [isinstance(v.type, BitmapType) for v in (self.lhs, self.rhs)]
+        if self.schedule is not None:
+            dual = self.schedule.engine.data == Engine.DUAL
+            _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
+
+
+@irdl_op_definition
+class Im2colOp(IRDLOperation):
+    """The lowered matrix of a convolution: (C*R*S) x (N*OH*OW), rows ordered by (c, r, s).
+
+    With a bitmap result (side b) the matrix is encoded on the fly.
+    """
+
+    name = "dstc.im2col"
+    x = operand_def(_TENSOR)
+    kernel: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    result = result_def(_MATRIX)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(
+        self,
+        x: SSAValue,
+        result_type: Attribute,
+        *,
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        pads: Sequence[int],
+        dilations: Sequence[int],
+    ):
+        super().__init__(
+            operands=[x],
+            properties={
+                "kernel": _ints(kernel),
+                "strides": _ints(strides),
+                "pads": _ints(pads),
+                "dilations": _ints(dilations),
+            },
+            result_types=[result_type],
+        )
+
+    @property
+    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """(kernel, strides, pads, dilations)."""
+        return (
+            int_values(self.kernel),
+            int_values(self.strides),
+            int_values(self.pads),
+            int_values(self.dilations),
+        )
+
+    def verify_(self) -> None:
+        xs = matrix_shape(self.x.type)
+        _expect(len(xs) == 4, f"input must have 4 dimensions, not {len(xs)}")
+        kernel, strides, pads, dilations = self.window
+        oh, ow = window_output(xs[2:], kernel, strides, pads, dilations)
+        want = (xs[1] * kernel[0] * kernel[1], xs[0] * oh * ow)
+        got = matrix_shape(self.result.type)
+        _expect(got == want, f"result must be {_dims(want)}, not {_dims(got)}")
+        if isinstance(self.result.type, BitmapType):
+            _expect(self.result.type.side.data == "b", "a bitmap result must be of side b")
+
+
+class _EncodingOp(IRDLOperation):
+    def _verify_shapes(self, dense: Attribute, bitmap: Attribute) -> None:
+        ds, bs = matrix_shape(dense), matrix_shape(bitmap)
+        _expect(ds == bs, f"tensor {_dims(ds)} and bitmap {_dims(bs)} differ in shape")
+
+
+@irdl_op_definition
+class EncodeOp(_EncodingOp):
+    """A dense f16 matrix as bitmap and condensed values."""
+
+    name = "dstc.encode"
+    input = operand_def(_TENSOR)
+    result = result_def(BitmapType)
+    traits = traits_def(Pure())
+    assembly_format = "$input attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, input: SSAValue, result_type: BitmapType):
+        super().__init__(operands=[input], result_types=[result_type])
+
+    def verify_(self) -> None:
+        self._verify_shapes(self.input.type, self.result.type)
+
+
+@irdl_op_definition
+class DecodeOp(_EncodingOp):
+    """A bitmap as dense f16 matrix."""
+
+    name = "dstc.decode"
+    input = operand_def(BitmapType)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    assembly_format = "$input attr-dict `:` type($input) `->` type($result)"
+
+    def __init__(self, input: SSAValue, result_type: Attribute):
+        super().__init__(operands=[input], result_types=[result_type])
+
+    def verify_(self) -> None:
+        self._verify_shapes(self.result.type, self.input.type)
+
+
+@irdl_op_definition
+class ReluOp(IRDLOperation):
+    """max(x, 0) by element."""
+
+    name = "dstc.relu"
+    x = operand_def(_TENSOR)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue, result_type: Attribute):
+        super().__init__(operands=[x], result_types=[result_type])
+
+    def verify_(self) -> None:
+        _same_shape(self.x, self.result)
+
+
+@irdl_op_definition
+class AddOp(IRDLOperation):
+    """Sum by element, with numpy's broadcasting."""
+
+    name = "dstc.add"
+    lhs = operand_def(_TENSOR)
+    rhs = operand_def(_TENSOR)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    assembly_format = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs) `->` type($result)"
+
+    def __init__(self, lhs: SSAValue, rhs: SSAValue, result_type: Attribute):
+        super().__init__(operands=[lhs, rhs], result_types=[result_type])
+
+    def verify_(self) -> None:
+        ls, rs, got = (matrix_shape(v.type) for v in (self.lhs, self.rhs, self.result))
+        rank = max(len(ls), len(rs))
+        pairs = zip((1,) * (rank - len(ls)) + ls, (1,) * (rank - len(rs)) + rs, strict=True)
+        want = tuple(max(a, b) if 1 in (a, b) else a if a == b else -1 for a, b in pairs)
+        _expect(-1 not in want, f"shapes {_dims(ls)} and {_dims(rs)} do not broadcast")
+        _expect(got == want, f"result must be {_dims(want)}, not {_dims(got)}")
+
+
+@irdl_op_definition
+class TransposeOp(IRDLOperation):
+    """Dimensions in another order: result dimension i is dimension perm[i] of x."""
+
+    name = "dstc.transpose"
+    x = operand_def(_TENSOR)
+    perm: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue, perm: Sequence[int], result_type: Attribute):
+        super().__init__(operands=[x], properties={"perm": _ints(perm)}, result_types=[result_type])
+
+    def verify_(self) -> None:
+        xs, perm = matrix_shape(self.x.type), int_values(self.perm)
+        _expect(sorted(perm) == list(range(len(xs))), f"perm must permute 0 to {len(xs) - 1}")
+        want, got = tuple(xs[p] for p in perm), matrix_shape(self.result.type)
+        _expect(got == want, f"result must be {_dims(want)}, not {_dims(got)}")
+
+
+@irdl_op_definition
+class CastOp(IRDLOperation):
+    """The same values in another float type, rounded to nearest even."""
+
+    name = "dstc.cast"
+    x = operand_def(_TENSOR)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue, result_type: Attribute):
+        super().__init__(operands=[x], result_types=[result_type])
+
+    def verify_(self) -> None:
+        _same_shape(self.x, self.result)
+
+
+@irdl_op_definition
+class ReshapeOp(IRDLOperation):
+    """The same values in row-major order under another shape."""
+
+    name = "dstc.reshape"
+    x = operand_def(_TENSOR)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue, result_type: Attribute):
+        super().__init__(operands=[x], result_types=[result_type])
+
+    def verify_(self) -> None:
+        counts: list[int] = []
+        for v in (self.x, self.result):
+            n = 1
+            for d in matrix_shape(v.type):
+                n *= d
+            counts.append(n)
+        _expect(counts[0] == counts[1], f"{counts[0]} values do not reshape to {counts[1]}")
+
+
+@irdl_op_definition
+class Pool2dOp(IRDLOperation):
+    """Maximum or average over a sliding window, NCHW.
+
+    Padding never wins a maximum; it counts in an average if `count_include_pad`.
+    """
+
+    name = "dstc.pool2d"
+    x = operand_def(_TENSOR)
+    kind = prop_def(PoolKindAttr)
+    kernel: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    count_include_pad = opt_prop_def(BoolAttr)
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(
+        self,
+        x: SSAValue,
+        result_type: Attribute,
+        *,
+        kind: PoolKind,
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        pads: Sequence[int],
+        dilations: Sequence[int] = (1, 1),
+        count_include_pad: bool = False,
+    ):
+        super().__init__(
+            operands=[x],
+            properties={
+                "kind": PoolKindAttr(kind),
+                "kernel": _ints(kernel),
+                "strides": _ints(strides),
+                "pads": _ints(pads),
+                "dilations": _ints(dilations),
+                "count_include_pad": BoolAttr.from_bool(True) if count_include_pad else None,
+            },
+            result_types=[result_type],
+        )
+
+    @property
+    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """(kernel, strides, pads, dilations)."""
+        return (
+            int_values(self.kernel),
+            int_values(self.strides),
+            int_values(self.pads),
+            int_values(self.dilations),
+        )
+
+    def verify_(self) -> None:
+        xs, rs = matrix_shape(self.x.type), matrix_shape(self.result.type)
+        _expect(len(xs) == 4 and len(rs) == 4, "input and result must have 4 dimensions")
+        _expect(xs[:2] == rs[:2], "pooling keeps images and channels")
+        kernel, strides, pads, dilations = self.window
+        for i, what in enumerate(("height", "width")):
+            # ceil_mode may add one partial window
+            low = window_output(xs[2:], kernel, strides, pads, dilations)[i]
+            span = xs[2 + i] + pads[i] + pads[i + 2] - (kernel[i] - 1) * dilations[i] - 1
+            high = ceil_div(span, strides[i]) + 1
+            _expect(
+                low <= rs[2 + i] <= high,
+                f"result {what} must be {low}{'' if low == high else f' or {high}'}, "
+                f"not {rs[2 + i]}",
+            )
+
+
+@irdl_op_definition
+class SoftmaxOp(IRDLOperation):
+    """exp(x - max) / sum along one axis."""
+
+    name = "dstc.softmax"
+    x = operand_def(_TENSOR)
+    axis = prop_def(IntegerAttr[I64])
+    result = result_def(_TENSOR)
+    traits = traits_def(Pure())
+    irdl_options = (ParsePropInAttrDict(),)
+    assembly_format = "$x attr-dict `:` type($x) `->` type($result)"
+
+    def __init__(self, x: SSAValue, axis: int, result_type: Attribute):
+        super().__init__(
+            operands=[x], properties={"axis": IntegerAttr(axis, i64)}, result_types=[result_type]
+        )
+
+    def verify_(self) -> None:
+        _same_shape(self.x, self.result)
+        rank = len(matrix_shape(self.x.type))
+        _expect(0 <= self.axis.value.data < rank, f"axis must be 0 to {rank - 1}")
+
+
+def _same_shape(x: SSAValue, y: SSAValue) -> None:
+    xs, ys = matrix_shape(x.type), matrix_shape(y.type)
+    _expect(xs == ys, f"result must be {_dims(xs)}, not {_dims(ys)}")
+
+
+SOURCE = "dstc.source"
+"""Discardable attribute: the ONNX nodes (array of strings) that an op stands for."""
+
+
+def copy_source(target: Operation, *origins: Operation) -> None:
+    """Give `target` the ONNX nodes of all `origins`, in order, once each."""
+    names = dict.fromkeys(name for op in origins for name in source_of(op))
+    if names:
+        target.attributes[SOURCE] = ArrayAttr([StringAttr(n) for n in names])
+
+
+def source_of(op: Operation) -> tuple[str, ...]:
+    """The ONNX nodes that `op` stands for."""
+    attr = op.attributes.get(SOURCE)
+    return tuple(n.data for n in attr) if isa(attr, ArrayAttr[StringAttr]) else ()
+
+
+def tensor(shape: Sequence[int], element: AnyFloat) -> TensorType[AnyFloat]:
+    """A ranked tensor type."""
+    return TensorType(element, shape)
+
+
+DSTC = Dialect(
+    "dstc",
+    [
+        ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
+        CastOp, ReshapeOp, Pool2dOp, SoftmaxOp,
+    ],
+    [BitmapType, ScheduleAttr, ActivationAttr, PoolKindAttr],
+)  # fmt: skip

@@ -1,0 +1,268 @@
+"""What `dstc` ops mean: numpy implementations for xDSL's interpreter.
+
+In: numpy arrays of the operands' element types; constants from a `ConstantPool`. Out: arrays of
+the results' types, bit by bit what the device computes; a bitmap is its dense matrix without -0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
+from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
+from xdsl.ir import Attribute
+from xdsl.utils.exceptions import InterpretationError
+
+from .. import dstc
+from ..constants import ConstantPool
+
+Array = NDArray[Any]
+Arrays = tuple[Any, ...]
+
+_BLOCK = 1 << 16
+"""Elements of an accumulator block: 256 KB of f32, so that it stays in the cache."""
+
+LOG2_E = np.float32(1.4426950408889634)
+
+
+def element_dtype(type_: Attribute) -> type[np.float16] | type[np.float32]:
+    """The numpy type of a tensor's or bitmap's elements."""
+    if isinstance(type_, dstc.BitmapType):
+        return np.float16
+    if isinstance(type_, TensorType):
+        element = cast("TensorType[Attribute]", type_).element_type
+        if isinstance(element, Float16Type):
+            return np.float16
+        if isinstance(element, Float32Type):
+            return np.float32
+    raise InterpretationError(f"values of type {type_} have no numpy form; use f16 or f32 tensors")
+
+
+def rounded(array: Array, type_: Attribute) -> Array:
+    """`array` as a value of `type_`: nearest even; a bitmap has no -0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = array.astype(element_dtype(type_))
+    if isinstance(type_, dstc.BitmapType):
+        result = np.where(result == 0, np.float16(0), result)
+    return result
+
+
+def matmul_f32(a: Array, b: Array, skip_zeros: bool = False) -> NDArray[np.float32]:
+    """M x K times K x N in f32, by rank-1 updates in ascending k.
+
+    Products of f16 are exact in f32, so each element is one chain of f32 additions. With
+    `skip_zeros` a zero operand contributes nothing, even against infinity and NaN.
+    """
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    (m, depth), n = a.shape, b.shape[1]
+    acc = np.zeros((m, n), np.float32)
+    finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
+    masked = skip_zeros and not finite
+    # a zero times a finite number adds 0, which changes no sum that began with +0
+    live = np.flatnonzero((a != 0).any(axis=0) & (b != 0).any(axis=1)) if finite else range(depth)
+    columns = np.ascontiguousarray(a.T)
+    step = max(_BLOCK // max(m, 1), 256)
+    with np.errstate(all="ignore"):
+        for start in range(0, n, step):
+            part = b[:, start : start + step]
+            block = np.zeros((m, part.shape[1]), np.float32)
+            product = np.empty_like(block)
+            for k in live:
+                np.multiply(columns[k][:, None], part[k], out=product)
+                if masked:
+                    product[(columns[k] == 0)[:, None] | (part[k] == 0)] = 0
+                block += product
+            acc[:, start : start + step] = block
+    return acc
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0) as FMNMX computes it: NaN and -0 become +0."""
+    return np.where(x > 0, x, x.dtype.type(0))
+
+
+def windows(
+    x: Array,
+    size: Sequence[int],
+    window: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
+    fill: float,
+) -> Array:
+    """N x C x H x W as a view N x C x R x S x OH x OW of the windows; `size` is (OH, OW).
+
+    `window`: kernel, strides, pads (top, left, bottom, right), dilations. Padding, and what lies
+    behind it, is `fill`.
+    """
+    kernel, strides, pads, dilations = window
+    spans = [(kernel[i] - 1) * dilations[i] + 1 for i in (0, 1)]
+    need = [(size[i] - 1) * strides[i] + spans[i] for i in (0, 1)]
+    behind = [max(need[i] - x.shape[2 + i] - pads[i], 0) for i in (0, 1)]
+    margins = ((0, 0), (0, 0), (pads[0], behind[0]), (pads[1], behind[1]))
+    padded = np.pad(x, margins, constant_values=fill)
+    view = sliding_window_view(padded, spans, (2, 3))
+    view = view[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
+    return view[:, :, : size[0], : size[1]].transpose(0, 1, 4, 5, 2, 3)
+
+
+def im2col(
+    x: Array,
+    window: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
+) -> Array:
+    """(C*R*S) x (N*OH*OW): rows ordered by (c, r, s), columns by (n, oh, ow)."""
+    view = windows(x, dstc.window_output(x.shape[2:], *window), window, 0)
+    n, c, r, s, oh, ow = view.shape
+    return view.transpose(1, 2, 3, 0, 4, 5).reshape(c * r * s, n * oh * ow)
+
+
+def epilogue(
+    acc: NDArray[np.float32], bias: Array | None, along: str, activation: bool
+) -> NDArray[np.float32]:
+    """Bias (along m or n) and ReLU on the f32 accumulator (M x N)."""
+    if bias is not None:
+        bias = bias.astype(np.float32)
+        with np.errstate(all="ignore"):
+            acc = acc + (bias[:, None] if along == "m" else bias)
+    return relu(acc) if activation else acc
+
+
+def image_of(matrix: Array, image: Sequence[int]) -> Array:
+    """M x (N*H*W) as N x M x H x W."""
+    n, h, w = image
+    return matrix.reshape(matrix.shape[0], n, h, w).transpose(1, 0, 2, 3)
+
+
+def pool(
+    x: Array,
+    size: Sequence[int],
+    window: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
+    kind: dstc.PoolKind,
+    count_include_pad: bool,
+) -> NDArray[np.float32]:
+    """N x C x OH x OW in f32; `size` is (OH, OW).
+
+    Taps are combined in (r, s) order. Max: a NaN never wins. Average: the sum times the f32
+    nearest to 1 / count; padding counts with `count_include_pad`, what lies behind it never.
+    """
+    x = x.astype(np.float32)
+    maximum = kind == dstc.PoolKind.MAX
+    kernel, _, pads, _ = window
+    view = windows(x, size, window, -np.inf if maximum else 0)
+    acc = np.full((*x.shape[:2], *size), -np.inf if maximum else 0, np.float32)
+    with np.errstate(all="ignore"):
+        for r in range(kernel[0]):
+            for s in range(kernel[1]):
+                tap = view[:, :, r, s]
+                acc = np.where(tap > acc, tap, acc) if maximum else acc + tap
+        if maximum:
+            return acc
+        inside = np.ones((1, 1, *x.shape[2:]), np.float32)
+        if count_include_pad:
+            margins = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
+            inside = np.pad(inside, margins, constant_values=1)
+            window = (window[0], window[1], (0, 0, 0, 0), window[3])
+        count = windows(inside, size, window, 0).sum(axis=(2, 3), dtype=np.float32)
+        return acc * (np.float32(1) / count)
+
+
+def softmax(x: Array, axis: int) -> NDArray[np.float32]:
+    """In f32: 2^((x - max) * log2 e) (rounded once), the sum ascending, times 1 / sum."""
+    x = x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        scaled = (x - x.max(axis=axis, keepdims=True)) * LOG2_E
+        e = np.exp2(scaled.astype(np.float64)).astype(np.float32)
+        total = np.cumsum(e, axis=axis, dtype=np.float32).take([-1], axis=axis)
+        return e * (np.float32(1) / total)
+
+
+@register_impls
+class DstcFunctions(InterpreterFunctions):
+    """Implementations of all `dstc` ops; `constants` is where `dstc.constant` looks."""
+
+    def __init__(self, constants: ConstantPool):
+        super().__init__()
+        self.constants = constants
+
+    @impl(dstc.ConstantOp)
+    def run_constant(self, _: Interpreter, op: dstc.ConstantOp, args: Arrays) -> Arrays:
+        array = self.constants[op.constant.data]
+        want = dstc.matrix_shape(op.result.type)
+        if array.shape != want:
+            raise InterpretationError(
+                f"constant {op.constant.data!r} has the shape {array.shape} in the pool, "
+                f"but {want} in the IR"
+            )
+        return (rounded(array, op.result.type),)
+
+    @impl(dstc.Conv2dOp)
+    def run_conv2d(self, _: Interpreter, op: dstc.Conv2dOp, args: Arrays) -> Arrays:
+        x, w, *bias = args
+        n, _k, oh, ow = dstc.matrix_shape(op.result.type)
+        acc = matmul_f32(w.reshape(w.shape[0], -1), im2col(x, op.window))
+        activation = op.activation is not None and op.activation.data == dstc.Activation.RELU
+        acc = epilogue(acc, bias[0] if bias else None, "m", activation)
+        return (rounded(image_of(acc, (n, oh, ow)), op.result.type),)
+
+    @impl(dstc.MatmulOp)
+    def run_matmul(self, _: Interpreter, op: dstc.MatmulOp, args: Arrays) -> Arrays:
+        lhs, rhs, *bias = args
+        acc = matmul_f32(lhs, rhs, skips_zeros(op))
+        along = op.bias_along.data if op.bias_along is not None else "n"
+        acc = epilogue(acc, bias[0] if bias else None, along, op.relu)
+        if op.image is not None:
+            acc = image_of(acc, dstc.int_values(op.image))
+        return (rounded(acc, op.result.type),)
+
+    @impl(dstc.Im2colOp)
+    def run_im2col(self, _: Interpreter, op: dstc.Im2colOp, args: Arrays) -> Arrays:
+        return (rounded(im2col(args[0], op.window), op.result.type),)
+
+    @impl(dstc.EncodeOp)
+    def run_encode(self, _: Interpreter, op: dstc.EncodeOp, args: Arrays) -> Arrays:
+        return (rounded(args[0], op.result.type),)
+
+    @impl(dstc.DecodeOp)
+    def run_decode(self, _: Interpreter, op: dstc.DecodeOp, args: Arrays) -> Arrays:
+        return (rounded(args[0], op.result.type),)
+
+    @impl(dstc.ReluOp)
+    def run_relu(self, _: Interpreter, op: dstc.ReluOp, args: Arrays) -> Arrays:
+        return (rounded(relu(args[0]), op.result.type),)
+
+    @impl(dstc.AddOp)
+    def run_add(self, _: Interpreter, op: dstc.AddOp, args: Arrays) -> Arrays:
+        with np.errstate(all="ignore"):
+            total = args[0].astype(np.float32) + args[1].astype(np.float32)
+        return (rounded(total, op.result.type),)
+
+    @impl(dstc.TransposeOp)
+    def run_transpose(self, _: Interpreter, op: dstc.TransposeOp, args: Arrays) -> Arrays:
+        return (rounded(args[0].transpose(dstc.int_values(op.perm)), op.result.type),)
+
+    @impl(dstc.CastOp)
+    def run_cast(self, _: Interpreter, op: dstc.CastOp, args: Arrays) -> Arrays:
+        return (rounded(args[0], op.result.type),)
+
+    @impl(dstc.ReshapeOp)
+    def run_reshape(self, _: Interpreter, op: dstc.ReshapeOp, args: Arrays) -> Arrays:
+        shape = dstc.matrix_shape(op.result.type)
+        return (rounded(args[0].reshape(shape), op.result.type),)
+
+    @impl(dstc.Pool2dOp)
+    def run_pool2d(self, _: Interpreter, op: dstc.Pool2dOp, args: Arrays) -> Arrays:
+        size = dstc.matrix_shape(op.result.type)[2:]
+        include = op.count_include_pad is not None and bool(op.count_include_pad.value.data)
+        return (rounded(pool(args[0], size, op.window, op.kind.data, include), op.result.type),)
+
+    @impl(dstc.SoftmaxOp)
+    def run_softmax(self, _: Interpreter, op: dstc.SoftmaxOp, args: Arrays) -> Arrays:
+        return (rounded(softmax(args[0], op.axis.value.data), op.result.type),)
+
+
+def skips_zeros(op: dstc.MatmulOp) -> bool:
+    """Zero operands contribute nothing: the dual engine, or both operands are bitmaps."""
+    if op.schedule is not None and op.schedule.engine.data == dstc.Engine.DUAL:
+        return True
+    return all(isinstance(v.type, dstc.BitmapType) for v in (op.lhs, op.rhs))

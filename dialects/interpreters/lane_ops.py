@@ -1,0 +1,135 @@
+"""Lane-wise operations of `dstc_tile`: identity, memory accesses, f16 pairs, vectors.
+
+In: arrays of lanes (see `simt`). Out: `LANE`, handlers by operation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import Attribute, Operation
+
+from ...backend.isa.table import WARP_SIZE
+from ..dstc_tile import (
+    ExtractOp,
+    Id,
+    IdOp,
+    LoadOp,
+    PackOp,
+    PopulationCountOp,
+    Space,
+    SplatOp,
+    StoreOp,
+    UnpackOp,
+    word_count,
+)
+from .simt import Handler, Simt, dtype_of, is_vector, merge
+from .simt_memory import Array, Mask, Memory
+
+_NARROW = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16)}
+
+
+def _id(simt: Simt, op: IdOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del operands
+    nx, ny, _ = simt.kernel.grid_size
+    cta = np.arange(simt.grid[0], dtype=np.uint32).reshape(-1, 1, 1)
+    match op.which.data:
+        case Id.LANE:
+            return (np.arange(WARP_SIZE, dtype=np.uint32).reshape(1, 1, -1),)
+        case Id.WARP:
+            return (np.arange(simt.grid[1], dtype=np.uint32).reshape(1, -1, 1),)
+        case Id.CTA_X:
+            return (cta % np.uint32(nx),)
+        case Id.CTA_Y:
+            return (cta // np.uint32(nx) % np.uint32(ny),)
+        case Id.CTA_Z:
+            return (cta // np.uint32(nx * ny),)
+
+
+def _memory(simt: Simt, op: LoadOp | StoreOp) -> Memory:
+    return simt.memory if op.space.data == Space.GLOBAL else simt.shared
+
+
+def _mask(simt: Simt, predicate: Array | None) -> Mask | None:
+    return simt.active if predicate is None else simt.live(predicate)
+
+
+def _word_dtype(simt: Simt, op: Operation, type_: Attribute) -> np.dtype[np.generic]:
+    dtype = dtype_of(type_)
+    if dtype is None or dtype.itemsize != 4:
+        raise simt.error(op, "lanes load, store and hold i32, f32 and vectors of them")
+    return dtype
+
+
+def _load(simt: Simt, op: LoadOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    address = operands[0]
+    predicate, default = operands[1:] if op.predicate is not None else (None, None)
+    dtype = _word_dtype(simt, op, op.result.type)
+    mask = _mask(simt, predicate)
+    offset = op.offset.value.data
+    if op.bits is not None:
+        found = _memory(simt, op).load(address, offset, _NARROW[op.bits.value.data], 1, mask)
+        found = found.astype(dtype)
+    else:
+        count = word_count(op.result.type)
+        found = _memory(simt, op).load(address, offset, dtype, count, mask)
+    value = found if is_vector(op.result.type) else found[..., 0]
+    if predicate is None or default is None:
+        return (value,)
+    return (merge(predicate, value, default),)
+
+
+def _store(simt: Simt, op: StoreOp, operands: tuple[Array, ...]) -> tuple[()]:
+    value, address = operands[:2]
+    dtype = _word_dtype(simt, op, op.value.type)
+    words = value if is_vector(op.value.type) else value[..., None]
+    words = words.astype(dtype if op.bits is None else _NARROW[op.bits.value.data], copy=False)
+    mask = _mask(simt, operands[2] if op.predicate is not None else None)
+    _memory(simt, op).store(address, op.offset.value.data, words, mask, simt.grid)
+    return ()
+
+
+def _popcount(simt: Simt, op: PopulationCountOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt, op
+    return (np.bitwise_count(operands[0]).astype(np.uint32),)
+
+
+def _half_bits(value: Array) -> Array:
+    return value.astype(np.float16).view(np.uint16).astype(np.uint32)
+
+
+def _pack(simt: Simt, op: PackOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt, op
+    low, high = operands
+    return (_half_bits(low) | _half_bits(high) << 16,)
+
+
+def _unpack(simt: Simt, op: UnpackOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt
+    half = operands[0] >> 16 if op.high is not None else operands[0]
+    return (half.astype(np.uint16).view(np.float16).astype(np.float32),)
+
+
+def _extract(simt: Simt, op: ExtractOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt
+    return (operands[0][..., op.index.value.data],)
+
+
+def _splat(simt: Simt, op: SplatOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del operands
+    dtype = _word_dtype(simt, op, op.result.type)
+    bits = op.bits.value.data & 0xFFFFFFFF
+    count = [word_count(op.result.type)] if is_vector(op.result.type) else []
+    return (np.full((1, 1, 1, *count), bits, np.uint32).view(dtype),)
+
+
+LANE: dict[type[Operation], Handler] = {
+    IdOp: _id,
+    LoadOp: _load,
+    StoreOp: _store,
+    PopulationCountOp: _popcount,
+    PackOp: _pack,
+    UnpackOp: _unpack,
+    ExtractOp: _extract,
+    SplatOp: _splat,
+}
+"""Handlers of the ops that each lane executes for itself."""

@@ -1,0 +1,224 @@
+"""Warp-wide operations of `dstc_tile`: exchange of lanes, dense and dual-side tensor steps.
+
+In: arrays of lanes (see `simt`), the layouts of `backend.isa.layout`. Out: `WARP`, handlers by
+operation. Sums are rank-1 updates in f32 with ascending k, as the tensor core's.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.ir import Operation
+
+from ...backend.isa.layout import (
+    hmma_a_position,
+    hmma_b_position,
+    hmma_d_position,
+    value_position,
+)
+from ...backend.isa.table import TILE_K, TILE_M, VALUE_REGISTERS, WARP_SIZE
+from ..dstc_tile import (
+    AccClearOp,
+    AccReadOp,
+    BallotOp,
+    BarrierOp,
+    HmmaOp,
+    LoadValuesOp,
+    ShuffleOp,
+    SpwmmaOp,
+)
+from .simt import Handler, Simt
+from .simt_memory import Array
+
+Index = NDArray[np.int64]
+_TILE_VALUES = TILE_M * TILE_K
+_LANE_VALUES = 8
+"""Values of one 16-byte access."""
+_CHUNK = 64
+"""Warps whose rank-1 updates run together: their sums stay in the cache."""
+_U16 = np.dtype(np.uint16)
+_UNDEFINED = 0x7E00
+"""f16 NaN: what `load_values` leaves beyond its count."""
+
+
+@cache
+def hmma_index(operand: str, layout: str) -> Index:
+    """Position in a warp's 32 x 4 words, as halves, of A[row, k] or B[k, column]: (16, 16)."""
+    index = np.empty((16, 16), np.int64)
+    for i in range(16):
+        for k in range(16):
+            register, within = divmod(k, 4)
+            if operand == "a":
+                lane, half = hmma_a_position(layout, i, within)
+                index[i, k] = (lane * 4 + register) * 2 + half
+            else:
+                lane, half = hmma_b_position(layout, within, i)
+                index[k, i] = (lane * 4 + register) * 2 + half
+    return index
+
+
+@cache
+def accumulator_index() -> Index:
+    """Position in a warp's 32 x 8 registers of C[row, column]: (16, 16)."""
+    index = np.empty((16, 16), np.int64)
+    for row in range(16):
+        for column in range(16):
+            step = 2 * (row // 8) + column // 8
+            lane, register = hmma_d_position(step, row % 8, column % 8)
+            index[row, column] = lane * 8 + 2 * step + register
+    return index
+
+
+@cache
+def value_index() -> Index:
+    """Position in a warp's 32 x 8 words, as halves, of condensed value i: (512)."""
+    places = [value_position(i) for i in range(_TILE_VALUES)]
+    return np.array([(lane * VALUE_REGISTERS + r) * 2 + half for r, lane, half in places])
+
+
+def _flat(value: Array, dtype: Any) -> Array:
+    """A warp's registers in one axis: (CTAs, warps, 32, n) words to (CTAs, warps, 32 * n)."""
+    whole = np.broadcast_to(value, (*value.shape[:2], WARP_SIZE, value.shape[-1]))
+    return np.ascontiguousarray(whole).reshape(*value.shape[:2], -1).view(dtype)
+
+
+def rank_one_updates(
+    total: Array, left: Array, right: Array, masks: tuple[Array, Array] | None = None
+) -> None:
+    """total += left[:, k] x right[k, :] for ascending k; f32 (n, M, N), (n, M, K), (n, K, N).
+
+    `masks`: bool like left and right; where either is false the product counts as absent.
+    """
+    for first in range(0, len(total), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        product = np.empty_like(total[part])
+        for k in range(left.shape[2]):
+            np.multiply(left[part, :, k, None], right[part, k, None, :], out=product)
+            if masks is not None:
+                product[~(masks[0][part, :, k, None] & masks[1][part, k, None, :])] = 0
+            total[part] += product
+
+
+def _hmma(simt: Simt, op: HmmaOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    a, b, c = operands
+    outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
+
+    def tiles(value: Array, index: Index, dtype: Any) -> Array:
+        tile = _flat(value, dtype)[..., index].astype(np.float32, copy=False)
+        return np.broadcast_to(tile, (*outer, 16, 16)).reshape(-1, 16, 16)
+
+    total = np.array(tiles(c, accumulator_index(), np.float32))
+    left = tiles(a, hmma_index("a", op.layout_a.data), np.float16)
+    right = tiles(b, hmma_index("b", op.layout_b.data), np.float16)
+    rank_one_updates(total, left, right)
+    result = np.empty((len(total), 256), np.float32)
+    result[:, accumulator_index()] = total
+    return (result.reshape(*outer, WARP_SIZE, 8),)
+
+
+def _ballot(simt: Simt, op: BallotOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    predicate = operands[0]
+    lanes = np.broadcast_to(predicate, (*predicate.shape[:2], WARP_SIZE))
+    return (np.packbits(lanes, axis=-1, bitorder="little").view(np.uint32),)
+
+
+def _shuffle(simt: Simt, op: ShuffleOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    value, lane = operands
+    outer = np.broadcast_shapes(value.shape[:2], lane.shape[:2])
+    value, lane = (np.broadcast_to(x, (*outer, WARP_SIZE)) for x in (value, lane))
+    source = np.where(lane < WARP_SIZE, lane, np.arange(WARP_SIZE)).astype(np.int64)
+    return (np.take_along_axis(value, source, axis=-1),)
+
+
+def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    for what, x in zip(("address", "count"), operands, strict=True):
+        odd = simt.live(x != x[..., :1])
+        if odd.any():
+            raise simt.lane_error(op, odd, f"the {what} is {{}}, not that of lane 0", x)
+    address, count = operands
+    many = simt.live(count > _TILE_VALUES)
+    if many.any():
+        raise simt.lane_error(op, many, f"{{}} values; a tile has at most {_TILE_VALUES}", count)
+    lane = np.arange(WARP_SIZE, dtype=np.uint32)
+    blocks: list[Array] = []
+    for first in (lane * _LANE_VALUES, lane * _LANE_VALUES + _TILE_VALUES // 2):
+        wanted = simt.live(count > first)
+        found = simt.memory.load(address + first * 2, 0, _U16, _LANE_VALUES, wanted)
+        held = (first[:, None] + np.arange(_LANE_VALUES)) < count[..., None]
+        blocks.append(np.where(held, found, np.uint16(_UNDEFINED)))
+    return (np.concatenate(np.broadcast_arrays(*blocks), axis=-1).view(np.uint32),)
+
+
+def _dense(values: Array, bitmap: Array, grid: tuple[int, int, int], high: bool,
+           which: Index) -> tuple[Array, Array]:  # fmt: skip
+    """The (n, 16, 32) tiles of warps `which`, f32, zero where the bitmap's bit is, and the bits."""
+    first = TILE_K if high else 0
+    words = np.broadcast_to(bitmap, grid)[..., first : first + TILE_K].reshape(-1, TILE_K)[which]
+    bits = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
+    shape = (*grid[:2], WARP_SIZE * VALUE_REGISTERS * 2)
+    halves = np.broadcast_to(_flat(values, np.float16), shape).reshape(-1, shape[2])[which]
+    position = value_index()[np.maximum(np.cumsum(bits, axis=1, dtype=np.int64), 1) - 1]
+    held = bits.astype(np.bool_)
+    dense = np.where(held, np.take_along_axis(halves, position, axis=1), np.float16(0))
+    tiles = (len(which), TILE_K, TILE_M)
+    return dense.astype(np.float32).reshape(tiles), held.reshape(tiles)
+
+
+def _spwmma(simt: Simt, op: SpwmmaOp, operands: tuple[Array, ...]) -> tuple[()]:
+    active = simt.whole_warps(op)
+    a, b, a_bitmap, b_bitmap = operands
+    which = np.arange(len(simt.acc)) if active is None else np.flatnonzero(active)
+    left, left_bits = _dense(a, a_bitmap, simt.grid, op.high_a is not None, which)
+    right, right_bits = _dense(b, b_bitmap, simt.grid, op.high_b is not None, which)
+    finite = bool(np.isfinite(left).all() and np.isfinite(right).all())
+    masks = None if finite else (left_bits.swapaxes(1, 2), right_bits)
+    total = simt.acc[which, op.tile.value.data]
+    rank_one_updates(total, left.swapaxes(1, 2), right, masks)
+    simt.acc[which, op.tile.value.data] = total
+    return ()
+
+
+def _acc_clear(simt: Simt, op: AccClearOp, operands: tuple[Array, ...]) -> tuple[()]:
+    del operands
+    active = simt.whole_warps(op)
+    simt.acc[slice(None) if active is None else active, op.tile.value.data] = 0
+    return ()
+
+
+def _acc_read(simt: Simt, op: AccReadOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del operands
+    simt.whole_warps(op)
+    part = slice(8 * op.part.value.data, 8 * op.part.value.data + 8)
+    tile = simt.acc[:, op.tile.value.data]
+    lanes = tile[:, :, part] if op.transposed is not None else tile[:, part].swapaxes(1, 2)
+    return (np.array(lanes).reshape(*simt.grid, 8),)
+
+
+def _barrier(simt: Simt, op: BarrierOp, operands: tuple[Array, ...]) -> tuple[()]:
+    del operands
+    if simt.active is not None:
+        runs = np.broadcast_to(simt.active, simt.grid)
+        split = runs.any(axis=(1, 2), keepdims=True) & ~runs
+        if split.any():
+            raise simt.lane_error(op, split, "is not at this barrier, but other lanes are")
+    return ()
+
+
+WARP: dict[type[Operation], Handler] = {
+    BarrierOp: _barrier,
+    BallotOp: _ballot,
+    ShuffleOp: _shuffle,
+    HmmaOp: _hmma,
+    LoadValuesOp: _load_values,
+    SpwmmaOp: _spwmma,
+    AccClearOp: _acc_clear,
+    AccReadOp: _acc_read,
+}
+"""Handlers of the ops that a warp or CTA executes together."""

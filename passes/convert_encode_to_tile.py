@@ -1,0 +1,78 @@
+"""convert-encode-to-tile: `dstc.encode` of an activation becomes a kernel.
+
+In: `dstc.encode` whose input is not a constant (constants are encoded ahead of time). Out: a
+`dstc_tile.kernel` in which each warp encodes rows of tiles with ballots and popcounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import builtin
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+
+from ..backend.isa.table import TILE_K
+from ..dialects import dstc_tile as tile
+from ..dialects.dstc import BitmapType, ConstantOp, EncodeOp
+from .device_tensor import DeviceTensor
+from .encode_tile import WARPS, Element, encode_grid, encode_rows
+from .kernel_builder import KernelBuilder, Value
+from .kernel_names import KernelNames
+
+
+def encode_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
+    """The kernel of one `dstc.encode`."""
+    type_ = op.result.type
+    assert isinstance(type_, BitmapType)
+    layout = type_.layout
+    source = DeviceTensor.of(op.input.type)
+    vector_stride, depth_stride = source.strides
+    if type_.side.data == "b":
+        vector_stride, depth_stride = depth_stride, vector_stride
+    b = KernelBuilder(name, ["x", "y"], encode_grid(layout), warps=WARPS)
+
+    def elements(vector: SSAValue, depth0: Value) -> Iterator[Element]:
+        exists = b.less(vector, layout.vectors)
+        start = b.mad(vector, vector_stride, b.params["x"])
+        for j in range(TILE_K):
+            depth = b.add(depth0, j)
+            last = layout.depth % TILE_K
+            inside = b.less(depth, layout.depth) if last and j >= last else None
+            yield b.mad(depth, depth_stride, start), b.both(exists, inside)
+
+    encode_rows(b, layout, b.params["y"], elements)
+    return b.finish()
+
+
+class _ConvertEncode(RewritePattern):
+    def __init__(self, names: KernelNames):
+        self.names = names
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: EncodeOp, rewriter: PatternRewriter) -> None:
+        if isinstance(op.input.owner, ConstantOp):
+            return
+        name = self.names.fresh(op, "encode")
+        launch = tile.LaunchOp(name, [op.input], [op.result.type], op="encode")
+        self.names.replace(op, rewriter, encode_kernel(op, name), launch)
+
+
+@dataclass(frozen=True)
+class ConvertEncodeToTile(ModulePass):
+    """Turn the encoding of activations into kernels and launches."""
+
+    name = "convert-encode-to-tile"
+
+    def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
+        PatternRewriteWalker(
+            _ConvertEncode(KernelNames(op)), apply_recursively=False
+        ).rewrite_module(op)

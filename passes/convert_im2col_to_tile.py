@@ -1,0 +1,147 @@
+"""convert-im2col-to-tile: `dstc.im2col` becomes a kernel, dense or encoding on the fly.
+
+In: `dstc.im2col`. Out: a `dstc_tile.kernel`; a lane is an output pixel, and the row of the lowered
+matrix (channel, kernel row, kernel column) is worked out once by 16 lanes and shared by shuffles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import builtin
+from xdsl.dialects.builtin import i32
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+
+from ..backend.isa.layout import BitmapLayout, ceil_div
+from ..backend.isa.table import TILE_K
+from ..dialects import dstc_tile as tile
+from ..dialects.dstc import BitmapType, Im2colOp, matrix_shape, window_output
+from .device_tensor import DeviceTensor
+from .encode_tile import WARPS, Element, encode_grid, encode_rows
+from .kernel_builder import KernelBuilder, Value
+from .kernel_names import KernelNames
+
+
+class _Windows:
+    """Addresses of the input elements under the window of a pixel."""
+
+    def __init__(self, b: KernelBuilder, op: Im2colOp):
+        self.b = b
+        self.x = DeviceTensor.of(op.x.type)
+        self.kernel, self.strides, self.pads, self.dilations = op.window
+        self.out = window_output(self.x.shape[2:], *op.window)
+        self.depth, self.pixels = matrix_shape(op.result.type)
+
+    def elements(self, pixel: SSAValue, depth0: Value) -> Iterator[Element]:
+        """The 16 elements of a pixel's column from row `depth0` of the lowered matrix."""
+        b, x = self.b, self.x
+        oh, ow = self.out
+        image = b.div(pixel, oh * ow)
+        within = b.sub(pixel, b.mul(image, oh * ow))
+        row = b.div(within, ow)
+        column = b.sub(within, b.mul(row, ow))
+        h0 = b.sub(b.mul(row, self.strides[0]), self.pads[0])
+        w0 = b.sub(b.mul(column, self.strides[1]), self.pads[1])
+        origin = b.mad(h0, x.strides[2], b.mul(w0, x.strides[3]))
+        origin = b.add(b.mad(image, x.strides[0], b.params["x"]), origin)
+        exists = b.less(pixel, self.pixels)
+        shifts, places = self._taps(depth0)
+        for j in range(TILE_K):
+            lane = b.value(j)
+            address = b.add(origin, b.insert(tile.ShuffleOp(shifts, lane)))
+            last = self.depth % TILE_K
+            inside = b.less(b.add(depth0, j), self.depth) if last and j >= last else None
+            predicate = b.both(exists, inside, *self._in_image(places, lane, h0, w0))
+            yield address, predicate
+
+    def _taps(self, depth0: Value) -> tuple[SSAValue, SSAValue]:
+        """By lane j, for matrix row depth0 + j: byte shift, and (dh << 16 | dw)."""
+        b, x = self.b, self.x
+        taps = self.kernel[0] * self.kernel[1]
+        depth = b.add(depth0, b.and_(b.lane, TILE_K - 1))
+        channel = b.div(depth, taps)
+        tap = b.sub(depth, b.mul(channel, taps))
+        r = b.div(tap, self.kernel[1])
+        s = b.sub(tap, b.mul(r, self.kernel[1]))
+        dh, dw = b.mul(r, self.dilations[0]), b.mul(s, self.dilations[1])
+        shift = b.mad(channel, x.strides[1], b.mad(dh, x.strides[2], b.mul(dw, x.strides[3])))
+        return b.value(shift), b.value(b.or_(b.shl(dh, 16), dw))
+
+    def _in_image(
+        self, places: SSAValue, lane: SSAValue, h0: Value, w0: Value
+    ) -> Sequence[SSAValue]:
+        b = self.b
+        if not any(self.pads):
+            return ()
+        place = b.insert(tile.ShuffleOp(places, lane))
+        checks: list[SSAValue] = []
+        if self.pads[0] or self.pads[2]:
+            checks.append(b.less(b.add(h0, b.shr(place, 16)), self.x.shape[2]))
+        if self.pads[1] or self.pads[3]:
+            checks.append(b.less(b.add(w0, b.and_(place, 0xFFFF)), self.x.shape[3]))
+        return checks
+
+
+def im2col_kernel(op: Im2colOp, name: str) -> tile.KernelOp:
+    """The kernel of one `dstc.im2col`."""
+    if isinstance(op.result.type, BitmapType):
+        layout = op.result.type.layout
+        b = KernelBuilder(name, ["x", "y"], encode_grid(layout), warps=WARPS)
+        encode_rows(b, layout, b.params["y"], _Windows(b, op).elements)
+        return b.finish()
+    return _dense_kernel(op, name)
+
+
+def _dense_kernel(op: Im2colOp, name: str) -> tile.KernelOp:
+    depth, pixels = matrix_shape(op.result.type)
+    out = DeviceTensor.of(op.result.type)
+    tiles = BitmapLayout(pixels, depth)
+    grid = (ceil_div(tiles.v_tiles, WARPS), tiles.k_tiles, 1)
+    b = KernelBuilder(name, ["x", "y"], grid, warps=WARPS)
+    v_tile = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp)
+    pixel = b.value(b.mad(v_tile, 32, b.lane, "pixel"))
+    depth0 = b.mul(b.id(tile.Id.CTA_Y), TILE_K)
+    elements = _Windows(b, op).elements(pixel, depth0)
+    values = [
+        b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=predicate)
+        for address, predicate in elements
+    ]
+    start = b.mad(pixel, out.strides[1], b.params["y"])
+    exists = b.less(pixel, pixels)
+    for j, value in enumerate(values):
+        # Rows past the depth are zero, as the padding that they fall into.
+        place = b.mad(b.add(depth0, j), out.strides[0], start)
+        b.store(tile.Space.GLOBAL, value, place, bits=16, predicate=exists)
+    return b.finish()
+
+
+class _ConvertIm2col(RewritePattern):
+    def __init__(self, names: KernelNames):
+        self.names = names
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: Im2colOp, rewriter: PatternRewriter) -> None:
+        name = self.names.fresh(op, "im2col")
+        launch = tile.LaunchOp(name, [op.x], [op.result.type], op="im2col")
+        self.names.replace(op, rewriter, im2col_kernel(op, name), launch)
+
+
+@dataclass(frozen=True)
+class ConvertIm2colToTile(ModulePass):
+    """Turn explicit im2col into kernels and launches."""
+
+    name = "convert-im2col-to-tile"
+
+    def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
+        PatternRewriteWalker(
+            _ConvertIm2col(KernelNames(op)), apply_recursively=False
+        ).rewrite_module(op)

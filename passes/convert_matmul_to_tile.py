@@ -1,0 +1,82 @@
+"""convert-matmul-to-tile: scheduled `dstc.matmul` ops become tiled kernels and their launches.
+
+In: `dstc.matmul` with a `#dstc.schedule`, operands in the form that its engine takes. Out: a
+`dstc_tile.kernel` each and a `dstc_tile.launch` in the op's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import builtin
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+
+from ..backend.isa.errors import DstcError
+from ..dialects import dstc_tile as tile
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, ScheduleAttr
+from .kernel_names import KernelNames
+from .matmul_dense import dense_kernel
+from .matmul_dual import dual_kernel
+
+_KERNELS: dict[str, Callable[[MatmulOp, ScheduleAttr, str, list[str]], tile.KernelOp]] = {
+    Engine.DENSE: dense_kernel,
+    Engine.DUAL: dual_kernel,
+}
+
+
+class _ConvertMatmul(RewritePattern):
+    def __init__(self, names: KernelNames):
+        self.names = names
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
+        schedule = op.schedule
+        if schedule is None:
+            raise DstcError(
+                f"{self.names.where(op)}: dstc.matmul has no schedule; run select-schedule first"
+            )
+        engine = schedule.engine.data
+        bitmaps = {isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs)}
+        if bitmaps != {engine == Engine.DUAL}:
+            raise DstcError(
+                f"{self.names.where(op)}: the {engine} engine does not take operands of types "
+                f"{op.lhs.type} and {op.rhs.type}; run encode-operands first"
+            )
+        inputs = [op.lhs, op.rhs, *([] if op.bias is None else [op.bias])]
+        params = ["a", "b", *([] if op.bias is None else ["bias"]), "c"]
+        name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
+        kernel = _KERNELS[engine](op, schedule, name, params)
+        m, n, k = op.sizes
+        self.names.replace(
+            op,
+            rewriter,
+            kernel,
+            tile.LaunchOp(
+                name,
+                inputs,
+                [op.result.type],
+                op="matmul" if op.image is None else "conv2d",
+                engine=engine,
+                macs=m * n * k,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ConvertMatmulToTile(ModulePass):
+    """Turn scheduled matrix products into tiled kernels and launches."""
+
+    name = "convert-matmul-to-tile"
+
+    def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
+        PatternRewriteWalker(
+            _ConvertMatmul(KernelNames(op)), apply_recursively=False
+        ).rewrite_module(op)

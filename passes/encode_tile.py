@@ -1,0 +1,97 @@
+"""Encoding one 32 x 16 tile into bitmap, condensed values and header by a warp. Not a pass.
+
+In: for each of 16 depths, the address of the lane's element and whether there is one. Out: stores
+to an operand in `BitmapLayout` with a fixed-capacity slot a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from xdsl.dialects.builtin import i32
+from xdsl.ir import SSAValue
+
+from ..backend.isa.layout import SLOT_BYTES, BitmapLayout, ceil_div
+from ..backend.isa.table import TILE_K
+from ..dialects import dstc_tile as tile
+from .kernel_builder import KernelBuilder, Value
+
+WARPS = 4
+"""Warps a CTA of an encoding kernel; each takes one row of tiles."""
+K_TILES = 32
+"""Depth tiles that a warp encodes: one warp-bitmap word."""
+
+Element = tuple[Value, SSAValue | None]
+"""Address of an f16, and the predicate that says whether it exists (None: always)."""
+
+
+def encode_grid(layout: BitmapLayout) -> tuple[int, int, int]:
+    """CTAs: x over rows of tiles, y over warp-bitmap words."""
+    return ceil_div(layout.v_tiles, WARPS), ceil_div(layout.k_tiles, K_TILES), 1
+
+
+def encode_rows(
+    b: KernelBuilder,
+    layout: BitmapLayout,
+    base: Value,
+    elements: Callable[[SSAValue, Value], Iterator[Element]],
+) -> None:
+    """Encode this warp's tiles; `elements(lane_vector, depth0)` gives the 16 elements of a lane.
+
+    `lane_vector` is the lane's index along M or N, `depth0` the tile's first depth.
+    """
+    v_tile = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp, "v_tile")
+    vector = b.value(b.mad(v_tile, 32, b.lane, "vector"))
+    k_first = b.mul(b.id(tile.Id.CTA_Y), K_TILES)
+    below = b.sub(b.shl(b.value(1), b.lane), 1)
+    tile_inside = b.less(v_tile, layout.v_tiles) if layout.v_tiles % WARPS else None
+    is_lane0 = b.compare("eq", b.lane, 0)
+    lane_words = b.less(b.lane, TILE_K)
+
+    def body(turn: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
+        k_tile = b.add(k_first, turn)
+        inside = b.both(tile_inside, b.less(k_tile, layout.k_tiles))
+        index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
+        slot_offset = b.mul(index, SLOT_BYTES)
+        slot = b.add(b.add(base, slot_offset), layout.values_offset)
+        count: Value = 0
+        word: SSAValue = b.value(0)
+        found: list[SSAValue] = []
+        for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
+            predicate = b.both(inside, exists)
+            found.append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=predicate))
+        for depth, value in enumerate(found):
+            nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
+            ballot = b.insert(tile.BallotOp(nonzero))
+            rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
+            place = b.mad(b.add(count, rank), 2, slot)
+            b.store(tile.Space.GLOBAL, value, place, bits=16, predicate=nonzero)
+            word = b.select(b.compare("eq", b.lane, depth), ballot, word)
+            count = b.add(count, b.insert(tile.PopulationCountOp(ballot)))
+        words = b.mad(index, TILE_K * 4, b.mad(b.lane, 4, base))
+        b.store(
+            tile.Space.GLOBAL,
+            word,
+            words,
+            offset=layout.bitmaps_offset,
+            predicate=b.both(lane_words, inside),
+        )
+        header = b.mad(index, 8, base)
+        at_lane0 = b.both(is_lane0, inside)
+        for offset, field in ((0, slot_offset), (4, count)):
+            b.store(
+                tile.Space.GLOBAL,
+                b.value(field),
+                header,
+                offset=layout.headers_offset + offset,
+                predicate=at_lane0,
+            )
+        occupied = b.select(b.compare("ne", count, 0), b.shl(b.value(1), turn), 0)
+        return [b.value(b.or_(carried[0], occupied))]
+
+    turns = min(K_TILES, layout.k_tiles)
+    (warp_word,) = b.loop(0, turns, 1, [b.value(0)], body)
+    place = b.mad(
+        b.mad(v_tile, layout.warp_words, b.id(tile.Id.CTA_Y)), 4, base, "warp_bitmap_word"
+    )
+    b.store(tile.Space.GLOBAL, warp_word, place, predicate=b.both(is_lane0, tile_inside))

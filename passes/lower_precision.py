@@ -1,0 +1,163 @@
+"""f16 storage: operands of products and values between ops in half precision.
+
+In: level-1 IR (f32). Out: arguments, weights and intermediate results in f16; biases, results of
+@main and what feeds a softmax stay f32. `dstc.cast` stands only where an op cannot change types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    ArrayAttr,
+    ModuleOp,
+    StringAttr,
+    TensorType,
+    f16,
+    f32,
+)
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from ..backend.isa.errors import DstcError
+from ..dialects import dstc
+from ..dialects.constants import ConstantPool, constants_of
+
+_HALF_OPERANDS: dict[type[Operation], int] = {dstc.MatmulOp: 2, dstc.Conv2dOp: 2, dstc.Im2colOp: 1}
+"""How many leading operands of an op must be f16."""
+
+_BIAS = 2
+"""Which operand of a product is its bias, which is f32."""
+
+_SAME_TYPE = dstc.ReshapeOp
+"""Ops that move values without touching them: operand and result have one type."""
+
+_NAMES: dict[Attribute, str] = {f16: "float16", f32: "float32"}
+
+
+def _element(type_: Attribute) -> AnyFloat:
+    return cast("TensorType[AnyFloat]", type_).element_type
+
+
+def _is_f32_tensor(value: SSAValue) -> bool:
+    type_: Attribute = value.type
+    return isinstance(type_, TensorType) and _element(value.type) == f32
+
+
+def _as(value: SSAValue, element: AnyFloat) -> TensorType[AnyFloat]:
+    return dstc.tensor(dstc.matrix_shape(value.type), element)
+
+
+def round_to_f16(pool: ConstantPool, name: str) -> str:
+    """The pool's name of constant `name` in f16; `DstcError` if a finite value overflows."""
+    array = pool[name]
+    if array.dtype == np.float16:
+        return name
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if bool((np.isinf(half) & np.isfinite(array)).any()):
+        largest = float(np.abs(array[np.isfinite(array)]).max())
+        raise DstcError(
+            f"constant {name!r}: {largest:g} does not fit f16 (largest 65504); scale the weights"
+        )
+    return pool.add(f"{name}.f16", half)
+
+
+@dataclass
+class _Lowering:
+    main: FuncOp
+    pool: ConstantPool
+
+    def run(self) -> None:
+        keep = self._kept_f32()
+        self._record_types()
+        for arg in self.main.body.block.args:
+            self._retype(arg)
+        for op in list(self.main.body.walk()):
+            if not isinstance(op, dstc.ConstantOp):
+                for result in op.results:
+                    if result not in keep:
+                        self._retype(result)
+        for op in list(self.main.body.walk()):
+            self._fit_operands(op)
+        for op in list(self.main.body.walk()):
+            if isinstance(op, dstc.ConstantOp) and not op.result.uses:
+                op.detach()
+                op.erase()
+        self.main.update_function_type()
+
+    def _kept_f32(self) -> set[SSAValue]:
+        """Results of the function, operands of softmax and biases, back through reshapes."""
+        keep: set[SSAValue] = set()
+        for op in self.main.body.walk():
+            values = tuple(op.operands) if isinstance(op, ReturnOp | dstc.SoftmaxOp) else ()
+            if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp):
+                values = tuple(op.operands)[_BIAS:]
+            for value in values:
+                keep.add(value)
+                while isinstance(owner := value.owner, _SAME_TYPE):
+                    value = owner.x
+                    keep.add(value)
+        return keep
+
+    def _record_types(self) -> None:
+        """Keep the model's own element types, if no front end has recorded them."""
+        signature = self.main.function_type
+        for key, types in (
+            ("dstc.input_types", signature.inputs),
+            ("dstc.output_types", signature.outputs),
+        ):
+            names = [StringAttr(_NAMES.get(_element(t), "float32")) for t in types]
+            self.main.attributes.setdefault(key, ArrayAttr(names))
+
+    def _retype(self, value: SSAValue) -> None:
+        if _is_f32_tensor(value):
+            Rewriter.replace_value_with_new_type(value, _as(value, f16))
+
+    def _fit_operands(self, op: Operation) -> None:
+        for i, value in enumerate(op.operands):
+            element = self._wanted(op, i)
+            if element is not None and _element(value.type) != element:
+                op.operands[i] = self._converted(op, value, element)
+
+    def _wanted(self, op: Operation, index: int) -> AnyFloat | None:
+        if isinstance(op, ReturnOp):
+            return f32 if isinstance(op.operands[index].type, TensorType) else None
+        if isinstance(op, _SAME_TYPE):
+            return _element(op.result.type)
+        if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp) and index == _BIAS:
+            return f32
+        if index < _HALF_OPERANDS.get(type(op), 0) and _is_f32_tensor(op.operands[index]):
+            return f16
+        return None
+
+    def _converted(self, op: Operation, value: SSAValue, element: AnyFloat) -> SSAValue:
+        source = value.owner
+        if isinstance(source, dstc.ConstantOp) and element == f16:
+            name = round_to_f16(self.pool, source.constant.data)
+            new: dstc.ConstantOp | dstc.CastOp = dstc.ConstantOp(name, _as(value, f16))
+            at = source
+        else:
+            new, at = dstc.CastOp(value, _as(value, element)), op
+        dstc.copy_source(new, op)
+        Rewriter.insert_op(new, InsertPoint.before(at))
+        new.result.name_hint = value.name_hint
+        return new.result
+
+
+@dataclass(frozen=True)
+class LowerPrecision(ModulePass):
+    """Store operands and intermediate values in f16, accumulate in f32."""
+
+    name = "lower-precision"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for main in [f for f in op.walk() if isinstance(f, FuncOp)]:
+            if main.body.blocks:
+                _Lowering(main, constants_of(ctx)).run()

@@ -1,0 +1,221 @@
+"""The dual-side kernel of `dstc.matmul`: outer products of bitmap operands on SPWMMA. Not a pass.
+
+In: a `dstc.matmul` with a dual schedule and bitmap operands (`BitmapLayout`). Out: a
+`dstc_tile.kernel`. Each warp keeps its output tile in the accumulation buffer and walks along K;
+operand tiles go from memory straight to registers, `stages` - 1 steps ahead, headers twice as far.
+A tile is loaded only if the other side has a non-zero at this step; an empty step costs no tensor
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import VectorType, i32
+from xdsl.ir import SSAValue
+
+from ..backend.isa.layout import BitmapLayout, ceil_div
+from ..backend.isa.table import TILE_K, TILE_M
+from ..dialects import dstc_tile as tile
+from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
+from .kernel_builder import KernelBuilder, Value
+from .matmul_epilogue import Epilogue
+
+_HEADER = VectorType(i32, [2])
+_PARTS = 4
+"""Parts of 8 rows in which an accumulator tile is read."""
+
+
+@dataclass
+class _Stage:
+    """Registers of one step: for each operand tile, its values and its bitmap."""
+
+    values: list[SSAValue]
+    bitmaps: list[SSAValue]
+
+
+@dataclass
+class _Pipeline:
+    """What is in flight: stages being loaded, and headers of the steps after them; oldest first."""
+
+    stages: list[_Stage]
+    headers: list[list[SSAValue]]
+
+    def flat(self) -> list[SSAValue]:
+        values = [v for stage in self.stages for v in (*stage.values, *stage.bitmaps)]
+        return values + [v for headers in self.headers for v in headers]
+
+    def like(self, flat: Sequence[SSAValue]) -> _Pipeline:
+        """A pipeline of the same shape with other values."""
+        items = iter(flat)
+        stages = [
+            _Stage([next(items) for _ in s.values], [next(items) for _ in s.bitmaps])
+            for s in self.stages
+        ]
+        return _Pipeline(stages, [[next(items) for _ in h] for h in self.headers])
+
+
+class _Operands:
+    """Addresses and loads of a warp's operand tiles: first those along M, then those along N."""
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        layouts: tuple[BitmapLayout, BitmapLayout],
+        first_tiles: tuple[Value, Value],
+        counts: tuple[int, int],
+    ):
+        self.b = b
+        self.counts = counts
+        self.k_tiles = layouts[0].k_tiles
+        self.headers: list[Value] = []
+        self.bitmaps: list[Value] = []
+        self.values: list[Value] = []
+        for which, name in enumerate(("a", "b")):
+            layout, base = layouts[which], b.params[name]
+            for i in range(counts[which]):
+                v_tile = b.min_(b.add(first_tiles[which], i), layout.v_tiles - 1)
+                index = b.mul(v_tile, layout.k_tiles)
+                self.headers.append(b.mad(index, 8, b.add(base, layout.headers_offset)))
+                lane_base = b.mad(b.lane, 4, b.add(base, layout.bitmaps_offset))
+                self.bitmaps.append(b.mad(index, TILE_K * 4, lane_base))
+                self.values.append(b.add(base, layout.values_offset))
+        self.word_lane = b.less(b.lane, TILE_K)
+
+    def load_headers(self, step: Value) -> list[SSAValue]:
+        """(offset, count) of each tile; count 0 past the end of K."""
+        b = self.b
+        inside = b.less(step, self.k_tiles)
+        advance = b.mul(step, 8)
+        return [
+            b.load(tile.Space.GLOBAL, b.add(h, advance), _HEADER, predicate=inside, hint="header")
+            for h in self.headers
+        ]
+
+    def fetch(self, step: Value, headers: list[SSAValue]) -> tuple[list[SSAValue], list[SSAValue]]:
+        """(values, bitmaps) of each tile that meets a non-empty tile of the other side."""
+        b = self.b
+        m = self.counts[0]
+        counts = [b.extract(h, 1) for h in headers]
+        others = [self._any(counts[m:]), self._any(counts[:m])]
+        inside = b.both(b.less(step, self.k_tiles), self.word_lane)
+        advance = b.mul(step, TILE_K * 4)
+        values: list[SSAValue] = []
+        bitmaps: list[SSAValue] = []
+        for i, header in enumerate(headers):
+            wanted = b.compare("ne", others[i >= m], 0)
+            count = b.select(wanted, counts[i], 0)
+            address = b.value(b.add(self.values[i], b.extract(header, 0)))
+            values.append(b.insert(tile.LoadValuesOp(address, count), "values"))
+            bitmaps.append(
+                b.load(
+                    tile.Space.GLOBAL,
+                    b.add(self.bitmaps[i], advance),
+                    i32,
+                    predicate=b.both(inside, wanted),
+                    hint="bitmap",
+                )
+            )
+        return values, bitmaps
+
+    def _any(self, counts: Sequence[SSAValue]) -> Value:
+        total: Value = counts[0]
+        for c in counts[1:]:
+            total = self.b.or_(total, c)
+        return total
+
+
+def dual_kernel(
+    op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
+) -> tile.KernelOp:
+    """The kernel; grid x runs along N, y along M."""
+    m, n, _ = op.sizes
+    (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
+    rows, columns = wm // TILE_M, wn // TILE_M
+    grid = (ceil_div(n, cn), ceil_div(m, cm), 1)
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=rows * columns)
+    columns_of_warps = cn // wn
+    row0 = b.mad(b.id(tile.Id.CTA_Y), cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
+    column0 = b.mad(b.id(tile.Id.CTA_X), cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
+    assert isinstance(op.lhs.type, BitmapType) and isinstance(op.rhs.type, BitmapType)
+    operands = _Operands(
+        b,
+        (op.lhs.type.layout, op.rhs.type.layout),
+        (b.div(row0, TILE_M), b.div(column0, TILE_M)),
+        (rows, columns),
+    )
+    for t in range(rows * columns):
+        b.builder.insert(tile.AccClearOp(t))
+    _main_loop(b, operands, (rows, columns), schedule)
+    _store(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
+    return b.finish()
+
+
+def _main_loop(
+    b: KernelBuilder, operands: _Operands, blocks: tuple[int, int], schedule: ScheduleAttr
+) -> None:
+    rows, columns = blocks
+    depth = schedule.stages.value.data
+    ahead = depth - 1
+    k_tiles = operands.k_tiles
+
+    def multiply(stage: _Stage) -> None:
+        for i in range(rows):
+            for j in range(columns):
+                pair = [(stage.values[k], stage.bitmaps[k]) for k in (i, rows + j)]
+                if schedule.swapped:
+                    pair.reverse()
+                (av, am), (bv, bm) = pair
+                b.builder.insert(tile.SpwmmaOp(i * columns + j, av, am, bv, bm))
+
+    def fetch(pipe: _Pipeline, step: Value) -> None:
+        """Start loading the operands of `step`, whose headers are there, and headers far ahead."""
+        pipe.stages.append(_Stage(*operands.fetch(step, pipe.headers.pop(0))))
+        pipe.headers.append(operands.load_headers(b.add(step, ahead)))
+
+    pipe = _Pipeline([], [operands.load_headers(s) for s in range(ahead)])
+    for s in range(ahead):
+        fetch(pipe, s)
+
+    def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
+        inner = pipe.like(carried)
+        for s in range(depth):
+            multiply(inner.stages.pop(0))
+            fetch(inner, b.add(counter, s + ahead))
+        return inner.flat()
+
+    # Whole turns of `depth` steps in the loop; the last 1 to `depth` steps after it.
+    looped = (ceil_div(k_tiles, depth) - 1) * depth
+    if looped:
+        pipe = pipe.like(b.loop(0, looped, depth, pipe.flat(), body))
+    for step in range(looped, k_tiles):
+        multiply(pipe.stages.pop(0))
+        if step + ahead < k_tiles:
+            fetch(pipe, step + ahead)
+
+
+def _store(
+    b: KernelBuilder,
+    epilogue: Epilogue,
+    blocks: tuple[int, int],
+    origin: tuple[Value, Value],
+    swapped: bool,
+) -> None:
+    m, n, _ = epilogue.op.sizes
+    for j in range(blocks[1]):
+        column = b.add(b.add(origin[1], 32 * j), b.lane)
+        in_column = b.less(column, n)
+        base = b.add(epilogue.column_offset(column), b.params["c"])
+        for i in range(blocks[0]):
+            row0 = b.add(origin[0], 32 * i)
+            start = b.mad(row0, epilogue.row_stride, base)
+            for part in range(_PARTS):
+                read = tile.AccReadOp(i * blocks[1] + j, part, transposed=swapped)
+                vector = b.insert(read)
+                for r in range(8):
+                    row = b.add(row0, 8 * part + r)
+                    inside = b.both(in_column, b.less(row, m))
+                    value = epilogue.finish(b.extract(vector, r), row, column)
+                    offset = (8 * part + r) * epilogue.row_stride
+                    epilogue.store([value], start, offset=offset, predicate=inside)

@@ -1,0 +1,103 @@
+"""The epilogue of a product: bias, activation, rounding, output addresses. Not a pass.
+
+In: an f32 accumulator value with its row and column. Out: the store to the result tensor, which
+is M x N, or N x M x H x W where the columns are pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import f32
+from xdsl.ir import SSAValue
+
+from ..dialects import dstc_tile as tile
+from ..dialects.dstc import MatmulOp, int_values
+from .device_tensor import DeviceTensor, store_element
+from .kernel_builder import KernelBuilder, Value
+
+
+@dataclass
+class Epilogue:
+    """Stores accumulator values of one product."""
+
+    b: KernelBuilder
+    op: MatmulOp
+    _biases: dict[tuple[str, object], SSAValue] = field(
+        default_factory=dict[tuple[str, object], SSAValue]
+    )
+
+    @property
+    def out(self) -> DeviceTensor:
+        """The result tensor."""
+        return DeviceTensor.of(self.op.result.type)
+
+    @property
+    def row_stride(self) -> int:
+        """Bytes from a row of the product to the next, in the result."""
+        return self.out.strides[0] if self.op.image is None else self.out.strides[1]
+
+    def column_offset(self, column: Value) -> Value:
+        """Byte offset of a column of the product in the result."""
+        b, out = self.b, self.out
+        if self.op.image is None:
+            return b.mul(column, out.strides[1])
+        _, h, w = int_values(self.op.image)
+        image = b.div(column, h * w)
+        pixel = b.sub(column, b.mul(image, h * w))
+        return b.mad(image, out.strides[0], b.mul(pixel, out.strides[3]))
+
+    @property
+    def pairs_adjacent(self) -> bool:
+        """Columns 2j and 2j + 1 are neighbours in the result, and both in it or both not."""
+        if self.op.image is not None:
+            _, h, w = int_values(self.op.image)
+            return h * w % 2 == 0
+        return self.op.sizes[1] % 2 == 0
+
+    def bias(self, row: Value, column: Value) -> SSAValue | None:
+        """The bias of an output, loaded once a row or column."""
+        op, b = self.op, self.b
+        if op.bias is None:
+            return None
+        assert op.bias_along is not None
+        along_m = op.bias_along.data == "m"
+        index = row if along_m else column
+        key = (op.bias_along.data, index)
+        if key not in self._biases:
+            limit = op.sizes[0 if along_m else 1] - 1
+            clamped = b.min_(index, limit)
+            address = b.mad(clamped, 4, b.params["bias"])
+            self._biases[key] = b.load(tile.Space.GLOBAL, address, f32)
+        return self._biases[key]
+
+    def finish(self, value: SSAValue, row: Value, column: Value) -> SSAValue:
+        """Bias and activation."""
+        b = self.b
+        bias = self.bias(row, column)
+        if bias is not None:
+            value = b.insert(arith.AddfOp(value, bias))
+        if self.op.relu:
+            value = b.insert(arith.MaxnumfOp(value, b.float(0.0)))
+        return value
+
+    def store(
+        self,
+        values: Sequence[SSAValue],
+        address: Value,
+        *,
+        offset: int,
+        predicate: SSAValue | None,
+    ) -> None:
+        """Store one value, or two neighbouring columns with one access where that is possible."""
+        b, out = self.b, self.out
+        if len(values) == 2 and out.element_bytes == 2:
+            word = b.insert(tile.PackOp(values[0], values[1]))
+            b.store(tile.Space.GLOBAL, word, address, offset=offset, predicate=predicate)
+            return
+        for i, v in enumerate(values):
+            store_element(
+                b, out, v, address, offset=offset + i * out.element_bytes, predicate=predicate
+            )

@@ -1,0 +1,113 @@
+"""A device: memory, a machine and launches.
+
+In: a machine by name, data, kernels. Out: results in device memory and a `LaunchResult` a launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..backend.isa.errors import DstcError
+from .machine import Machine
+from .memory import Memory
+from .sim.engine import L2State, LaunchResult, launch
+
+MODES = ("cycle", "functional")
+MAX_INSTRUCTIONS = 1 << 27
+"""Default bound on the instructions of one warp in one launch."""
+
+
+class Device:
+    """A simulated device.
+
+    `mode`: "cycle" (values and time) or "functional" (values alone). `checked`: reads of registers,
+    predicates and accumulation tiles that were never written trap. `threads` is accepted for
+    later; results never depend on it. Raises `DstcError` for an unknown machine, parameter or mode.
+    """
+
+    def __init__(
+        self,
+        machine: str | Machine = "dstc",
+        mode: str = "cycle",
+        threads: int = 1,
+        checked: bool = True,
+        max_instructions: int = MAX_INSTRUCTIONS,
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
+        if mode not in MODES:
+            raise DstcError(f"mode '{mode}': there are {', '.join(MODES)}")
+        if threads < 1:
+            raise DstcError(f"threads must be at least 1, not {threads}")
+        if max_instructions < 1:
+            raise DstcError(f"max_instructions must be at least 1, not {max_instructions}")
+        self.machine = machine if isinstance(machine, Machine) else Machine.load(machine, overrides)
+        self.mode, self.threads, self.checked = mode, threads, checked
+        self.max_instructions = max_instructions
+        self.memory = Memory()
+        self._l2 = L2State(self.machine)
+
+    def allocate(self, size: int, align: int = 256) -> int:
+        """Address of `size` zero bytes."""
+        return self.memory.allocate(size, align)
+
+    def free(self, address: int) -> None:
+        """Give an allocation back."""
+        self.memory.free(address)
+
+    def write(self, address: int, data: ArrayLike | bytes) -> None:
+        """Copy an array's bytes (C order) or bytes to the device."""
+        raw = (
+            np.frombuffer(data, np.uint8)
+            if isinstance(data, bytes | bytearray | memoryview)
+            else np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        )
+        self.memory.check(address, raw.size)
+        self.memory.bytes[address : address + raw.size] = raw
+
+    def read(self, address: int, size: int) -> NDArray[np.uint8]:
+        """A copy of `size` bytes; `.view(dtype)` gives them a type."""
+        self.memory.check(address, size)
+        return self.memory.bytes[address : address + size].copy()
+
+    def upload(self, data: ArrayLike) -> int:
+        """Allocate, write; the address."""
+        array = np.ascontiguousarray(data)
+        address = self.allocate(array.nbytes)
+        self.write(address, array)
+        return address
+
+    def invalidate_caches(self) -> None:
+        """The next launch finds L2 empty. (L1 always starts empty.)"""
+        self._l2.invalidate()
+
+    def launch(
+        self, kernel: Any, grid: Sequence[int] = (1, 1, 1), args: Sequence[int] = ()
+    ) -> LaunchResult:
+        """Run `kernel` over `grid` (x, y, z CTAs) with the parameter words `args`.
+
+        Raises `DstcError` for an invalid kernel, wrong arguments or one that does not fit the
+        machine, `Trap` when it goes wrong.
+        """
+        kernel.validate()
+        if len(args) != len(kernel.params):
+            raise DstcError(
+                f"kernel {kernel.name} takes {len(kernel.params)} arguments "
+                f"({', '.join(kernel.params) or 'none'}), {len(args)} given"
+            )
+        x, y, z = (*map(int, grid), 1, 1)[:3]
+        words = np.array([int(a) & 0xFFFFFFFF for a in args], np.uint32)
+        return launch(
+            kernel,
+            (x, y, z),
+            words,
+            self.memory,
+            self.machine,
+            self._l2,
+            timed=self.mode == "cycle",
+            checked=self.checked,
+            max_instructions=self.max_instructions,
+        )

@@ -1,0 +1,237 @@
+"""Running a whole program: allocate, upload, launch kernel by kernel, download.
+
+In: a `Program` with a plan, a `Device`, inputs by name. Out: outputs by name, and for each kernel
+what it took and what its operands looked like.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend.isa.errors import DstcError
+from ..backend.isa.program import Buffer, Launch, Plan, Program
+from .device import Device
+from .formats import Statistics, encode, statistics
+from .host_ops import run_host_op
+from .images import bitmap_of, from_image, to_image
+from .sim.engine import LaunchResult
+
+Array = NDArray[Any]
+
+
+@dataclass
+class KernelRun:
+    """One launch: what it was, what it took, and its operands' densities (0 to 1)."""
+
+    launch: Launch
+    result: LaunchResult
+    a_density: float | None = None
+    b_density: float | None = None
+    operands: Statistics | None = None
+
+    @property
+    def macs_effective(self) -> int:
+        """Multiply-adds of two non-zeros."""
+        return self.operands.products_effective if self.operands else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The kernel's row in `dstc run --json`."""
+        r, launch = self.result, self.launch
+        return {
+            "name": launch.name,
+            "kernel": launch.kernel,
+            "source": list(launch.source),
+            "op": launch.op,
+            "engine": launch.engine or None,
+            "grid": list(launch.grid),
+            "cycles": r.cycles,
+            "time_us": r.time_us,
+            "warp_instructions": r.warp_instructions,
+            "macs_dense": launch.macs_dense,
+            "macs_effective": self.macs_effective,
+            "a_density": self.a_density,
+            "b_density": self.b_density,
+            "ohmma_issued": r.counters.get("ohmma_issued", 0),
+            "ohmma_skipped": r.counters.get("ohmma_skipped", 0),
+            "dram_bytes": r.counters.get("dram_read_bytes", 0)
+            + r.counters.get("dram_write_bytes", 0),
+            "counters": r.counters,
+            "stalls": r.stalls,
+        }
+
+
+@dataclass
+class HostRun:
+    """One operator that ran on the host."""
+
+    name: str
+    op: str
+    source: tuple[str, ...]
+    wall_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The operator's entry in `dstc run --json`."""
+        return {
+            "name": self.name,
+            "op": self.op,
+            "source": list(self.source),
+            "wall_seconds": self.wall_seconds,
+        }
+
+
+@dataclass
+class RunResult:
+    """Outputs by name, kernels and host operators in the order they ran."""
+
+    outputs: dict[str, Array]
+    kernels: list[KernelRun] = field(default_factory=list[KernelRun])
+    host_ops: list[HostRun] = field(default_factory=list[HostRun])
+    wall_seconds: float = 0.0
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of all kernels, one after the other."""
+        return sum(k.result.cycles for k in self.kernels)
+
+    @property
+    def time_us(self) -> float:
+        """Time of all kernels, launch overheads included; host operators are not."""
+        return sum(k.result.time_us for k in self.kernels)
+
+    @property
+    def warp_instructions(self) -> int:
+        """Warp instructions issued."""
+        return sum(k.result.warp_instructions for k in self.kernels)
+
+
+Progress = Callable[[int, int, str], None]
+"""Called before each step with its index, the number of steps and its name."""
+
+
+def check_inputs(plan: Plan, inputs: Mapping[str, Array]) -> None:
+    """Raises `DstcError` unless each input is there, numeric and of its shape."""
+    names = [port.name for port in plan.inputs]
+    unknown = [n for n in inputs if n not in names]
+    if unknown:
+        raise DstcError(f"the model has no input {unknown[0]!r}; its inputs: {', '.join(names)}")
+    for port in plan.inputs:
+        if port.name not in inputs:
+            raise DstcError(f"input {port.name!r} is missing; give it as {port.name}=file.npy")
+        array = inputs[port.name]
+        if array.dtype.kind not in "fiub":
+            raise DstcError(
+                f"input {port.name!r} has dtype {array.dtype}; the model takes {port.dtype}"
+            )
+        if tuple(array.shape) != tuple(port.shape):
+            raise DstcError(
+                f"input {port.name!r} has shape {'x'.join(map(str, array.shape))}; the program "
+                f"takes {'x'.join(map(str, port.shape))}"
+            )
+
+
+def run_program(
+    program: Program,
+    device: Device,
+    inputs: Mapping[str, Array],
+    *,
+    statistics_: bool = True,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Run `program` on `device`.
+
+    `statistics_`: look at each product's operands for densities and effective products.
+    Raises `DstcError` for unfit inputs, `Trap` when a kernel goes wrong.
+    """
+    plan = program.plan
+    if plan is None:
+        raise DstcError("the program has no launch plan; run its kernels with `dstc sim`")
+    check_inputs(plan, inputs)
+    return _Run(program, plan, device).run(inputs, statistics_, progress)
+
+
+class _Run:
+    def __init__(self, program: Program, plan: Plan, device: Device):
+        self.program, self.plan, self.device = program, plan, device
+        self.buffers: dict[str, Buffer] = {b.name: b for b in plan.buffers}
+        self.addresses: dict[str, int] = {}
+
+    def run(self, inputs: Mapping[str, Array], look: bool, progress: Progress | None) -> RunResult:
+        started = time.perf_counter()
+        try:
+            self._allocate()
+            for port in self.plan.inputs:
+                self.put(port.buffer, inputs[port.name])
+            result = RunResult({})
+            for i, step in enumerate(self.plan.steps):
+                if progress is not None:
+                    progress(i, len(self.plan.steps), step.name)
+                if isinstance(step, Launch):
+                    result.kernels.append(self._launch(step, look))
+                else:
+                    began = time.perf_counter()
+                    target = step.outputs[0]
+                    value = run_host_op(
+                        step.op,
+                        [self.get(name) for name in step.inputs],
+                        self.buffers[target].shape,
+                        step.attributes,
+                    )
+                    self.put(target, value)
+                    took = time.perf_counter() - began
+                    result.host_ops.append(HostRun(step.name, step.op, step.source, took))
+            for port in self.plan.outputs:
+                array = self.get(port.buffer).reshape(port.shape)
+                result.outputs[port.name] = array.astype(np.dtype(port.dtype))
+            result.wall_seconds = time.perf_counter() - started
+            return result
+        finally:
+            for address in self.addresses.values():
+                self.device.free(address)
+
+    def _allocate(self) -> None:
+        for buffer in self.plan.buffers:
+            self.addresses[buffer.name] = self.device.allocate(buffer.bytes)
+            if buffer.data is not None:
+                self.device.write(self.addresses[buffer.name], self.program.data[buffer.data])
+
+    def put(self, name: str, array: Array) -> None:
+        """Upload an array into a buffer."""
+        image = to_image(array, self.buffers[name])
+        if image.size > self.buffers[name].bytes:
+            raise DstcError(
+                f"buffer {name!r} of {self.buffers[name].bytes} bytes cannot hold {image.size}"
+            )
+        self.device.write(self.addresses[name], image)
+
+    def get(self, name: str) -> Array:
+        """Download a buffer as an array."""
+        return from_image(self._bytes(name), self.buffers[name])
+
+    def _bytes(self, name: str) -> NDArray[np.uint8]:
+        return self.device.read(self.addresses[name], self.buffers[name].bytes)
+
+    def _matrix(self, name: str) -> Array:
+        """A dense f16 buffer as the matrix that a product takes it for."""
+        array = self.get(name)
+        return array.reshape(array.shape[0], -1)
+
+    def _launch(self, launch: Launch, look: bool) -> KernelRun:
+        args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
+        result = self.device.launch(self.program.kernels[launch.kernel], launch.grid, args)
+        run = KernelRun(launch, result)
+        if look and launch.a_operand is not None and launch.b_operand is not None:
+            operands = [
+                bitmap_of(self._bytes(name), self.buffers[name])
+                if self.buffers[name].bitmap is not None
+                else encode(self._matrix(name), side)
+                for name, side in ((launch.a_operand, "a"), (launch.b_operand, "b"))
+            ]
+            run.a_density, run.b_density = operands[0].density, operands[1].density
+            run.operands = statistics(*operands)
+        return run

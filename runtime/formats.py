@@ -1,0 +1,283 @@
+"""Two-level bitmap operands on the host: encode, decode, device image, statistics.
+
+In: f16 matrices. Out: `Bitmap`s whose bytes are exactly what `BitmapLayout` puts in device memory,
+and back; counts of the products and OHMMAs that a pair of operands leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend.isa.errors import DstcError
+from ..backend.isa.layout import SLOT_BYTES, VALUE_ALIGN, BitmapLayout
+from ..backend.isa.table import TILE_K, TILE_M
+
+F16 = NDArray[np.float16]
+U32 = NDArray[np.uint32]
+SLOT_VALUES = SLOT_BYTES // 2
+ALIGN_VALUES = VALUE_ALIGN // 2
+OHMMA_A = 8
+"""Condensed A values that one OHMMA takes (OHMMA.8161)."""
+OHMMA_B = 16
+"""Condensed B values that one OHMMA takes."""
+
+
+@dataclass(eq=False)
+class Bitmap:
+    """A matrix operand in the two-level bitmap format; see `BitmapLayout` for the parts.
+
+    side "a": the matrix is vectors x depth (M x K); "b": depth x vectors (K x N).
+    warp_words: u32 (v_tiles, warp_words); headers: u32 (tiles, 2), byte offset into the values and
+    number of values; bitmaps: u32 (tiles, 16); values: u16 bit patterns of f16, with their gaps.
+    """
+
+    layout: BitmapLayout
+    side: str
+    warp_words: U32
+    headers: U32
+    bitmaps: U32
+    values: NDArray[np.uint16]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Bitmap)
+            and (self.layout, self.side) == (other.layout, other.side)
+            and self.to_bytes() == other.to_bytes()
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
+        vectors, depth = self.layout.vectors, self.layout.depth
+        return (vectors, depth) if self.side == "a" else (depth, vectors)
+
+    @property
+    def nonzeros(self) -> int:
+        """Values that are not zero."""
+        return int(self.headers[:, 1].sum(dtype=np.int64))
+
+    @property
+    def density(self) -> float:
+        """Non-zeros by elements."""
+        return self.nonzeros / (self.layout.vectors * self.layout.depth)
+
+    def to_bytes(self) -> bytes:
+        """The device image: the parts at the layout's offsets, zero between them."""
+        parts = (
+            (0, self.warp_words),
+            (self.layout.headers_offset, self.headers),
+            (self.layout.bitmaps_offset, self.bitmaps),
+            (self.layout.values_offset, self.values),
+        )
+        image = bytearray(self.layout.values_offset + self.values.nbytes)
+        for offset, part in parts:
+            raw = part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes()
+            image[offset : offset + len(raw)] = raw
+        return bytes(image)
+
+    @staticmethod
+    def from_bytes(data: bytes, vectors: int, depth: int, side: str) -> Bitmap:
+        """Reads a device image, packed or in slots.
+
+        Raises `DstcError` if it is too short or its parts contradict one another. What lies in a
+        slot beyond the tile's values is not looked at.
+        """
+        layout = _layout(vectors, depth, side)
+        if len(data) < layout.values_offset or len(data) % 2:
+            raise DstcError(
+                f"bitmap of {vectors} x {depth}: {len(data)} bytes, its values alone begin at "
+                f"{layout.values_offset}; pass the whole buffer"
+            )
+
+        def words(offset: int, rows: int, columns: int) -> U32:
+            part = np.frombuffer(data, "<u4", rows * columns, offset)
+            return part.astype(np.uint32).reshape(rows, columns)
+
+        values = np.frombuffer(data, "<u2", offset=layout.values_offset).astype(np.uint16)
+        bitmap = Bitmap(
+            layout,
+            side,
+            words(0, layout.v_tiles, layout.warp_words),
+            words(layout.headers_offset, layout.tiles, 2),
+            words(layout.bitmaps_offset, layout.tiles, TILE_K),
+            values,
+        )
+        _check(bitmap)
+        return bitmap
+
+    def counts(self) -> NDArray[np.int64]:
+        """Non-zeros of each 32-long vector: int64 (v_tiles, k_tiles * 16)."""
+        ones = np.bitwise_count(self.bitmaps).astype(np.int64)
+        return ones.reshape(self.layout.v_tiles, self.layout.k_tiles * TILE_K)
+
+
+def _layout(vectors: int, depth: int, side: str) -> BitmapLayout:
+    if side not in ("a", "b"):
+        raise DstcError(f"bitmap side must be 'a' or 'b', not {side!r}")
+    if vectors < 1 or depth < 1:
+        raise DstcError(f"a bitmap needs a non-empty matrix, not {vectors} x {depth}")
+    return BitmapLayout(vectors, depth)
+
+
+def _pack_bits(bits: NDArray[np.bool_]) -> U32:
+    """(..., 32) bits to (...) words, bit i from position i."""
+    packed = np.packbits(bits, axis=-1, bitorder="little")
+    return packed.view("<u4")[..., 0].astype(np.uint32)
+
+
+def _warp_words(layout: BitmapLayout, occupied: NDArray[np.bool_]) -> U32:
+    padded = np.zeros((layout.v_tiles, layout.warp_words * 32), np.bool_)
+    padded[:, : layout.k_tiles] = occupied.reshape(layout.v_tiles, layout.k_tiles)
+    return _pack_bits(padded.reshape(layout.v_tiles, layout.warp_words, 32))
+
+
+def _value_index(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Index into the values of each non-zero, tile by tile."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(int(counts.sum()))
+
+
+def encode(matrix: NDArray[np.floating], side: str, slots: bool = False) -> Bitmap:
+    """Encodes a 2-D f16 matrix: M x K for side "a", K x N for "b".
+
+    Values are packed tile after tile, or with `slots` one slot of SLOT_BYTES a tile. -0 counts as
+    zero, NaN and infinity as non-zero. `DstcError` for another dtype or rank or an empty matrix.
+    """
+    if matrix.ndim != 2 or matrix.dtype != np.float16:
+        raise DstcError(
+            f"only a 2-D f16 matrix can be encoded, not {matrix.dtype} of shape {matrix.shape}"
+        )
+    by_vector = matrix if side == "a" else matrix.T
+    layout = _layout(by_vector.shape[0], by_vector.shape[1], side)
+    tiles = _to_tiles(by_vector.view(np.uint16), layout)
+    occupied = (tiles & np.uint16(0x7FFF)) != 0
+    counts = np.count_nonzero(occupied.reshape(layout.tiles, -1), axis=1).astype(np.int64)
+    if slots:
+        sizes = np.full(layout.tiles, SLOT_VALUES, np.int64)
+    else:
+        sizes = -(-counts // ALIGN_VALUES) * ALIGN_VALUES
+    ends = np.cumsum(sizes)
+    if layout.values_offset + 2 * int(ends[-1]) >= 1 << 32:
+        raise DstcError(f"a bitmap of {layout.vectors} x {layout.depth} does not fit 4 GiB")
+    starts = ends - sizes
+    values = np.zeros(int(ends[-1]), np.uint16)
+    values[_value_index(starts, counts)] = tiles[occupied]
+    return Bitmap(
+        layout,
+        side,
+        _warp_words(layout, counts > 0),
+        np.stack([2 * starts, counts], axis=1).astype(np.uint32),
+        _pack_bits(occupied).reshape(layout.tiles, TILE_K),
+        values,
+    )
+
+
+def _to_tiles(by_vector: NDArray[np.uint16], layout: BitmapLayout) -> NDArray[np.uint16]:
+    """(vectors, depth) to (v_tiles, k_tiles, 16, 32), padded with zeros."""
+    v_tiles, k_tiles = layout.v_tiles, layout.k_tiles
+    padded = by_vector
+    if by_vector.shape != (v_tiles * TILE_M, k_tiles * TILE_K):
+        padded = np.zeros((v_tiles * TILE_M, k_tiles * TILE_K), np.uint16)
+        padded[: layout.vectors, : layout.depth] = by_vector
+    split = padded.reshape(v_tiles, TILE_M, k_tiles, TILE_K)
+    return np.ascontiguousarray(split.transpose(0, 2, 3, 1))
+
+
+def decode(bitmap: Bitmap) -> F16:
+    """The f16 matrix: the non-zeros bit for bit, +0 elsewhere."""
+    layout = bitmap.layout
+    raw = np.ascontiguousarray(bitmap.bitmaps.astype("<u4")).view(np.uint8)
+    occupied = np.unpackbits(raw, bitorder="little").astype(np.bool_)
+    counts = np.bitwise_count(bitmap.bitmaps).sum(axis=1, dtype=np.int64)
+    starts = bitmap.headers[:, 0].astype(np.int64) // 2
+    tiles = np.zeros(layout.tiles * TILE_K * TILE_M, np.uint16)
+    tiles[occupied] = bitmap.values[_value_index(starts, counts)]
+    split = tiles.reshape(layout.v_tiles, layout.k_tiles, TILE_K, TILE_M)
+    whole = split.transpose(0, 3, 1, 2).reshape(layout.v_tiles * TILE_M, layout.k_tiles * TILE_K)
+    matrix = whole[: layout.vectors, : layout.depth]
+    matrix = matrix if bitmap.side == "a" else matrix.T
+    return np.ascontiguousarray(matrix).view(np.float16)
+
+
+def _check(bitmap: Bitmap) -> None:
+    layout = bitmap.layout
+    counts = np.bitwise_count(bitmap.bitmaps).sum(axis=1, dtype=np.int64)
+    offsets, stated = bitmap.headers.astype(np.int64).T
+    inside = np.pad(
+        np.ones((layout.vectors, layout.depth), np.uint16),
+        (
+            (0, layout.v_tiles * TILE_M - layout.vectors),
+            (0, layout.k_tiles * TILE_K - layout.depth),
+        ),
+    )
+    allowed = _pack_bits(_to_tiles(inside, BitmapLayout(*inside.shape)) != 0).reshape(-1, TILE_K)
+    wrong = (
+        ("its count is not its bitmap's number of ones", stated != counts),
+        ("its values are misaligned", (counts > 0) & (offsets % VALUE_ALIGN != 0)),
+        (
+            "its values are past the end",
+            (counts > 0) & (offsets // 2 + counts > len(bitmap.values)),
+        ),
+        ("it has bits outside the matrix", (bitmap.bitmaps & ~allowed).any(axis=1)),
+    )
+    for what, tiles in wrong:
+        if tiles.any():
+            raise DstcError(
+                f"bitmap of {layout.vectors} x {layout.depth}: tile {int(tiles.argmax())}: {what}"
+            )
+    if not np.array_equal(bitmap.warp_words, _warp_words(layout, counts > 0)):
+        raise DstcError(
+            f"bitmap of {layout.vectors} x {layout.depth}: its warp-bitmap does not match its tiles"
+        )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a product of two operands costs: multiply-adds, OHMMAs and warp-tile steps (SPWMMA).
+
+    `_dense`: without skipping, padding to whole tiles included in OHMMAs and steps; `_effective`:
+    products of two non-zeros; `_issued`: those that the bitmaps leave.
+    """
+
+    products_dense: int
+    products_effective: int
+    ohmma_dense: int
+    ohmma_issued: int
+    steps_dense: int
+    steps_issued: int
+
+
+def statistics(a: Bitmap, b: Bitmap) -> Statistics:
+    """Counts for the product of side-a operand M x K with side-b operand K x N.
+
+    OHMMAs of a step k of a tile pair: ceil(nA/8) * ceil(nB/16), n the non-zeros of the two 32-long
+    vectors (Wang et al., ISCA 2021). Summed over all pairs of tiles that is, for each k, a product
+    of two sums, so no pair is ever visited.
+    """
+    if (a.side, b.side) != ("a", "b") or a.layout.depth != b.layout.depth:
+        raise DstcError(
+            f"statistics need sides a and b of one depth, not side {a.side} of depth "
+            f"{a.layout.depth} and side {b.side} of depth {b.layout.depth}"
+        )
+    counts_a, counts_b = a.counts(), b.counts()
+
+    def total(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
+        return int(left.sum(axis=0) @ right.sum(axis=0))
+
+    def occupied(bitmap: Bitmap) -> NDArray[np.int64]:
+        whole = bitmap.headers[:, 1].reshape(bitmap.layout.v_tiles, bitmap.layout.k_tiles)
+        return (whole > 0).astype(np.int64)
+
+    steps = a.layout.v_tiles * b.layout.v_tiles * a.layout.k_tiles
+    per_set = (TILE_M // OHMMA_A) * (TILE_M // OHMMA_B)
+    return Statistics(
+        products_dense=a.layout.vectors * b.layout.vectors * a.layout.depth,
+        products_effective=total(counts_a, counts_b),
+        ohmma_dense=steps * TILE_K * per_set,
+        ohmma_issued=total(-(-counts_a // OHMMA_A), -(-counts_b // OHMMA_B)),
+        steps_dense=steps,
+        steps_issued=total(occupied(a), occupied(b)),
+    )

@@ -1,0 +1,49 @@
+"""Device images of arrays: dense with pitch and padding, or two-level bitmap.
+
+In: numpy arrays and the plan's buffers. Out: the bytes that lie in device memory, and back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend.isa.layout import DenseLayout
+from ..backend.isa.program import Buffer
+from . import formats
+
+DTYPES: dict[str, type[np.floating[Any]]] = {"f16": np.float16, "f32": np.float32}
+"""Dense element types by their name in the plan."""
+
+
+def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
+    """Bytes of `array` (shape of the buffer; converted to its dtype) as the buffer holds them."""
+    with np.errstate(over="ignore"):
+        if buffer.bitmap is not None:
+            matrix = np.asarray(array, np.float16)
+            encoded = formats.encode(matrix, buffer.bitmap["side"])
+            return np.frombuffer(encoded.to_bytes(), np.uint8)
+        dtype = DTYPES[buffer.dtype]
+        layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
+        image = np.zeros((layout.padded_rows, layout.pitch), dtype)
+        image[: layout.rows, : layout.columns] = np.reshape(array, (layout.rows, layout.columns))
+    return image.reshape(-1).view(np.uint8)
+
+
+def from_image(data: NDArray[np.uint8], buffer: Buffer) -> NDArray[Any]:
+    """The array that the buffer's bytes stand for: f16 or f32, of the buffer's shape."""
+    if buffer.bitmap is not None:
+        return formats.decode(bitmap_of(data, buffer))
+    dtype = DTYPES[buffer.dtype]
+    layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
+    image = data[: layout.bytes].view(dtype).reshape(layout.padded_rows, layout.pitch)
+    return image[: layout.rows, : layout.columns].reshape(buffer.shape).copy()
+
+
+def bitmap_of(data: NDArray[np.uint8], buffer: Buffer) -> formats.Bitmap:
+    """The encoded operand in a bitmap buffer's bytes."""
+    assert buffer.bitmap is not None
+    b = buffer.bitmap
+    return formats.Bitmap.from_bytes(data.tobytes(), b["vectors"], b["depth"], b["side"])

@@ -1,0 +1,229 @@
+"""Machine descriptions: TOML files of parameters, each with unit and source.
+
+In: the name of a shipped machine or a path, and overrides. Out: a `Machine`, a checked flat map
+from `section.key` to a number that simulator and cost model read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..backend.isa.errors import DstcError
+
+Value = int | float | tuple[int, ...]
+_FOLDER = Path(__file__).parent / "machines"
+_META = ("name", "inherits", "summary", "features", "sources")
+_FIELDS = {"value", "unit", "source", "min", "max"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number of a machine: `value` in `unit`, and where it is from."""
+
+    key: str
+    value: Value
+    unit: str
+    source: str
+    minimum: float = 0
+    maximum: float = float("inf")
+
+    def replaced(self, text: object, origin: str) -> Parameter:
+        """The parameter with another value, given as a number or as text; `DstcError` if unfit."""
+        value = _converted(self, text)
+        return Parameter(self.key, value, self.unit, origin, self.minimum, self.maximum)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine: its parameters by `section.key`, and the optional units it has."""
+
+    name: str
+    summary: str
+    features: frozenset[str]
+    parameters: Mapping[str, Parameter]
+    sources: Mapping[str, str]
+
+    def __getitem__(self, key: str) -> Any:
+        """Value of parameter `key`; `DstcError` if the machine has none."""
+        return _required(self.name, self.parameters, key)
+
+    def get(self, key: str, default: Value) -> Any:
+        """Value of parameter `key`, or `default` where the machine lacks its unit."""
+        parameter = self.parameters.get(key)
+        return default if parameter is None else parameter.value
+
+    @staticmethod
+    def load(name: str | Path, overrides: Mapping[str, object] | None = None) -> Machine:
+        """A shipped machine by name or a TOML file by path, with `overrides` put on top.
+
+        Raises `DstcError` for an unknown machine, a malformed file, an unknown parameter or a
+        value of the wrong kind or range.
+        """
+        machine = _read(_find(str(name)), ())
+        parameters = dict(machine.parameters)
+        for key, value in (overrides or {}).items():
+            if key not in parameters:
+                raise DstcError(
+                    f"machine {machine.name} has no parameter '{key}'{_hint(key, parameters)}; "
+                    f"`dstc machines {machine.name}` lists them"
+                )
+            parameters[key] = parameters[key].replaced(value, "set by the user")
+        _check(machine.name, parameters)
+        return Machine(machine.name, machine.summary, machine.features, parameters, machine.sources)
+
+
+def list_machines() -> list[str]:
+    """Names of the shipped machines, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def _hint(word: str, known: Mapping[str, object] | list[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _find(name: str, base: Path | None = None) -> Path:
+    if name in list_machines():
+        return _FOLDER / f"{name}.toml"
+    path = (base or Path()) / name
+    if name.endswith(".toml") and path.is_file():
+        return path
+    what = "no such file" if name.endswith(".toml") else "no such machine"
+    shipped = list_machines()
+    raise DstcError(
+        f"machine '{name}': {what}{_hint(name, shipped)}; there are {', '.join(shipped)}, "
+        "or give the path of a .toml file"
+    )
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> Machine:
+    if path in seen:
+        raise DstcError(f"{path}: the machine inherits from itself; break the circle")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DstcError(f"{path}: not a machine description: {error}") from error
+    parameters: dict[str, Parameter] = {}
+    sources: dict[str, str] = {}
+    features: set[str] = set()
+    if "inherits" in data:
+        parent = _read(_find(str(data["inherits"]), path.parent), (*seen, path))
+        parameters, sources = dict(parent.parameters), dict(parent.sources)
+        features = set(parent.features)
+    parent_keys = frozenset(parameters)
+    features |= set(_strings(path, data, "features"))
+    own_sources = data.get("sources", {})
+    if not isinstance(own_sources, dict):
+        raise DstcError(f"{path}: [sources] must be a table of strings")
+    sources |= {str(k): str(v) for k, v in own_sources.items()}
+    for section, table in data.items():
+        if section in _META:
+            continue
+        if not isinstance(table, dict):
+            raise DstcError(f"{path}: '{section}' must be a table of parameters")
+        for key, entry in table.items():
+            full = f"{section}.{key}"
+            parameters[full] = _parameter(path, full, entry, parameters, parent_keys)
+    name = str(data.get("name", path.stem))
+    return Machine(name, str(data.get("summary", "")), frozenset(features), parameters, sources)
+
+
+def _strings(path: Path, data: Mapping[str, Any], key: str) -> list[str]:
+    value = data.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise DstcError(f"{path}: '{key}' must be a list of strings")
+    return value
+
+
+def _parameter(
+    path: Path,
+    key: str,
+    given: object,
+    known: Mapping[str, Parameter],
+    parent_keys: frozenset[str],
+) -> Parameter:
+    entry: dict[str, Any] = given if isinstance(given, dict) else {"value": given}
+    unknown = set(entry) - _FIELDS
+    if "value" not in entry or unknown:
+        raise DstcError(f"{path}: '{key}' needs {{ value, unit, source }}, has {sorted(entry)}")
+    if key in parent_keys:  # an override needs no more than a value
+        return known[key].replaced(entry["value"], str(entry.get("source", str(path))))
+    if "unit" not in entry or "source" not in entry:
+        raise DstcError(f"{path}: '{key}' needs a unit and a source")
+    value = entry["value"]
+    bounds = entry.get("min", 0), entry.get("max", float("inf"))
+    if not all(isinstance(b, int | float) for b in bounds) or not isinstance(
+        value, int | float | list
+    ):
+        raise DstcError(f"{path}: '{key}': value, min and max must be numbers")
+    blank = Parameter(
+        key,
+        tuple(value) if isinstance(value, list) else value,
+        str(entry["unit"]),
+        str(entry["source"]),
+        *map(float, bounds),
+    )
+    return blank.replaced(value, blank.source)
+
+
+def _converted(parameter: Parameter, given: object) -> Value:
+    """`given` as a value of `parameter`'s kind, in its range."""
+    kind = type(parameter.value)
+    try:
+        if kind is tuple:
+            items = given.split(",") if isinstance(given, str) else given
+            if not isinstance(items, list | tuple):
+                raise ValueError
+            value: Value = tuple(int(item) for item in items)
+            low, high = (min(value), max(value)) if value else (0, 0)
+        else:
+            if isinstance(given, bool) or not isinstance(given, int | float | str):
+                raise ValueError
+            value = float(given) if kind is float else int(str(given), 0)
+            low = high = value
+    except ValueError:
+        what = {tuple: "whole numbers, a,b,c", float: "a number"}.get(kind, "a whole number")
+        raise DstcError(f"parameter {parameter.key}: {given!r} is not {what}") from None
+    if not (parameter.minimum <= low and high <= min(parameter.maximum, 2**40)):
+        bound = f"at least {parameter.minimum:g}"
+        if parameter.maximum != float("inf"):
+            bound += f" and at most {parameter.maximum:g}"
+        raise DstcError(f"parameter {parameter.key}: {given} is out of range; it is {bound}")
+    return value
+
+
+def _required(name: str, parameters: Mapping[str, Parameter], key: str) -> Any:
+    if key not in parameters:
+        raise DstcError(f"machine {name} lacks parameter '{key}'; add it, or inherit from v100")
+    return parameters[key].value
+
+
+def _check(name: str, parameters: Mapping[str, Parameter]) -> None:
+    """Constraints between parameters."""
+
+    def value(key: str) -> Any:
+        return _required(name, parameters, key)
+
+    longest = value("l2.latency") - value("l1.latency")
+    if not value("simulation.quantum") <= longest:
+        raise DstcError(
+            f"machine {name}: simulation.quantum is {value('simulation.quantum')}; it may be no "
+            f"more than l2.latency - l1.latency = {longest}"
+        )
+    if value("dram.latency") < value("l2.latency"):
+        raise DstcError(f"machine {name}: dram.latency is less than l2.latency")
+    if value("hmma.accumulate_latency") > value("hmma.latency"):
+        raise DstcError(f"machine {name}: hmma.accumulate_latency is more than hmma.latency")
+    if value("l1.line_bytes") != 128 or value("l2.line_bytes") != 128:
+        raise DstcError(f"machine {name}: cache lines other than 128 bytes are not modelled")
+    if value("shared.banks") != 32:
+        raise DstcError(f"machine {name}: shared.banks other than 32 are not modelled")
+    if value("sm.sub_cores") > 8 or value("sm.max_warps") % value("sm.sub_cores"):
+        raise DstcError(f"machine {name}: sm.sub_cores must divide sm.max_warps and be at most 8")
+    if max(value("l1.carve_bytes")) >= value("l1.capacity_bytes"):
+        raise DstcError(f"machine {name}: l1.carve_bytes must leave some of l1.capacity_bytes")

@@ -1,0 +1,83 @@
+"""Device memory: a 32-bit address space that grows as it is used.
+
+In: allocations and bytes. Out: addresses; numpy arrays that the simulator reads and writes.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend.isa.errors import DstcError
+from ..backend.isa.layout import round_up
+
+_FIRST = 0x10000
+"""No allocation starts lower: small integers are never addresses."""
+GUARD = 256
+"""Bytes between allocations that belong to none."""
+_LIMIT = 1 << 32
+
+
+class Memory:
+    """Bytes of the device. `allocate` is a bump allocator that reuses freed space first."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._sizes: dict[int, int] = {}
+        self._set(np.zeros(1 << 20, np.uint8))
+
+    def _set(self, data: NDArray[np.uint8]) -> None:
+        self.bytes: NDArray[np.uint8] = data
+        self.words: NDArray[np.uint32] = data.view(np.uint32)
+
+    def allocate(self, size: int, align: int = 256) -> int:
+        """Address of `size` fresh zero bytes, a multiple of `align` (a power of two)."""
+        if size < 0 or align < 1 or align & (align - 1):
+            raise DstcError(f"cannot allocate {size} bytes aligned to {align}")
+        address = self._hole(max(size, 1), align)
+        end = address + max(size, 1)
+        if end > _LIMIT:
+            raise DstcError(
+                f"device memory is full: {size} bytes do not fit in the 32-bit address space"
+            )
+        if end > len(self.bytes):
+            grown = np.zeros(
+                min(_LIMIT, max(round_up(end, 1 << 20), 2 * len(self.bytes))), np.uint8
+            )
+            grown[: len(self.bytes)] = self.bytes
+            self._set(grown)
+        self.bytes[address:end] = 0
+        bisect.insort(self._starts, address)
+        self._sizes[address] = size
+        return address
+
+    def _hole(self, size: int, align: int) -> int:
+        """First gap that takes `size` bytes and a guard on either side."""
+        at = _FIRST
+        for start in self._starts:
+            place = round_up(at, align)
+            if place + size + GUARD <= start:
+                return place
+            at = start + self._sizes[start] + GUARD
+        return round_up(at, align)
+
+    def free(self, address: int) -> None:
+        """Give an allocation back."""
+        if address not in self._sizes:
+            raise DstcError(f"cannot free {address:#x}: no allocation starts there")
+        del self._sizes[address]
+        self._starts.remove(address)
+
+    def check(self, address: int, size: int) -> None:
+        """Raises `DstcError` unless the range lies in one allocation."""
+        i = bisect.bisect_right(self._starts, address) - 1
+        if i < 0 or address + size > self._starts[i] + self._sizes[self._starts[i]]:
+            raise DstcError(f"{size} bytes at {address:#x} are not inside one allocation")
+
+    def intervals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First and past-the-end addresses of the live allocations, ascending; never empty."""
+        starts = self._starts or [0]
+        ends = [s + self._sizes.get(s, 0) for s in starts]
+        return np.array(starts, np.int64), np.array(ends, np.int64)

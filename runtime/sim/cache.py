@@ -1,0 +1,152 @@
+"""The SM's side of memory timing: bank conflicts, coalescing, L1 tags, requests to L2.
+
+In: lane addresses of an access. Out: shared-memory wavefronts; the 32-byte sectors of a global
+access, looked up in L1, and a request for each one that must go to L2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .compiled import inline
+from .constants import M, N, Q, Request
+
+SECTOR_SHIFT, LINE_SHIFT, SECTORS = 5, 7, 4
+
+
+@inline
+def wavefronts(addr: Any, mask: int, width: int, words: Any) -> int:
+    """Passes over the 32 banks. Lanes that want one word share it; 64-bit accesses go by half
+    warps, 128-bit ones by quarter warps."""
+    group = 32 if width <= 4 else (16 if width == 8 else 8)
+    per_lane = max(1, width >> 2)
+    total = 0
+    for start in range(0, 32, group):
+        if (mask >> start) & ((1 << group) - 1) == 0:
+            continue
+        # fast: every lane at its own place in one aligned run of 32 words
+        base = addr[start] >> 2
+        straight = (mask >> start) & ((1 << group) - 1) == (1 << group) - 1 and width >= 4
+        if straight:
+            for lane in range(1, group):
+                if (addr[start + lane] >> 2) != base + lane * per_lane:
+                    straight = False
+                    break
+        if straight:
+            total += 1
+            continue
+        worst = 0
+        used = 0
+        for bank in range(32):
+            words[32 * 8 + bank] = 0
+        for lane in range(start, start + group):
+            if (mask >> lane) & 1:
+                for r in range(per_lane):
+                    word = (addr[lane] >> 2) + r
+                    known = False
+                    for i in range(used):
+                        if words[i] == word:
+                            known = True
+                            break
+                    if not known:
+                        words[used] = word
+                        used += 1
+                        bank = 32 * 8 + (word & 31)
+                        words[bank] += 1
+                        worst = max(worst, words[bank])
+        total += worst
+    return total
+
+
+@inline
+def coalesce(addr: Any, mask: int, width: int, sectors: Any, fill: Any) -> int:
+    """Distinct sectors in order of first touch, and the bytes each access has of them."""
+    count = 0
+    for lane in range(32):
+        if (mask >> lane) & 1:
+            sector = addr[lane] >> SECTOR_SHIFT
+            at = count - 1
+            while at >= 0 and sectors[at] != sector:
+                at -= 1
+            if at < 0:
+                at = count
+                sectors[at] = sector
+                fill[at] = 0
+                count += 1
+            fill[at] += width
+    return count
+
+
+@inline
+def l1_find(
+    sector: int, sm: int, sets: int, tags: Any, used: Any, fills: Any, sms: Any, allocate: bool
+) -> int:
+    """Flat index of the sector in L1, its line allocated if need be; -1: not there."""
+    line = sector >> (LINE_SHIFT - SECTOR_SHIFT)
+    index = (line ^ (line >> 5) ^ (line >> 11)) % sets
+    ways = tags.shape[2]
+    sms[sm, M.L1_CLOCK] += 1
+    stamp = sms[sm, M.L1_CLOCK]
+    oldest, victim = stamp, 0
+    for way in range(ways):
+        if tags[sm, index, way] == line:
+            used[sm, index, way] = stamp
+            return (index * ways + way) * SECTORS + (sector & 3)
+        if used[sm, index, way] < oldest:
+            oldest = used[sm, index, way]
+            victim = way
+    if not allocate:
+        return -1
+    tags[sm, index, victim] = line
+    used[sm, index, victim] = stamp
+    first = (index * ways + victim) * SECTORS
+    for i in range(SECTORS):
+        fills[sm, first + i] = -1
+    return first + (sector & 3)
+
+
+@inline
+def request(
+    sm: int, time: int, sector: int, kind: int, record: int, l1: int, requests: Any, sms: Any
+) -> int:
+    """Append a request; returns its number within the quantum."""
+    n = sms[sm, M.REQUESTS]
+    sms[sm, M.REQUESTS] = n + 1
+    requests[sm, n, Q.TIME] = time
+    requests[sm, n, Q.SECTOR] = sector
+    requests[sm, n, Q.KIND] = kind
+    requests[sm, n, Q.RECORD] = record
+    requests[sm, n, Q.L1] = l1
+    return n
+
+
+@inline
+def load_sectors(
+    sm: int, count: int, sectors: Any, now: int, rate: int, latency: int, record: int, sets: int,
+    tags: Any, used: Any, fills: Any, requests: Any, sms: Any, counters: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Pass a load's sectors through L1. Returns when its hits are there, and its misses.
+
+    A sector's fill is -1 (absent), the cycle it arrives, or -2 - n while request n fetches it.
+    """
+    slot = max(now * rate, sms[sm, M.L1_FREE])
+    done, misses = 0, 0
+    counters[sm, N.L1_SECTORS] += count
+    for i in range(count):
+        time = slot // rate
+        at = l1_find(sectors[i], sm, sets, tags, used, fills, sms, True)
+        fill = fills[sm, at]
+        if fill >= 0:
+            counters[sm, N.L1_HITS] += 1
+            done = max(done, max(time, fill) + latency)
+        elif fill == -1:
+            n = request(sm, time, sectors[i], Request.LOAD, record, at, requests, sms)
+            fills[sm, at] = -2 - n
+            misses += 1
+        else:
+            request(sm, time, sectors[i], Request.MERGE, record, -2 - fill, requests, sms)
+            counters[sm, N.L1_HITS] += 1
+            misses += 1
+        slot += 1
+    sms[sm, M.L1_FREE] = slot
+    return done, misses

@@ -1,0 +1,283 @@
+"""Integer constants of the simulator's compiled code, generated from the instruction table.
+
+In: the instruction table. Out: opcodes, columns of the state arrays, stall causes, trap codes and
+the order of the machine parameters. Compiled code treats them all as literals.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+from ...backend.isa.table import INSTRUCTIONS, SPECIAL_REGISTERS, Unit
+
+
+def _numbered(name: str, fields: str) -> Any:
+    """A named tuple whose fields are 0, 1, 2...: compiled code reads it as literals."""
+    names = [word for line in fields.splitlines() for word in line.split("#")[0].split()]
+    return namedtuple(name, names)(*range(len(names)))
+
+
+MODELLED = (
+    "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
+    "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
+    "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM", "NOP",
+    "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD",
+    "AWR",
+)  # fmt: skip
+"""Instructions that the simulator executes: a test holds it equal to the table."""
+Op: Any = namedtuple("Op", MODELLED)(*(INSTRUCTIONS[m].opcode for m in MODELLED))
+"""Opcode of every instruction."""
+
+
+_SPECIAL = [name.removeprefix("SR_") for name in SPECIAL_REGISTERS]
+SR: Any = namedtuple("SR", _SPECIAL)(*range(len(_SPECIAL)))
+"""Index of every special register."""
+
+Pipe = _numbered(
+    "Pipe",
+    """
+    NONE ALU FMA MUFU LSU TENSOR ACC
+    """,
+)
+"""Issue resources of a sub-core; NONE never blocks."""
+
+PIPE_OF_UNIT = {
+    Unit.ALU: Pipe.ALU,
+    Unit.FMA: Pipe.FMA,
+    Unit.MUFU: Pipe.MUFU,
+    Unit.BRANCH: Pipe.NONE,
+    Unit.SHARED: Pipe.LSU,
+    Unit.GLOBAL: Pipe.LSU,
+    Unit.TENSOR: Pipe.TENSOR,
+    Unit.BARRIER: Pipe.NONE,
+}
+
+
+Cause = _numbered(
+    "Cause",
+    """
+    ISSUED SCOREBOARD_ALU SCOREBOARD_MUFU SCOREBOARD_SHARED SCOREBOARD_GLOBAL
+    SCOREBOARD_TENSOR UNIT TENSOR ACCUMULATOR SHARED_QUEUE GLOBAL_QUEUE BRANCH
+    BARRIER NO_WARP
+    """,
+)
+"""What a sub-core cycle went to."""
+
+CAUSE_OF_UNIT = {
+    Unit.ALU: Cause.SCOREBOARD_ALU,
+    Unit.FMA: Cause.SCOREBOARD_ALU,
+    Unit.MUFU: Cause.SCOREBOARD_MUFU,
+    Unit.BRANCH: Cause.BRANCH,
+    Unit.SHARED: Cause.SCOREBOARD_SHARED,
+    Unit.GLOBAL: Cause.SCOREBOARD_GLOBAL,
+    Unit.TENSOR: Cause.SCOREBOARD_TENSOR,
+    Unit.BARRIER: Cause.BARRIER,
+}
+
+
+Fault = _numbered(
+    "Fault",
+    """
+    NONE GLOBAL_BOUNDS SHARED_BOUNDS MISALIGNED REGISTER_UNINITIALISED
+    PREDICATE_UNINITIALISED ACC_UNINITIALISED ACC_BOUNDS NO_REGION STACK_OVERFLOW
+    BSYNC_WITHOUT_BSSY DIVERGENT_CONTROL DIVERGENT_BARRIER DIVERGENT_TENSOR RUNAWAY
+    BAD_PC STREAM_END DEADLOCK
+    """,
+)
+"""Why a warp trapped."""
+
+D = _numbered(
+    "D",
+    """
+    OP
+    CLASS  # Unit, as its index
+    PIPE INTERVAL LATENCY
+    CAUSE  # of those that wait for the result
+    CREDIT  # cycles by which a tensor result is early for the accumulator input
+    FORM  # of alu or compare (see alu.py)
+    GUARD
+    GUARD_NOT  # all ones: negated
+    RD  # element offset in the warp's frame
+    RA  # element offset ...
+    RA_REL  # ... in the frame (1) or in the constants (0)
+    RB RB_REL RC RC_REL RE RE_REL PD PA PA_NOT PB PB_NOT ACC
+    IMM  # signed
+    M0  # modifiers by index, in table order
+    M1 M2 M3
+    WIDTH  # bytes a lane
+    NREG  # registers of the data operand
+    DEST  # first register written
+    NDEST
+    FWD  # first register of an accumulator input that takes CREDIT
+    NFWD
+    NSRC  # groups that follow as (first, count)
+    SRC
+    """,
+)
+"""Columns of the decoded program, one row an instruction (see decode.py)."""
+
+SOURCE_GROUPS = 5
+DECODED_COLUMNS = D.SRC + 2 * SOURCE_GROUPS
+ZERO_ROWS = 8
+"""Rows of zeros at the start of the register file: what RZ reads, in groups of up to 8."""
+DUMP_ROWS = 8
+"""Rows at the end of a warp's frame that writes to RZ go to."""
+DUMP_PREDICATE = 8
+PREDICATE_SLOTS = 9
+FULL_MASK = 0xFFFFFFFF
+STACK_DEPTH = 64
+PENDING = 1 << 60
+"""A time that the end of the quantum will fix."""
+UNINITIALISED = 1 << 61
+TICKS = 256
+"""Parts of a cycle in which bandwidths are counted."""
+
+
+W = _numbered(
+    "W",
+    """
+    STATE  # WarpState
+    PC
+    WAKE  # cannot issue before
+    CAUSE  # what it waits for until then
+    DATA  # when the next instruction's operands are ready; -1: to be found out
+    DATA_CAUSE
+    ACTIVE  # lane mask
+    ALIVE  # lanes that have not exited
+    DEPTH  # entries of the reconvergence stack
+    COUNT  # instructions issued
+    CTA  # CTA slot
+    ID  # warp within the CTA
+    SUB  # sub-core
+    """,
+)
+"""State of a resident warp."""
+
+WarpState = _numbered(
+    "WarpState",
+    """
+    FREE RUNNING AT_BARRIER EXITED
+    """,
+)
+"""Life of a warp slot."""
+
+K = _numbered(
+    "K",
+    """
+    KIND  # 0 region, 1 waiting lanes
+    MASK
+    PC  # waiting lanes: where; region: its BSYNC once reached, else -1
+    """,
+)
+"""Entry of the reconvergence stack."""
+
+C = _numbered(
+    "C",
+    """
+    BUSY X Y Z
+    LIVE  # warps that have not exited
+    ARRIVED  # warps at the barrier
+    """,
+)
+"""State of a CTA slot."""
+
+S = _numbered(
+    "S",
+    """
+    WAKE
+    GREEDY  # warp slot issued last, or -1
+    IDLE_FROM IDLE_CAUSE IDLE_PC WARPS
+    RING  # next entry of the SPWMMA queue
+    PIPE
+    """,
+)
+"""State of a sub-core; PIPE + Pipe.x: that pipe is free from this time on."""
+
+SUB_COLUMNS = S.PIPE + len(Pipe)
+
+
+M = _numbered(
+    "M",
+    """
+    SHARED_FREE
+    L1_FREE  # in sectors, not cycles
+    REQUESTS RECORDS ATOMICS
+    LAST  # last cycle with an issue, plus 1
+    ALLOC  # allocation hit last
+    FAULT FAULT_PC FAULT_WARP FAULT_LANE FAULT_ADDRESS FAULT_TIME L1_CLOCK
+    PORT_READ  # in ticks
+    PORT_WRITE
+    """,
+)
+"""State of an SM."""
+
+N = _numbered(
+    "N",
+    """
+    OHMMA_ISSUED OHMMA_SKIPPED SHARED_WAVEFRONTS SHARED_CONFLICTS L1_SECTORS L1_HITS
+    GLOBAL_SECTORS_WRITTEN L2_ACCESSES L2_HITS DRAM_READ DRAM_WRITTEN ATOMIC_LANES
+    TENSOR_BUSY
+    STORE_END  # not a counter: cycle by which the last store has arrived
+    """,
+)
+"""Counters of an SM or of the memory side."""
+
+Q = _numbered(
+    "Q",
+    """
+    TIME SECTOR KIND
+    RECORD  # load or atomic record; store: 1 if the whole sector is written
+    L1  # flat index of the L1 sector to fill; MERGE: the request merged with
+    DONE
+    """,
+)
+"""A request to L2."""
+
+Request = _numbered(
+    "Request",
+    """
+    LOAD MERGE STORE ATOMIC
+    """,
+)
+"""Kinds of request."""
+
+R = _numbered(
+    "R",
+    """
+    WARP
+    DEST  # register, -1: none
+    COUNT DONE
+    KIND  # 0: load, 1: RED.U32, 2: RED.F32, 3: ATOM
+    MASK
+    OFFSET  # of the destination in the register file
+    SLOT  # row of the address and value lists
+    """,
+)
+"""A load or atomic whose completion the quantum's end fixes."""
+
+PARAMETERS = (
+    "alu.latency", "predicate.latency", "branch.latency", "branch.taken_latency",
+    "barrier.latency", "shared.latency", "shared.queue", "shared.shuffle_latency",
+    "l1.latency", "l1.sectors_per_cycle", "l1.queue", "l2.latency", "dram.latency",
+    "atomic.interval", "noc.read_bytes_per_sm_cycle", "noc.write_bytes_per_sm_cycle",
+    "l2.sectors_per_slice_cycle", "ohmma.latency", "ohmma.squash_per_cycle",
+    "spwmma.queue", "spwmma.startup", "spwmma.min_busy", "spwmma.latency",
+    "accumulator.rows_per_cycle", "accumulator.latency", "accumulator.clear_cycles",
+)  # fmt: skip
+"""Machine parameters that compiled code reads, in the order of its parameter vector."""
+
+
+P = _numbered(
+    "P",
+    """
+    ALU PREDICATE BRANCH TAKEN BARRIER SHARED SHARED_QUEUE SHUFFLE L1 L1_RATE L1_QUEUE
+    L2 DRAM ATOMIC PORT_READ PORT_WRITE L2_RATE OHMMA SQUASH SP_QUEUE SP_STARTUP
+    SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS
+    DRAM_TICKS  # ticks that a sector takes of its channel
+    SUBS MAX_INSTRUCTIONS WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z CHECKED
+    FRAME  # elements of a warp's frame in the register file
+    RESIDENT  # warp slots an SM
+    """,
+)
+"""Index in the parameter vector."""

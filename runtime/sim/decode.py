@@ -1,0 +1,211 @@
+"""Decoding: instruction words to the rows of numbers that compiled code runs on.
+
+In: a kernel's 128-bit words, the machine, the parameter words. Out: `Decoded`: one row of columns
+`D` an instruction, and the constant rows (zeros, immediates, parameters) of the register file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend.isa.encoding import FIELDS, modifier_fields
+from ...backend.isa.errors import DstcError
+from ...backend.isa.table import (
+    BY_OPCODE,
+    PT,
+    RZ,
+    WARP_SIZE,
+    WIDTH_BYTES,
+    Instruction,
+    Kind,
+    Operand,
+    Unit,
+)
+from ..machine import Machine
+from .alu import FORM_NUMBER
+from .constants import (
+    CAUSE_OF_UNIT,
+    DECODED_COLUMNS,
+    DUMP_PREDICATE,
+    DUMP_ROWS,
+    FULL_MASK,
+    PIPE_OF_UNIT,
+    SOURCE_GROUPS,
+    ZERO_ROWS,
+    Cause,
+    D,
+    Pipe,
+)
+
+UNITS = tuple(Unit)
+_FLEX_PARAMETER = 2
+_REGISTER_COLUMN = {"rd": D.RE, "ra": D.RA, "rb": D.RB, "rc": D.RC}
+_TIMING = {
+    "HMMA": "hmma", "BOHMMA": "bohmma", "OHMMA": "ohmma", "SPWMMA": "ohmma",
+    "ACLR": "", "ARD": "", "AWR": "", "SHFL": "lsu",
+}  # fmt: skip
+"""Section of the machine file for instructions that their unit does not time."""
+_UNIT_SECTION = {
+    Unit.ALU: "alu", Unit.FMA: "fma", Unit.MUFU: "mufu", Unit.BRANCH: "", Unit.BARRIER: "",
+    Unit.SHARED: "lsu", Unit.GLOBAL: "lsu", Unit.TENSOR: "",
+}  # fmt: skip
+
+
+def _field(w0: int, name: str) -> int:
+    field = FIELDS[name]
+    return w0 >> field.shift & (1 << field.bits) - 1
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`rows`: int64 (instructions, columns D); `constants`: uint32 (rows, 32)."""
+
+    rows: NDArray[np.int64]
+    constants: NDArray[np.uint32]
+    frame: int
+    """Elements of a warp's frame: its registers and the rows that RZ writes go to."""
+
+
+def decode(kernel: Any, machine: Machine, parameters: NDArray[np.uint32]) -> Decoded:
+    """Decode `kernel` (its code has been validated).
+
+    Raises `DstcError` for an instruction that the machine lacks or a parameter that is not there.
+    """
+    return _Decoder(kernel, machine, parameters).run()
+
+
+class _Decoder:
+    def __init__(self, kernel: Any, machine: Machine, parameters: NDArray[np.uint32]) -> None:
+        self.kernel, self.machine, self.parameters = kernel, machine, parameters
+        self.constant_rows: dict[int, int] = {}
+        self.registers = int(kernel.registers)
+        self.seen: dict[tuple[int, int], list[int]] = {}
+
+    def run(self) -> Decoded:
+        rows = [self.row(int(w0), int(w1), pc) for pc, (w0, w1) in enumerate(self.kernel.code)]
+        constants = np.zeros((ZERO_ROWS + len(self.constant_rows), WARP_SIZE), np.uint32)
+        for value, row in self.constant_rows.items():
+            constants[row] = value
+        frame = (self.registers + DUMP_ROWS) * WARP_SIZE
+        table = np.array(rows, np.int64).reshape(len(rows), DECODED_COLUMNS)
+        return Decoded(table, constants, frame)
+
+    def row(self, w0: int, w1: int, pc: int) -> list[int]:
+        known = self.seen.get((w0, w1))
+        if known is None:
+            known = self.seen[w0, w1] = self.decoded(w0, w1, pc)
+        return known
+
+    def decoded(self, w0: int, w1: int, pc: int) -> list[int]:
+        spec = BY_OPCODE[_field(w0, "opcode")]
+        if spec.extension and "dual_side" not in self.machine.features:
+            raise DstcError(
+                f"kernel {self.kernel.name}, instruction {pc}: {spec.mnemonic} belongs to the "
+                f"dual-side extension, which machine {self.machine.name} lacks; use --machine dstc"
+            )
+        row = [0] * DECODED_COLUMNS
+        row[D.OP] = spec.opcode
+        modifiers = self.modifiers(spec, w1, row)
+        self.timing(spec, row)
+        row[D.GUARD] = _field(w0, "guard")
+        row[D.GUARD_NOT] = FULL_MASK * _field(w0, "guard_negate")
+        row[D.NREG] = 1
+        row[D.PD] = DUMP_PREDICATE
+        row[D.PA] = row[D.PB] = PT
+        dump = self.registers * WARP_SIZE
+        row[D.RD] = dump
+        word = w1 & 0xFFFFFFFF
+        row[D.IMM] = word - (1 << 32) if word >> 31 else word
+        groups: list[tuple[int, int]] = []
+        for operand in spec.operands:
+            self.operand(spec, operand, modifiers, w0, word, row, groups, pc)
+        groups += [(0, 0)] * (SOURCE_GROUPS - len(groups))
+        row[D.NSRC] = sum(1 for _, count in groups if count)
+        row[D.SRC :] = [number for group in groups for number in group]
+        return row
+
+    def modifiers(self, spec: Instruction, w1: int, row: list[int]) -> dict[str, str]:
+        chosen: dict[str, str] = {}
+        for i, (modifier, shift) in enumerate(modifier_fields(spec)):
+            index = w1 >> shift & (1 << modifier.bits) - 1
+            row[D.M0 + i] = index
+            chosen[modifier.name] = modifier.choices[index]
+        row[D.WIDTH] = WIDTH_BYTES[chosen["width"]] if "width" in chosen else 4
+        row[D.FORM] = FORM_NUMBER.get((spec.mnemonic, *chosen.values()), 0)
+        return chosen
+
+    def timing(self, spec: Instruction, row: list[int]) -> None:
+        section = _TIMING.get(spec.mnemonic, _UNIT_SECTION[spec.unit])
+        row[D.CLASS] = UNITS.index(spec.unit)
+        row[D.PIPE] = PIPE_OF_UNIT[spec.unit]
+        row[D.CAUSE] = CAUSE_OF_UNIT[spec.unit]
+        row[D.INTERVAL] = self.machine[f"{section}.interval"] if section else 0
+        row[D.LATENCY] = self.machine.get(f"{section}.latency", 0)
+        if spec.mnemonic == "HMMA":
+            row[D.CREDIT] = self.machine["hmma.latency"] - self.machine["hmma.accumulate_latency"]
+        if spec.mnemonic in ("ARD", "AWR", "ACLR"):
+            row[D.PIPE] = Pipe.NONE if spec.mnemonic == "ACLR" else Pipe.ACC
+            row[D.CAUSE] = Cause.ACCUMULATOR
+
+    def constant(self, value: int) -> int:
+        """Element offset of a row of `value`."""
+        if value == 0:
+            return 0
+        row = self.constant_rows.setdefault(value, ZERO_ROWS + len(self.constant_rows))
+        return row * WARP_SIZE
+
+    def operand(
+        self, spec: Instruction, operand: Operand, modifiers: dict[str, str], w0: int, word: int,
+        row: list[int], groups: list[tuple[int, int]], pc: int,
+    ) -> None:  # fmt: skip
+        match operand.kind:
+            case Kind.PRED:
+                index = _field(w0, operand.field)
+                column = {"pd": D.PD, "pa": D.PA, "pb": D.PB}[operand.field]
+                if operand.write:
+                    row[column] = DUMP_PREDICATE if index == PT else index
+                else:
+                    negate = _field(w0, f"{operand.field}_negate")
+                    row[column], row[column + 1] = index, FULL_MASK * negate
+            case Kind.ACC:
+                row[D.ACC] = _field(w0, "acc")
+            case Kind.FLEX if _field(w0, "form"):
+                value = word
+                if _field(w0, "form") == _FLEX_PARAMETER:
+                    if word % 4 or word // 4 >= len(self.parameters):
+                        raise DstcError(
+                            f"kernel {self.kernel.name}, instruction {pc}: parameter c[{word:#x}] "
+                            f"is not there; the launch passes {len(self.parameters)} words"
+                        )
+                    value = int(self.parameters[word // 4])
+                row[D.RB], row[D.RB_REL] = self.constant(value), 0
+            case Kind.REG | Kind.FLEX | Kind.ADDR:
+                self.register(spec, operand, modifiers, w0, row, groups)
+            case Kind.IMM | Kind.LABEL | Kind.SREG:
+                row[D.IMM] = word
+
+    def register(
+        self, spec: Instruction, operand: Operand, modifiers: dict[str, str], w0: int,
+        row: list[int], groups: list[tuple[int, int]],
+    ) -> None:  # fmt: skip
+        index = _field(w0, operand.field)
+        count = 1 if operand.kind is not Kind.REG else spec.registers(operand, modifiers)
+        if operand.role in ("d", "b") and "width" in modifiers:
+            row[D.NREG] = count
+        if operand.write:
+            row[D.DEST], row[D.NDEST] = (0, 0) if index == RZ else (index, count)
+            row[D.RD] = (self.registers if index == RZ else index) * WARP_SIZE
+            return
+        column = _REGISTER_COLUMN[operand.field]
+        if index == RZ:
+            row[column], row[column + 1] = 0, 0
+            return
+        row[column], row[column + 1] = index * WARP_SIZE, 1
+        if spec.mnemonic == "HMMA" and operand.role == "c":
+            row[D.FWD], row[D.NFWD] = index, count
+        else:
+            groups.append((index, count))

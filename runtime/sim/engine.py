@@ -1,0 +1,305 @@
+"""Launching a kernel: state arrays, occupancy, the run, traps and results.
+
+In: a kernel, grid, parameter words, memory and machine. Out: a `LaunchResult`; memory changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend.isa.errors import DstcError, Trap
+from ...backend.isa.layout import ceil_div, round_up
+from ...backend.isa.table import BY_OPCODE, WARP_SIZE
+from ..machine import Machine
+from ..memory import Memory
+from .constants import (
+    PARAMETERS,
+    PENDING,
+    PREDICATE_SLOTS,
+    STACK_DEPTH,
+    SUB_COLUMNS,
+    TICKS,
+    C,
+    Cause,
+    D,
+    K,
+    M,
+    N,
+    P,
+    Q,
+    R,
+    S,
+    W,
+)
+from .decode import Decoded, decode
+from .faults import describe
+
+_TILE_WORDS = 1024
+_SCRATCH = 32 * 8 + 32
+_ATOMIC_ROW = 64
+_QUANTA_A_CALL = 512
+_MAX_RING = 64
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What a launch took.
+
+    `cycles`: from the first dispatch to the last issue or store arrival, 0 in functional mode;
+    `time_us` adds the launch overhead. `counters`: totals by name. `stalls`: sub-core cycles by
+    cause, whose sum is cycles * sub-cores * SMs. `pc_issued`, `pc_stalled`: int64, one an
+    instruction: warp instructions issued, and sub-core cycles that waited for it.
+    """
+
+    cycles: int
+    time_us: float
+    warp_instructions: int
+    counters: dict[str, int]
+    stalls: dict[str, int]
+    opcodes: dict[str, int]
+    pc_issued: NDArray[np.int64]
+    pc_stalled: NDArray[np.int64]
+    occupancy: int = 0
+    """CTAs that an SM holds at once."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """CTAs an SM that each resource would allow."""
+
+
+class L2State:
+    """L2 tags, which outlive a launch."""
+
+    def __init__(self, machine: Machine) -> None:
+        slices, ways = machine["l2.slices"], machine["l2.ways"]
+        lines = machine["l2.capacity_bytes"] // machine["l2.line_bytes"]
+        sets = max(1, lines // slices // ways)
+        self.tags = np.full((slices, sets, ways), -1, np.int64)
+        self.used = np.zeros((slices, sets, ways), np.int64)
+        self.valid = np.zeros((slices, sets, ways), np.int64)
+        self.dirty = np.zeros((slices, sets, ways), np.int64)
+        self.clock = np.zeros(1, np.int64)
+
+    def invalidate(self) -> None:
+        """Forget everything: the next launch starts cold."""
+        self.tags.fill(-1)
+        self.valid.fill(0)
+        self.dirty.fill(0)
+
+
+def occupancy(kernel: Any, machine: Machine) -> dict[str, int]:
+    """CTAs of `kernel` that one SM can hold, by resource.
+
+    Raises `DstcError` naming the resource of which not even one CTA gets enough.
+    """
+    subs = machine["sm.sub_cores"]
+    warps_sub = machine["sm.max_warps"] // subs
+    registers = round_up(max(1, kernel.registers) * WARP_SIZE, machine["sm.register_granularity"])
+    needs = {
+        "warps": (kernel.warps, machine["sm.max_warps"]),
+        "registers": (kernel.warps * registers, machine["sm.registers"]),
+        "shared memory": (
+            round_up(kernel.shared_bytes, machine["sm.shared_granularity"]),
+            machine["sm.shared_memory_bytes"],
+        ),
+        "accumulation tiles": (
+            kernel.warps * kernel.acc_tiles,
+            machine.get("accumulator.tiles", 0) * subs,
+        ),
+    }
+    limits = {"CTAs": int(machine["sm.max_ctas"])}
+    # by sub-core: a CTA's warps are spread evenly, the fuller sub-cores decide
+    per_sub = {
+        "warps": warps_sub,
+        "registers": machine["sm.registers"] // subs // registers,
+        "accumulation tiles": (
+            machine.get("accumulator.tiles", 0) // kernel.acc_tiles if kernel.acc_tiles else None
+        ),
+    }
+    for what, (need, have) in needs.items():
+        limit = have // need if need else limits["CTAs"]
+        slots = per_sub.get(what)
+        if slots is not None:
+            while limit and ceil_div(limit * kernel.warps, subs) > slots:
+                limit -= 1
+        if limit == 0:
+            raise DstcError(
+                f"kernel {kernel.name}: one CTA needs {need} of {what}, a {machine.name} SM has "
+                f"{have} ({subs} sub-cores); use a smaller CTA"
+            )
+        limits[what] = int(limit)
+    return limits
+
+
+def launch(
+    kernel: Any,
+    grid: tuple[int, int, int],
+    arguments: NDArray[np.uint32],
+    memory: Memory,
+    machine: Machine,
+    l2: L2State,
+    *,
+    timed: bool,
+    checked: bool,
+    max_instructions: int,
+) -> LaunchResult:
+    """Run `kernel` over `grid` (CTAs in x, y, z) with parameter words `arguments`.
+
+    Raises `DstcError` for a kernel that does not fit, `Trap` for one that goes wrong.
+    """
+    if min(grid) < 1 or grid[0] * grid[1] * grid[2] >= 1 << 40:
+        raise DstcError(f"kernel {kernel.name}: grid {grid} must be three sizes of at least 1")
+    decoded = decode(kernel, machine, arguments)
+    limits = occupancy(kernel, machine)
+    state = _State(kernel, grid, decoded, machine, min(limits.values()), memory, l2,
+                   timed, checked, max_instructions)  # fmt: skip
+    state.run()
+    return state.result(limits)
+
+
+class _State:
+    """The arrays of one launch, in the shapes that `kernel.run_kernel` documents by use."""
+
+    def __init__(
+        self, kernel: Any, grid: tuple[int, int, int], decoded: Decoded, machine: Machine,
+        resident: int, memory: Memory, l2: L2State, timed: bool, checked: bool,
+        max_instructions: int,
+    ) -> None:  # fmt: skip
+        self.kernel, self.machine, self.decoded, self.timed = kernel, machine, decoded, timed
+        total = grid[0] * grid[1] * grid[2]
+        count = min(machine["sm.count"], total) if timed else 1
+        resident = min(resident, ceil_div(total, count)) if timed else 1
+        self.sms_count, self.resident = count, resident
+        subs = machine["sm.sub_cores"]
+        warps = count * resident * kernel.warps
+        shared_stride = max(16, round_up(kernel.shared_bytes, 16))
+        self.param = self.parameters(grid, resident * kernel.warps, checked, max_instructions)
+        constants = decoded.constants.size
+        regs = np.zeros(constants + warps * decoded.frame, np.uint32)
+        regs[:constants] = decoded.constants.ravel()
+        acc = np.zeros(max(1, warps * kernel.acc_tiles) * _TILE_WORDS, np.float32)
+        shared = np.zeros(count * resident * shared_stride, np.uint8)
+        code = len(decoded.rows)
+        quantum = machine["simulation.quantum"]
+        rate = machine["l1.sectors_per_cycle"]
+        pending = (quantum + machine["l1.queue"] + 2) * rate + 128
+        sectors = self.l1_sectors()
+        self.l1_sets = max(1, sectors // 4 // machine["l1.ways"])
+        ways = machine["l1.ways"]
+        low, high = memory.intervals()
+        registers = kernel.registers + 1
+        acc_tiles = max(1, kernel.acc_tiles)
+
+        def zeros(*shape: int) -> NDArray[np.int64]:
+            return np.zeros(shape, np.int64)
+
+        self.chip = zeros(4)
+        self.sms, self.counters = zeros(count, len(M)), zeros(count, len(N))
+        self.subs = zeros(count, subs, SUB_COLUMNS)
+        self.subs[:, :, S.WAKE] = 2 * PENDING
+        self.subs[:, :, S.GREEDY] = -1
+        self.subs[:, :, S.IDLE_CAUSE] = Cause.NO_WARP
+        self.subs[:, :, S.IDLE_PC] = -1
+        self.stalls = zeros(count, len(Cause))
+        self.pc_issued, self.pc_stalled = zeros(count, code), zeros(count, code)
+        self.warps, self.ctas = zeros(warps, len(W)), zeros(count, resident, len(C))
+        self.preds = zeros(warps, PREDICATE_SLOTS)
+        self.chip_counters = zeros(len(N))
+        self.grid = np.array(grid, np.int64)
+        self.arrays: tuple[Any, ...] = (
+            self.chip, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
+            acc.view(np.uint32), np.zeros(count * (1024 + 32), np.float32), shared,
+            shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
+            zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
+            self.subs, zeros(count, subs, max(machine["sm.max_warps"], kernel.warps)),
+            zeros(count, subs, _MAX_RING), self.sms, self.counters, self.stalls, self.pc_issued,
+            self.pc_stalled, low, high, zeros(warps, registers), zeros(warps, registers),
+            zeros(warps, registers), zeros(warps, PREDICATE_SLOTS), zeros(warps, acc_tiles),
+            zeros(warps, acc_tiles), np.full((count, self.l1_sets, ways), -1, np.int64),
+            zeros(count, self.l1_sets, ways),
+            np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
+            zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), zeros(count, 4),
+            self.grid, self.l1_sets, constants, l2.tags, l2.used, l2.valid, l2.dirty,
+            zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), zeros(machine["dram.channels"]),
+            l2.clock, self.chip_counters, zeros(count),
+        )  # fmt: skip
+
+    def parameters(
+        self, grid: tuple[int, int, int], resident: int, checked: bool, max_instructions: int
+    ) -> NDArray[np.int64]:
+        """The parameter vector, in the order of `P`."""
+        machine, kernel = self.machine, self.kernel
+        param = np.zeros(len(P), np.int64)
+        for i, key in enumerate(PARAMETERS):
+            param[i] = machine.get(key, 1)
+        cycles_a_second = machine["clock.core_mhz"] * 1e6
+        bytes_a_second = machine["dram.peak_gb_s"] * 1e9 * machine["dram.efficiency"]
+        channel = bytes_a_second / machine["dram.channels"] / cycles_a_second
+        param[P.DRAM_TICKS] = ceil(32 * TICKS / channel)
+        param[P.SUBS] = machine["sm.sub_cores"]
+        param[P.MAX_INSTRUCTIONS] = max_instructions
+        param[P.WARPS_PER_CTA], param[P.SHARED_BYTES] = kernel.warps, kernel.shared_bytes
+        param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checked
+        param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid
+        param[P.FRAME], param[P.RESIDENT] = self.decoded.frame, resident
+        return param
+
+    def l1_sectors(self) -> int:
+        """Sectors of L1 beside the shared memory that the resident CTAs take."""
+        machine = self.machine
+        granule = machine["sm.shared_granularity"]
+        shared = self.resident * round_up(self.kernel.shared_bytes, granule)
+        carve = min((c for c in machine["l1.carve_bytes"] if c >= shared),
+                    default=machine["sm.shared_memory_bytes"])  # fmt: skip
+        return (machine["l1.capacity_bytes"] - carve) // 32
+
+    def run(self) -> None:
+        """Run to the end; raises `Trap`."""
+        from .kernel import FAULT_SM, RUNNING, run_kernel
+
+        quantum = self.machine["simulation.quantum"]
+        status = RUNNING
+        while status == RUNNING:  # returns now and then, so that an interrupt is seen
+            status = run_kernel(_QUANTA_A_CALL, quantum, self.timed, *self.arrays)
+        if status != 0:
+            sm = int(self.chip[FAULT_SM])
+            raise Trap(describe(self.kernel, self.sms[sm], self.warps, self.ctas[sm]))
+
+    def result(self, limits: dict[str, int]) -> LaunchResult:
+        """Totals of the run."""
+        from .kernel import END
+
+        machine = self.machine
+        issued = self.pc_issued.sum(axis=0)
+        opcodes: dict[str, int] = {}
+        for opcode in np.unique(self.decoded.rows[:, D.OP]):
+            total = int(issued[self.decoded.rows[:, D.OP] == opcode].sum())
+            if total:
+                opcodes[BY_OPCODE[int(opcode)].mnemonic] = total
+        totals = self.counters.sum(axis=0) + self.chip_counters
+        names = [name for name in N._fields if name != "STORE_END"]
+        counters = {name.lower(): int(totals[getattr(N, name)]) for name in names}
+        counters["dram_bytes"] = counters["dram_read"] + counters["dram_written"]
+        counters["hmma"] = opcodes.get("HMMA", 0)
+        cycles = int(self.chip[END]) if self.timed else 0
+        stalls = self.stalls.sum(axis=0)
+        if self.timed:  # the tail: sub-cores that had run dry, and SMs that got no CTA
+            subs = machine["sm.sub_cores"]
+            stalls[Cause.NO_WARP] += cycles * subs * machine["sm.count"] - stalls.sum()
+        names = [name.lower() for name in Cause._fields]
+        time_us = cycles / machine["clock.core_mhz"] + machine["launch.overhead_us"]
+        return LaunchResult(
+            cycles,
+            time_us if self.timed else 0.0,
+            int(issued.sum()),
+            counters,
+            dict(zip(names, stalls.tolist(), strict=True)) if self.timed else {},
+            opcodes,
+            issued,
+            self.pc_stalled.sum(axis=0),
+            self.resident,
+            limits,
+        )

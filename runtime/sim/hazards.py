@@ -1,0 +1,127 @@
+"""When the next instruction of a warp can issue, and what it would wait for.
+
+In: the scoreboard (per-register ready and release times), pipe and queue states. Out: the earliest
+issue time and its `Cause`; and, once issued, the scoreboard after it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .compiled import inline
+from .constants import PENDING, TICKS, UNINITIALISED, Cause, D, Fault, M, Op, P, Pipe, S
+
+
+@inline
+def uninitialised(
+    row: Any, w: int, ready: Any, pred_ready: Any, acc_transfer: Any, acc_tiles: int
+) -> int:
+    """Fault of an instruction that reads what was never written, or 0."""
+    for group in range(row[D.NSRC]):
+        first = row[D.SRC + 2 * group]
+        for r in range(first, first + row[D.SRC + 2 * group + 1]):
+            if ready[w, r] >= UNINITIALISED:
+                return Fault.REGISTER_UNINITIALISED
+    for r in range(row[D.FWD], row[D.FWD] + row[D.NFWD]):
+        if ready[w, r] >= UNINITIALISED:
+            return Fault.REGISTER_UNINITIALISED
+    for p in (row[D.GUARD], row[D.PA], row[D.PB]):
+        if pred_ready[w, p] >= UNINITIALISED:
+            return Fault.PREDICATE_UNINITIALISED
+    op = row[D.OP]
+    reads_acc = (op == Op.SPWMMA or op == Op.OHMMA or op == Op.ARD) and row[D.ACC] < acc_tiles
+    if reads_acc and acc_transfer[w, row[D.ACC]] >= UNINITIALISED:
+        return Fault.ACC_UNINITIALISED
+    return 0
+
+
+@inline
+def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, int]:
+    """When pipe and queue next take the instruction, and the cause of a wait for them.
+
+    `sub`, `ring`, `sm`: rows of this sub-core, its SPWMMA queue and its SM.
+    """
+    time, cause = 0, Cause.UNIT
+    pipe = row[D.PIPE]
+    if pipe == Pipe.NONE:
+        return time, cause
+    op = row[D.OP]
+    time = sub[S.PIPE + pipe]
+    if pipe == Pipe.TENSOR:
+        cause = Cause.TENSOR
+        if op == Op.SPWMMA:
+            time = ring[sub[S.RING]]
+    elif pipe == Pipe.ACC:
+        cause = Cause.ACCUMULATOR
+    elif pipe == Pipe.LSU:
+        if op == Op.LDS or op == Op.STS or op == Op.SHFL:
+            free = sm[M.SHARED_FREE] - param[P.SHARED_QUEUE]
+            if free > time:
+                time, cause = free, Cause.SHARED_QUEUE
+        else:
+            free = sm[M.L1_FREE] // param[P.L1_RATE] - param[P.L1_QUEUE]
+            if free > time:
+                time, cause = free, Cause.GLOBAL_QUEUE
+    return time, cause
+
+
+@inline
+def data_time(
+    row: Any, w: int, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
+    acc_transfer: Any, acc_tiles: int,
+) -> tuple[int, int]:  # fmt: skip
+    """When the operands are there and the results may be written, and whose result is waited for.
+
+    `PENDING`: not known yet. It changes no more once known, as a warp issues in order. A value that
+    was never written counts as ready (see `uninitialised`).
+    """
+    time, cause = 0, Cause.SCOREBOARD_ALU
+    op = row[D.OP]
+    if op >= Op.SPWMMA and op != Op.BOHMMA:
+        tile = row[D.ACC]
+        if tile < acc_tiles:
+            moved = acc_transfer[w, tile]
+            if time < moved < UNINITIALISED:
+                time, cause = moved, Cause.ACCUMULATOR
+            if op != Op.SPWMMA and op != Op.OHMMA and acc_ready[w, tile] > time:
+                time, cause = acc_ready[w, tile], Cause.ACCUMULATOR
+    for group in range(row[D.NSRC]):
+        first = row[D.SRC + 2 * group]
+        for r in range(first, first + row[D.SRC + 2 * group + 1]):
+            if time < ready[w, r] < UNINITIALISED:
+                time, cause = ready[w, r], meta[w, r] & 255
+    for r in range(row[D.FWD], row[D.FWD] + row[D.NFWD]):
+        at = ready[w, r] - (meta[w, r] >> 8)
+        if time < at < PENDING + TICKS:
+            time, cause = at, meta[w, r] & 255
+    credit = row[D.CREDIT]
+    for r in range(row[D.DEST], row[D.DEST] + row[D.NDEST]):
+        at = ready[w, r]
+        if credit != 0:
+            at -= meta[w, r] >> 8
+        if time < at < PENDING + TICKS:
+            time, cause = at, meta[w, r] & 255
+        if release[w, r] > time:
+            time, cause = release[w, r], Cause.SCOREBOARD_TENSOR
+    for p in (row[D.GUARD], row[D.PA], row[D.PB]):
+        if time < pred_ready[w, p] < UNINITIALISED:
+            time, cause = pred_ready[w, p], Cause.SCOREBOARD_ALU
+    return time, cause
+
+
+@inline
+def mark_results(row: Any, w: int, time: int, cause: int, ready: Any, meta: Any) -> None:
+    """The destination registers are ready at `time`; who waits for them waits for `cause`."""
+    tag = cause | (row[D.CREDIT] << 8)
+    for r in range(row[D.DEST], row[D.DEST] + row[D.NDEST]):
+        ready[w, r] = time
+        meta[w, r] = tag
+
+
+@inline
+def hold_sources(row: Any, w: int, until: int, release: Any) -> None:
+    """The source registers are read until `until`: none may be overwritten before."""
+    for group in range(row[D.NSRC]):
+        first = row[D.SRC + 2 * group]
+        for r in range(first, first + row[D.SRC + 2 * group + 1]):
+            release[w, r] = max(release[w, r], until)

@@ -1,0 +1,183 @@
+"""The chip's side of memory timing: L2 slices, DRAM channels, and the atomics' values.
+
+In: the requests that the SMs made in a quantum. Out: completion times, written to the scoreboards
+and the L1 fills; requests are served in (time, SM, sequence) order, so the result does not hang on
+the order in which the SMs were simulated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .access import atomic_lane
+from .compiled import helper, inline
+from .constants import TICKS, M, N, P, Q, R, Request, S, W, WarpState
+
+SECTOR_BYTES = 32
+_ALL = 15
+
+
+@inline
+def l2_access(
+    sector: int, time: int, write: bool, whole: bool, param: Any, tags: Any, used: Any,
+    valid: Any, dirty: Any, fills: Any, slices_free: Any, channels_free: Any, clock: Any,
+    counters: Any,
+) -> int:  # fmt: skip
+    """One sector in L2 from `time` on (request path included). Returns when L2 has it.
+
+    Write-back, write-allocate; a sector written as a whole is not fetched, one written in part is.
+    """
+    line, part = sector >> 2, sector & 3
+    slices, sets, ways = tags.shape
+    at = (line ^ (line >> 7) ^ (line >> 13)) % slices
+    index = (line // slices) % sets
+    channel = at * channels_free.shape[0] // slices
+    start = max(time * param[P.L2_RATE], slices_free[at])
+    slices_free[at] = start + 1
+    start = start // param[P.L2_RATE]
+    clock[0] += 1
+    hit = -1
+    oldest, victim = clock[0], 0
+    for way in range(ways):
+        if tags[at, index, way] == line:
+            hit = way
+            break
+        if used[at, index, way] < oldest:
+            oldest = used[at, index, way]
+            victim = way
+    bit = 1 << part
+    counters[N.L2_ACCESSES] += 1
+    if hit < 0:
+        hit = victim
+        lost = dirty[at, index, hit]
+        while lost != 0:
+            lost &= lost - 1
+            counters[N.DRAM_WRITTEN] += SECTOR_BYTES
+            channels_free[channel] = (
+                max(channels_free[channel], start * TICKS) + (param[P.DRAM_TICKS])
+            )
+        tags[at, index, hit] = line
+        valid[at, index, hit] = 0
+        dirty[at, index, hit] = 0
+    used[at, index, hit] = clock[0]
+    if write:
+        dirty[at, index, hit] |= bit
+    if valid[at, index, hit] & bit:
+        counters[N.L2_HITS] += 1
+        return max(start, fills[at, index, hit, part])
+    valid[at, index, hit] |= bit
+    if write and whole:
+        fills[at, index, hit, part] = start
+        return start
+    counters[N.DRAM_READ] += SECTOR_BYTES
+    begin = max(start * TICKS, channels_free[channel])
+    channels_free[channel] = begin + param[P.DRAM_TICKS]
+    done = begin // TICKS + param[P.DRAM] - param[P.L2]
+    fills[at, index, hit, part] = done
+    return start if write else done
+
+
+@helper
+def drain(
+    sms_count: int, begin: int, end: int, param: Any, sms: Any, subs: Any, warps: Any,
+    requests: Any, records: Any, atomics: Any, ready: Any, l1_fills: Any, regs: Any, mem32: Any,
+    tags: Any, used: Any, valid: Any, dirty: Any, fills: Any, slices_free: Any,
+    channels_free: Any, clock: Any, counters: Any, next_request: Any,
+) -> None:  # fmt: skip
+    """Serve every request of the quantum begin..end-1 and clear the SMs' lists."""
+    request_path = param[P.L2] // 2
+    read_ticks = SECTOR_BYTES * TICKS // param[P.PORT_READ]
+    write_ticks = SECTOR_BYTES * TICKS // param[P.PORT_WRITE]
+    left = 0
+    for sm in range(sms_count):
+        next_request[sm] = 0
+        left += sms[sm, M.REQUESTS]
+    time = begin
+    while left > 0:
+        later = np.int64(1) << 60
+        for sm in range(sms_count):
+            n = next_request[sm]
+            while n < sms[sm, M.REQUESTS]:
+                at = requests[sm, n, Q.TIME]
+                if at > time:
+                    later = min(later, at)
+                    break
+                left -= 1
+                kind = requests[sm, n, Q.KIND]
+                sector = requests[sm, n, Q.SECTOR]
+                record = requests[sm, n, Q.RECORD]
+                if kind == Request.MERGE:
+                    done = max(requests[sm, requests[sm, n, Q.L1], Q.DONE], at + param[P.L1])
+                    records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
+                elif kind == Request.LOAD:
+                    have = l2_access(
+                        sector, at + request_path, False, False, param, tags, used, valid,
+                        dirty, fills, slices_free, channels_free, clock, counters,
+                    )  # fmt: skip
+                    ticks = max((have + param[P.L2] - request_path) * TICKS,
+                                sms[sm, M.PORT_READ])  # fmt: skip
+                    sms[sm, M.PORT_READ] = ticks + read_ticks
+                    done = max(ticks // TICKS, end)
+                    requests[sm, n, Q.DONE] = done
+                    l1 = requests[sm, n, Q.L1]
+                    if l1_fills[sm, l1] == -2 - n:
+                        l1_fills[sm, l1] = max(0, done - param[P.L1])
+                    records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
+                elif kind == Request.STORE:
+                    ticks = max(at * TICKS, sms[sm, M.PORT_WRITE])
+                    sms[sm, M.PORT_WRITE] = ticks + write_ticks
+                    have = l2_access(
+                        sector, ticks // TICKS + request_path, True, record == 1, param, tags,
+                        used, valid, dirty, fills, slices_free, channels_free, clock, counters,
+                    )  # fmt: skip
+                    counters[N.STORE_END] = max(counters[N.STORE_END], have)
+                else:
+                    have = l2_access(
+                        sector, at + request_path, True, False, param, tags, used, valid, dirty,
+                        fills, slices_free, channels_free, clock, counters,
+                    )  # fmt: skip
+                    lanes = requests[sm, n, Q.L1]
+                    slices = tags.shape[0]
+                    line = sector >> 2
+                    place = (line ^ (line >> 7) ^ (line >> 13)) % slices
+                    slices_free[place] += lanes * param[P.ATOMIC] * param[P.L2_RATE]
+                    counters[N.ATOMIC_LANES] += lanes
+                    counters[N.STORE_END] = max(counters[N.STORE_END], have)
+                    done = max(have + lanes * param[P.ATOMIC] + param[P.L2] - request_path, end)
+                    records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
+                    if records[sm, record, R.SLOT] >= 0:
+                        update_memory(sm, record, records, atomics, regs, mem32)
+                n += 1
+            next_request[sm] = n
+        time = later
+    for sm in range(sms_count):
+        for record in range(sms[sm, M.RECORDS]):
+            w = records[sm, record, R.WARP]
+            first = records[sm, record, R.DEST]
+            for r in range(first, first + records[sm, record, R.COUNT]):
+                ready[w, r] = records[sm, record, R.DONE]
+            sub = warps[w, W.SUB]
+            if warps[w, W.STATE] == WarpState.RUNNING:
+                warps[w, W.WAKE] = min(warps[w, W.WAKE], end)
+                warps[w, W.DATA] = -1
+                subs[sm, sub, S.WAKE] = min(subs[sm, sub, S.WAKE], end)
+        sms[sm, M.REQUESTS] = 0
+        sms[sm, M.RECORDS] = 0
+        sms[sm, M.ATOMICS] = 0
+
+
+@inline
+def update_memory(sm: int, record: int, records: Any, atomics: Any, regs: Any, mem32: Any) -> None:
+    """Carry out a RED or ATOM, lane by lane, at its first request."""
+    slot = records[sm, record, R.SLOT]
+    records[sm, record, R.SLOT] = -1
+    kind = records[sm, record, R.KIND]
+    mask = records[sm, record, R.MASK]
+    for lane in range(32):
+        if (mask >> lane) & 1:
+            value = np.uint32(atomics[sm, slot, 32 + lane])
+            old = atomic_lane(mem32, atomics[sm, slot, lane], value, kind)
+            if kind == 3:
+                regs[records[sm, record, R.OFFSET] + lane] = old

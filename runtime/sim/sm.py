@@ -1,0 +1,394 @@
+"""One SM for one quantum: pick, execute, account.
+
+In: an SM's warps and sub-cores, and the quantum's bounds. Out: the same later; what must go to L2
+stands in the SM's request list. An SM touches only its own rows, so SMs could run in parallel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .cache import coalesce, l1_find, load_sectors, request, wavefronts
+from .compiled import helper, inline
+from .constants import (
+    PENDING,
+    UNINITIALISED,
+    C,
+    Cause,
+    D,
+    Fault,
+    M,
+    N,
+    Op,
+    P,
+    Pipe,
+    R,
+    Request,
+    S,
+    W,
+    WarpState,
+)
+from .execute import atomic_kind, execute
+from .hazards import data_time, hold_sources, mark_results, pipe_time, uninitialised
+
+
+@inline
+def leave_barrier(
+    sm: int, cta: int, now: int, delay: int, ctas: Any, warps: Any, subs: Any, resident: int,
+    per_cta: int,
+) -> None:  # fmt: skip
+    """Release the CTA's barrier if every warp that has not exited is there."""
+    if ctas[sm, cta, C.ARRIVED] == 0 or ctas[sm, cta, C.ARRIVED] < ctas[sm, cta, C.LIVE]:
+        return
+    ctas[sm, cta, C.ARRIVED] = 0
+    first = sm * resident + cta * per_cta
+    for other in range(first, first + per_cta):
+        if warps[other, W.STATE] == WarpState.AT_BARRIER:
+            warps[other, W.STATE] = WarpState.RUNNING
+            warps[other, W.WAKE] = now + delay
+            sub = warps[other, W.SUB]
+            subs[sm, sub, S.WAKE] = min(subs[sm, sub, S.WAKE], now + delay)
+
+
+@inline
+def retire_warp(sm: int, s: int, w: int, ctas: Any, warps: Any, subs: Any, queue: Any) -> None:
+    """A warp whose lanes have all exited leaves its sub-core."""
+    warps[w, W.STATE] = WarpState.EXITED
+    ctas[sm, warps[w, W.CTA], C.LIVE] -= 1
+    count = subs[sm, s, S.WARPS]
+    at = 0
+    while queue[sm, s, at] != w:
+        at += 1
+    for i in range(at, count - 1):
+        queue[sm, s, i] = queue[sm, s, i + 1]
+    subs[sm, s, S.WARPS] = count - 1
+    subs[sm, s, S.GREEDY] = -1
+
+
+@inline
+def account(
+    row: Any, w: int, sm: int, s: int, now: int, mask: int, out: Any, param: Any,
+    regs: Any, base: int, addr: Any, scratch: Any, warps: Any, subs: Any, ring: Any, sms: Any,
+    counters: Any, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
+    acc_transfer: Any, tags: Any, used: Any, fills: Any, requests: Any, records: Any,
+    atomics: Any, sets: int,
+) -> None:  # fmt: skip
+    """Time of an issued instruction: pipes, queues, scoreboard, requests."""
+    op = row[D.OP]
+    pipe = row[D.PIPE]
+    if pipe != Pipe.NONE:
+        subs[sm, s, S.PIPE + pipe] = now + row[D.INTERVAL]
+    warps[w, W.WAKE] = now + 1
+    if row[D.PD] < 7:
+        pred_ready[w, row[D.PD]] = now + param[P.PREDICATE]
+    if mask == 0 and not Op.NOP <= op <= Op.EXIT:
+        for r in range(row[D.DEST], row[D.DEST] + row[D.NDEST]):
+            ready[w, r] = max(ready[w, r] if ready[w, r] < 2 * PENDING else 0, now + 1)
+        return
+    if pipe == Pipe.ALU or pipe == Pipe.FMA or pipe == Pipe.MUFU:
+        mark_results(row, w, now + row[D.LATENCY], row[D.CAUSE], ready, meta)
+    elif op == Op.LDS or op == Op.STS or op == Op.SHFL:
+        start = max(now, sms[sm, M.SHARED_FREE])
+        passes = 1
+        latency = param[P.SHUFFLE]
+        if op != Op.SHFL:
+            passes = wavefronts(addr, mask, row[D.WIDTH], scratch)
+            least = max(1, row[D.WIDTH] >> 2)
+            counters[sm, N.SHARED_CONFLICTS] += max(0, passes - least)
+            latency = param[P.SHARED]
+        counters[sm, N.SHARED_WAVEFRONTS] += passes
+        sms[sm, M.SHARED_FREE] = start + passes
+        mark_results(row, w, start + passes - 1 + latency, row[D.CAUSE], ready, meta)
+    elif pipe == Pipe.LSU:
+        global_access(
+            row, w, sm, now, mask, param, regs, base, addr, scratch, sms, counters, ready, meta,
+            tags, used, fills, requests, records, atomics, sets,
+        )  # fmt: skip
+    elif pipe == Pipe.TENSOR:
+        if op == Op.SPWMMA:
+            busy = max(out[1], param[P.SP_MIN])
+            start = max(now + param[P.SP_STARTUP], subs[sm, s, S.PIPE + Pipe.TENSOR])
+            start = max(start, sub_tensor_end(ring, sm, s, param))
+            end = start + busy
+            place = subs[sm, s, S.RING]
+            ring[sm, s, place] = end
+            subs[sm, s, S.RING] = (place + 1) % param[P.SP_QUEUE]
+            subs[sm, s, S.PIPE + Pipe.TENSOR] = end
+            acc_ready[w, row[D.ACC]] = max(acc_ready[w, row[D.ACC]], end + param[P.SP_LATENCY])
+            hold_sources(row, w, end, release)
+            counters[sm, N.OHMMA_ISSUED] += out[1]
+            counters[sm, N.OHMMA_SKIPPED] += 128 - out[1]
+            counters[sm, N.TENSOR_BUSY] += busy
+        elif op == Op.OHMMA:
+            tile = row[D.ACC]
+            acc_ready[w, tile] = max(acc_ready[w, tile], now + param[P.OHMMA])
+            counters[sm, N.OHMMA_ISSUED] += out[1]
+            counters[sm, N.OHMMA_SKIPPED] += out[2]
+            counters[sm, N.TENSOR_BUSY] += 1
+        else:
+            mark_results(row, w, now + row[D.LATENCY], row[D.CAUSE], ready, meta)
+            counters[sm, N.TENSOR_BUSY] += row[D.INTERVAL]
+    elif pipe == Pipe.ACC:
+        tile = row[D.ACC]
+        duration = (8 + param[P.ACC_RATE] - 1) // param[P.ACC_RATE]
+        subs[sm, s, S.PIPE + Pipe.ACC] = now + duration
+        arrival = now + duration + param[P.ACC_LATENCY]
+        if op == Op.ARD:
+            acc_transfer[w, tile] = now + duration
+            mark_results(row, w, arrival, row[D.CAUSE], ready, meta)
+        else:
+            acc_transfer[w, tile] = arrival
+            hold_sources(row, w, now + duration, release)
+    elif op == Op.ACLR:
+        acc_transfer[w, row[D.ACC]] = now + param[P.ACC_CLEAR]
+    elif op == Op.BRA or op == Op.BSYNC or op == Op.EXIT:
+        warps[w, W.WAKE] = now + (param[P.TAKEN] if out[0] else param[P.BRANCH])
+        warps[w, W.CAUSE] = Cause.BRANCH
+
+
+@inline
+def sub_tensor_end(ring: Any, sm: int, s: int, param: Any) -> int:
+    """End of the last SPWMMA in the sub-core's queue."""
+    end = 0
+    for i in range(param[P.SP_QUEUE]):
+        end = max(end, ring[sm, s, i])
+    return end
+
+
+@inline
+def global_access(
+    row: Any, w: int, sm: int, now: int, mask: int, param: Any, regs: Any, base: int, addr: Any,
+    scratch: Any, sms: Any, counters: Any, ready: Any, meta: Any, tags: Any, used: Any,
+    fills: Any, requests: Any, records: Any, atomics: Any, sets: int,
+) -> None:  # fmt: skip
+    """A global load, store or atomic: through L1, what misses to the request list."""
+    op = row[D.OP]
+    rate = param[P.L1_RATE]
+    sectors, filled = scratch[0:32], scratch[32:64]
+    count = coalesce(addr, mask, row[D.WIDTH], sectors, filled)
+    record = sms[sm, M.RECORDS]
+    if op == Op.LDG:
+        done, misses = load_sectors(
+            sm, count, sectors, now, rate, param[P.L1], record, sets, tags, used, fills,
+            requests, sms, counters,
+        )  # fmt: skip
+        if misses == 0:
+            mark_results(row, w, done, row[D.CAUSE], ready, meta)
+            return
+        records[sm, record, R.DONE] = done
+        records[sm, record, R.KIND] = 0
+    else:
+        slot = max(now * rate, sms[sm, M.L1_FREE])
+        kind = Request.STORE if op == Op.STG else Request.ATOMIC
+        for i in range(count):
+            # a store keeps a sector that L1 holds (write-through, the value is in memory)
+            about = record if op != Op.STG else (1 if filled[i] >= 32 else 0)
+            if op != Op.STG:
+                at = l1_find(sectors[i], sm, sets, tags, used, fills, sms, False)
+                if at >= 0 and fills[sm, at] >= 0:
+                    fills[sm, at] = -1  # atomics act in L2
+            lanes = filled[i] >> 2
+            request(sm, slot // rate, sectors[i], kind, about, lanes, requests, sms)
+            slot += 1
+        sms[sm, M.L1_FREE] = slot
+        if op == Op.STG:
+            counters[sm, N.GLOBAL_SECTORS_WRITTEN] += count
+            return
+        row_of = sms[sm, M.ATOMICS]
+        sms[sm, M.ATOMICS] = row_of + 1
+        b = row[D.RB] + row[D.RB_REL] * base
+        for lane in range(32):
+            atomics[sm, row_of, lane] = addr[lane]
+            atomics[sm, row_of, 32 + lane] = np.int64(regs[b + lane])
+        records[sm, record, R.DONE] = 0
+        records[sm, record, R.KIND] = atomic_kind(row)
+        records[sm, record, R.MASK] = mask
+        records[sm, record, R.OFFSET] = base + row[D.RD]
+        records[sm, record, R.SLOT] = row_of
+    sms[sm, M.RECORDS] = record + 1
+    records[sm, record, R.WARP] = w
+    records[sm, record, R.DEST] = row[D.DEST]
+    records[sm, record, R.COUNT] = row[D.NDEST]
+    mark_results(row, w, PENDING, row[D.CAUSE], ready, meta)
+
+
+@helper
+def run_sm(
+    sm: int, begin: int, end: int, timed: bool, param: Any, program: Any,
+    regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
+    shared8: Any, shared32: Any, mem8: Any, mem32: Any, addresses: Any, scratches: Any,
+    warps: Any, stack: Any, ctas: Any, subs: Any, queue: Any, ring: Any, sms: Any,
+    counters: Any, stalls: Any, pc_issued: Any, pc_stalled: Any, alloc_low: Any, alloc_high: Any,
+    ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
+    tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
+    grid: Any, sets: int, constant_elements: int,
+) -> int:  # fmt: skip
+    """Run SM `sm` over cycles begin..end-1. Returns when it can go on: `PENDING`: not known.
+
+    Stops at a fault, which it leaves in `sms`.
+    """
+    subs_count = param[P.SUBS]
+    frame = param[P.FRAME]
+    resident = param[P.RESIDENT]
+    per_cta = param[P.WARPS_PER_CTA]
+    acc_tiles = param[P.ACC_TILES]
+    shared_size = param[P.SHARED_BYTES]
+    shared_stride = shared8.shape[0] // max(1, ctas.shape[0] * ctas.shape[1])
+    checked = param[P.CHECKED] != 0
+    limit = param[P.MAX_INSTRUCTIONS]
+    code_size = program.shape[0]
+    addr = addresses[sm]
+    scratch = scratches[sm]
+    out = outs[sm]
+    now = begin
+    while True:
+        soonest = 2 * PENDING
+        for s in range(subs_count):
+            wake = subs[sm, s, S.WAKE]
+            if wake > now:
+                soonest = min(soonest, wake)
+                continue
+            # account for the idle cycles since the last look
+            idle = now - subs[sm, s, S.IDLE_FROM]
+            if idle > 0:
+                stalls[sm, subs[sm, s, S.IDLE_CAUSE]] += idle
+                if subs[sm, s, S.IDLE_PC] >= 0:
+                    pc_stalled[sm, subs[sm, s, S.IDLE_PC]] += idle
+                subs[sm, s, S.IDLE_FROM] = now
+            squashes = param[P.SQUASH]
+            while True:
+                # pick: the greedy warp, then the oldest that can
+                chosen = -1
+                soon, soon_cause, soon_pc = 2 * PENDING, Cause.NO_WARP, -1
+                greedy = subs[sm, s, S.GREEDY]
+                for i in range(-1, subs[sm, s, S.WARPS]):
+                    w = greedy if i < 0 else queue[sm, s, i]
+                    if w < 0 or (i >= 0 and w == greedy):
+                        continue
+                    if warps[w, W.WAKE] <= now:
+                        pc = warps[w, W.PC]
+                        if timed and 0 <= pc < code_size:
+                            time = warps[w, W.DATA]
+                            cause = warps[w, W.DATA_CAUSE]
+                            if time < 0:
+                                time, cause = data_time(
+                                    program[pc], w, ready, release, meta, pred_ready, acc_ready,
+                                    acc_transfer, acc_tiles,
+                                )  # fmt: skip
+                                warps[w, W.DATA] = time
+                                warps[w, W.DATA_CAUSE] = cause
+                            free, pipe_cause = pipe_time(
+                                program[pc], subs[sm, s], ring[sm, s], sms[sm], param
+                            )
+                            if free > time:
+                                time, cause = free, pipe_cause
+                            if time <= now:
+                                chosen = w
+                                break
+                            warps[w, W.WAKE] = time
+                            warps[w, W.CAUSE] = cause
+                        else:
+                            chosen = w
+                            break
+                    if warps[w, W.WAKE] < soon:
+                        soon = warps[w, W.WAKE]
+                        soon_cause = warps[w, W.CAUSE]
+                        soon_pc = warps[w, W.PC]
+                if chosen < 0:
+                    subs[sm, s, S.WAKE] = soon
+                    subs[sm, s, S.IDLE_CAUSE] = soon_cause
+                    subs[sm, s, S.IDLE_PC] = soon_pc
+                    soonest = min(soonest, soon)
+                    break
+                # issue
+                w = chosen
+                pc = warps[w, W.PC]
+                warps[w, W.COUNT] += 1
+                warps[w, W.DATA] = -1
+                fault = 0
+                if pc < 0 or pc >= code_size:
+                    fault = Fault.BAD_PC
+                elif warps[w, W.COUNT] > limit:
+                    fault = Fault.RUNAWAY
+                row = program[min(max(pc, 0), code_size - 1)]
+                op = row[D.OP]
+                active = warps[w, W.ACTIVE]
+                mask = active & (preds[w, row[D.GUARD]] ^ row[D.GUARD_NOT])
+                if checked and fault == 0:
+                    if pred_ready[w, row[D.GUARD]] >= UNINITIALISED:
+                        fault = Fault.PREDICATE_UNINITIALISED
+                    elif mask != 0:
+                        fault = uninitialised(row, w, ready, pred_ready, acc_transfer, acc_tiles)
+                cta = warps[w, W.CTA]
+                if fault == 0 and op != Op.BAR:
+                    shared_base = (sm * ctas.shape[1] + cta) * shared_stride
+                    base = constant_elements + w * frame
+                    fault = execute(
+                        row, pc, w, sm, mask, now, timed, regs, fregs, preds, acc, acc_bits, wide,
+                        shared8, shared32, mem8, mem32, addr, warps, stack, ctas[sm, cta], grid,
+                        sms, alloc_low, alloc_high, base, frame, shared_base, shared_size,
+                        acc_tiles, out,
+                    )  # fmt: skip
+                    if timed and fault == 0:
+                        account(
+                            row, w, sm, s, now, mask, out, param, regs, base, addr, scratch,
+                            warps, subs, ring, sms, counters, ready, release, meta, pred_ready,
+                            acc_ready, acc_transfer, tags, used, fills, requests, records,
+                            atomics, sets,
+                        )  # fmt: skip
+                    elif fault == 0:
+                        mark_results(row, w, 0, 0, ready, meta)
+                        pred_ready[w, row[D.PD]] = 0
+                        if op == Op.ACLR or op == Op.AWR:
+                            acc_transfer[w, row[D.ACC]] = 0
+                        counters[sm, N.OHMMA_ISSUED] += out[1]
+                        if op == Op.SPWMMA:
+                            counters[sm, N.OHMMA_SKIPPED] += 128 - out[1]
+                        elif op == Op.OHMMA:
+                            counters[sm, N.OHMMA_SKIPPED] += out[2]
+                elif fault == 0:
+                    warps[w, W.PC] = pc + 1
+                    if mask != 0:
+                        if mask != warps[w, W.ALIVE]:
+                            fault = Fault.DIVERGENT_BARRIER
+                        warps[w, W.STATE] = WarpState.AT_BARRIER
+                        warps[w, W.WAKE] = PENDING
+                        warps[w, W.CAUSE] = Cause.BARRIER
+                        ctas[sm, cta, C.ARRIVED] += 1
+                        subs[sm, s, S.GREEDY] = -1
+                if fault != 0:
+                    sms[sm, M.FAULT] = fault
+                    sms[sm, M.FAULT_PC] = pc
+                    sms[sm, M.FAULT_WARP] = w
+                    sms[sm, M.FAULT_TIME] = now
+                    return 0
+                pc_issued[sm, pc] += 1
+                if warps[w, W.STATE] == WarpState.RUNNING:
+                    subs[sm, s, S.GREEDY] = w
+                if op == Op.EXIT and warps[w, W.ALIVE] == 0:
+                    retire_warp(sm, s, w, ctas, warps, subs, queue)
+                    leave_barrier(
+                        sm, cta, now, param[P.BARRIER], ctas, warps, subs, resident, per_cta
+                    )
+                elif op == Op.BAR and mask != 0:
+                    leave_barrier(
+                        sm, cta, now, param[P.BARRIER], ctas, warps, subs, resident, per_cta
+                    )
+                if out[2] != 0 and op == Op.OHMMA and squashes > 0:
+                    squashes -= 1  # dropped by the front end: the issue slot is still there
+                    warps[w, W.WAKE] = now
+                    subs[sm, s, S.PIPE + Pipe.TENSOR] = now
+                    continue
+                stalls[sm, Cause.ISSUED] += 1
+                sms[sm, M.LAST] = now + 1
+                subs[sm, s, S.IDLE_FROM] = now + 1
+                subs[sm, s, S.WAKE] = now + 1
+                soonest = now + 1
+                break
+        for s in range(subs_count):
+            soonest = min(soonest, subs[sm, s, S.WAKE])
+        now = max(now + 1, soonest)
+        if now >= end:
+            return soonest

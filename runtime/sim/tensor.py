@@ -1,0 +1,179 @@
+"""The dual-side extension: outer products of condensed values, and the accumulation buffer.
+
+In: register offsets of condensed values and bitmaps. Out: an updated accumulation tile, and the
+number of OHMMA cycles that the bitmaps leave.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import inline
+from .intrinsics import popcount, row_update, trailing_zeros, widen_register
+
+TILE = 1024
+"""Elements of an accumulation tile, row-major 32x32 f32."""
+WIDE_A, WIDE_B, WIDE_ROW = 0, 512, 1024
+"""Where an SM's scratch holds the widened values of A, of B, and one row spread over columns."""
+WIDE_SIZE = 1024 + 32
+
+
+@inline
+def widened_at(wide: Any, base: int, index: int) -> Any:
+    """Value `index` of a condensed tile (layout.value_position) after `widen_tile`."""
+    word = index >> 1
+    register = 4 * (word >> 7) + (word & 3)
+    return wide[base + register * 64 + (index & 1) * 32 + ((word & 127) >> 2)]
+
+
+@inline
+def widen_tile(wide: Any, base: int, regs: Any, source: int, count: int) -> None:
+    """Widen the registers that hold the first `count` condensed values."""
+    registers = 8 if count > 256 else (4 if count > 0 else 0)
+    for register in range(registers):
+        widen_register(wide, base + register * 64, regs, source + register * 32)
+
+
+@inline
+def rank_one(
+    acc: Any, tile: int, wide: Any, scratch: int, rows: int, columns: int, first_a: int,
+    first_b: int,
+) -> None:  # fmt: skip
+    """acc[i, j] += a * b for the rows and columns in the two masks, in ascending row.
+
+    The i-th row set takes A value first_a + i, the j-th column set B value first_b + j.
+    """
+    bits = columns
+    index = first_b
+    row_at = scratch + WIDE_ROW
+    while bits != 0:
+        column = np.int64(trailing_zeros(np.uint32(bits)))
+        wide[row_at + column] = widened_at(wide, scratch + WIDE_B, index)
+        index += 1
+        bits &= bits - 1
+    bits = rows
+    index = first_a
+    mask = np.uint32(columns)
+    while bits != 0:
+        row = np.int64(trailing_zeros(np.uint32(bits)))
+        value = widened_at(wide, scratch + WIDE_A, index)
+        row_update(acc, tile + row * 32, wide, row_at, value, mask)
+        index += 1
+        bits &= bits - 1
+
+
+@inline
+def spwmma(
+    acc: Any, tile: int, regs: Any, a: int, b: int, map_a: int, map_b: int, wide: Any,
+    scratch: int,
+) -> Any:  # fmt: skip
+    """One 32x32x16 step; `map_a` and `map_b` are offsets of the first bitmap word.
+
+    Returns the OHMMAs left: sum over k of ceil(nA / 8) * ceil(nB / 16).
+    """
+    total_a, total_b = 0, 0
+    for k in range(16):
+        total_a += np.int64(popcount(regs[map_a + k]))
+        total_b += np.int64(popcount(regs[map_b + k]))
+    widen_tile(wide, scratch + WIDE_A, regs, a, total_a)
+    widen_tile(wide, scratch + WIDE_B, regs, b, total_b)
+    first_a, first_b, issued = 0, 0, 0
+    for k in range(16):
+        rows, columns = np.int64(regs[map_a + k]), np.int64(regs[map_b + k])
+        count_a = np.int64(popcount(regs[map_a + k]))
+        count_b = np.int64(popcount(regs[map_b + k]))
+        if count_a > 0 and count_b > 0:
+            rank_one(acc, tile, wide, scratch, rows, columns, first_a, first_b)
+            issued += ((count_a + 7) >> 3) * ((count_b + 15) >> 4)
+        first_a += count_a
+        first_b += count_b
+    return issued
+
+
+@inline
+def product_masks(regs: Any, c: int) -> Any:
+    """Rows and columns of a BOHMMA result: rows with a one, and the union of their words."""
+    rows, columns = 0, 0
+    for lane in range(32):
+        word = np.int64(regs[c + lane])
+        columns |= word
+        if word != 0:
+            rows |= 1 << lane
+    return rows, columns
+
+
+@inline
+def chunk_of(mask: int, first: int, size: int) -> Any:
+    """The ones of `mask` from the first-th on, `size` at most."""
+    bits, result = mask, 0
+    for position in range(first + size):
+        if bits == 0:
+            break
+        low = bits & -bits
+        if position >= first:
+            result |= low
+        bits ^= low
+    return result
+
+
+@inline
+def ohmma(
+    acc: Any, tile: int, regs: Any, a: int, b: int, c: int, e: int, chunk_a: int, chunk_b: int,
+    wide: Any, scratch: int,
+) -> Any:  # fmt: skip
+    """One OHMMA; returns 1, 0 if it lies beyond the vectors (squashed), -1 beyond the stream."""
+    rows, columns = product_masks(regs, c)
+    rows = chunk_of(rows, 8 * chunk_a, 8)
+    columns = chunk_of(columns, 16 * chunk_b, 16)
+    if rows == 0 or columns == 0:
+        return 0
+    first_a = np.int64(regs[e]) + 8 * chunk_a
+    first_b = np.int64(regs[e + 1]) + 16 * chunk_b
+    if first_a + np.int64(popcount(np.uint32(rows))) > 512:
+        return -1
+    if first_b + np.int64(popcount(np.uint32(columns))) > 512:
+        return -1
+    widen_tile(wide, scratch + WIDE_A, regs, a, 512)
+    widen_tile(wide, scratch + WIDE_B, regs, b, 512)
+    rank_one(acc, tile, wide, scratch, rows, columns, first_a, first_b)
+    return 1
+
+
+@inline
+def bit_product(regs: Any, to: int, a: int, b: int, k: int) -> None:
+    """BOHMMA into the row `to`."""
+    rows, word = np.int64(regs[a + k]), regs[b + k]
+    for lane in range(32):
+        regs[to + lane] = word if (rows >> lane) & 1 else np.uint32(0)
+
+
+@inline
+def read_part(regs: Any, to: int, acc_bits: Any, tile: int, part: int, transpose: int,
+              mask: int) -> None:  # fmt: skip
+    """ARD into eight registers from `to`, in the lanes of `mask`."""
+    for register in range(8):
+        line = 8 * part + register
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                at = lane * 32 + line if transpose else line * 32 + lane
+                regs[to + register * 32 + lane] = acc_bits[tile + at]
+
+
+@inline
+def write_part(regs: Any, source: int, relative: int, acc_bits: Any, tile: int, part: int,
+               transpose: int) -> None:  # fmt: skip
+    """AWR from eight registers at `source` (`relative` 0: eight rows of zeros)."""
+    for register in range(8):
+        line = 8 * part + register
+        for lane in range(32):
+            at = lane * 32 + line if transpose else line * 32 + lane
+            acc_bits[tile + at] = regs[source + register * 32 + lane]
+
+
+@inline
+def clear(acc_bits: Any, tile: int) -> None:
+    """ACLR."""
+    for i in range(TILE):
+        acc_bits[tile + i] = np.uint32(0)

@@ -1,0 +1,111 @@
+// RUN: dstc-opt %s --split-input-file --verify-diagnostics --parsing-diagnostics | filecheck %s
+
+func.func @conv_channels(%x: tensor<1x2x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
+  %y = dstc.conv2d %x, %w {strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<1x2x8x8xf32>, tensor<4x3x3x3xf32> -> tensor<1x4x6x6xf32>
+  func.return
+}
+// CHECK: filter has 3 channels, but the input has 2 channels
+
+// -----
+
+func.func @conv_result(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
+  %y = dstc.conv2d %x, %w {strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32> -> tensor<1x4x6x6xf32>
+  func.return
+}
+// CHECK: result must be 1x4x3x3, not 1x4x6x6
+
+// -----
+
+func.func @conv_strides(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
+  %y = dstc.conv2d %x, %w {strides = array<i64: 0, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32> -> tensor<1x4x6x6xf32>
+  func.return
+}
+// CHECK: strides must be positive
+
+// -----
+
+func.func @matmul_depth(%a: tensor<2x3xf32>, %b: tensor<4x5xf32>) {
+  %y = dstc.matmul %a, %b : tensor<2x3xf32>, tensor<4x5xf32> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: lhs has 3 columns, but rhs has 4 rows
+
+// -----
+
+func.func @matmul_side(%a: !dstc.bitmap<2x3xf16, b>, %b: !dstc.bitmap<3x5xf16, b>) {
+  %y = dstc.matmul %a, %b : !dstc.bitmap<2x3xf16, b>, !dstc.bitmap<3x5xf16, b> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: lhs must be a bitmap of side a
+
+// -----
+
+func.func @matmul_bias(%a: tensor<2x3xf32>, %b: tensor<3x5xf32>, %c: tensor<2xf32>) {
+  %y = dstc.matmul %a, %b bias(%c) {bias_along = "n"} : tensor<2x3xf32>, tensor<3x5xf32>, tensor<2xf32> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: bias must be 5 long, not 2
+
+// -----
+
+func.func @matmul_image(%a: tensor<2x3xf32>, %b: tensor<3x5xf32>) {
+  %y = dstc.matmul %a, %b {image = array<i64: 1, 2, 2>} : tensor<2x3xf32>, tensor<3x5xf32> -> tensor<1x2x2x2xf32>
+  func.return
+}
+// CHECK: image 1x2x2 has not the 5 columns of rhs
+
+// -----
+
+func.func @dense_engine(%a: !dstc.bitmap<2x3xf16, a>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dense, cta = 32x32, warp = 16x16, stages = 2>} : !dstc.bitmap<2x3xf16, a>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: only the dual engine takes bitmap operands
+
+// -----
+
+func.func @add(%a: tensor<2x3xf32>, %b: tensor<4xf32>) {
+  %y = dstc.add %a, %b : tensor<2x3xf32>, tensor<4xf32> -> tensor<2x3xf32>
+  func.return
+}
+// CHECK: shapes 2x3 and 4 do not broadcast
+
+// -----
+
+func.func @transpose(%a: tensor<2x3xf32>) {
+  %y = dstc.transpose %a {perm = array<i64: 0, 0>} : tensor<2x3xf32> -> tensor<2x3xf32>
+  func.return
+}
+// CHECK: perm must permute 0 to 1
+
+// -----
+
+func.func @reshape(%a: tensor<2x3xf32>) {
+  %y = dstc.reshape %a : tensor<2x3xf32> -> tensor<7xf32>
+  func.return
+}
+// CHECK: 6 values do not reshape to 7
+
+// -----
+
+func.func @encode(%a: tensor<2x3xf16>) {
+  %y = dstc.encode %a : tensor<2x3xf16> -> !dstc.bitmap<3x2xf16, a>
+  func.return
+}
+// CHECK: tensor 2x3 and bitmap 3x2 differ in shape
+
+// -----
+
+func.func @pool(%a: tensor<1x1x4x4xf32>) {
+  %y = dstc.pool2d %a {kind = #dstc<pool max>, kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<1x1x4x4xf32> -> tensor<1x1x3x2xf32>
+  func.return
+}
+// CHECK: result height must be 2, not 3
+
+// -----
+
+func.func @softmax(%a: tensor<2x3xf32>) {
+  %y = dstc.softmax %a {axis = 2 : i64} : tensor<2x3xf32> -> tensor<2x3xf32>
+  func.return
+}
+// CHECK: axis must be 0 to 1

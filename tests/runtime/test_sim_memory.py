@@ -1,0 +1,197 @@
+"""Loads, stores and atomics: values in every width, and their cost.
+
+In: addresses and data. Out: LDG, STG, LDS, STS, RED and ATOM equal to numpy; wavefronts, sectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dstc.runtime.device import Device
+
+from .sim_kernels import kernel, lanes, stall_sum, timed
+
+U = np.uint32
+MODES = ("functional", "cycle")
+WIDTHS = {"U8": 1, "U16": 2, "32": 4, "64": 8, "128": 16}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("mode", MODES)
+def test_global_and_shared_widths(width, mode):
+    """Through global, shared and back, lanes permuted, upper half of the warp masked."""
+    size = WIDTHS[width]
+    rng = np.random.default_rng(size)
+    data = rng.integers(0, 256, 32 * size, dtype=np.uint8)
+    order = rng.permutation(32).astype(U)
+    k = kernel(f"""
+    .kernel widths
+    .shared 1024
+    .param IN
+    .param ORDER
+    .param OUT
+    S2R R0, SR_LANE ;
+    SHL R1, R0, 2 ;
+    IADD3 R1, R1, c[ORDER], RZ ;
+    LDG.32 R2, [R1] ;
+    IMAD.LO R2, R2, {size}, RZ ;
+    IMAD.LO R3, R0, {size}, RZ ;
+    IADD3 R4, R2, c[IN], RZ ;
+    LDG.{width} R8, [R4] ;
+    STS.{width} [R3], R8 ;
+    LDS.{width} R12, [R2] ;
+    ISETP.LT.U32 P0, R0, 16 ;
+    IADD3 R5, R3, c[OUT], RZ ;
+    @P0 STG.{width} [R5], R12 ;
+    EXIT ;
+    .end""")
+    device = Device(mode=mode)
+    source, places = device.upload(data), device.upload(order)
+    out = device.allocate(32 * size)
+    device.launch(k, (1, 1, 1), [source, places, out])
+    items = data.reshape(32, size)
+    want = items[order][order]
+    want[16:] = 0
+    assert np.array_equal(device.read(out, 32 * size).reshape(32, size), want)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_highest_lane_wins(mode):
+    body = "MOV R9, c[OUT] ;\nSTG.32 [R9], R4 ;\nLDG.32 R8, [R9] ;\nIADD3 R3, R3, 0, RZ ;"
+    assert (lanes(body, np.arange(32, dtype=U), device=Device(mode=mode)) == 31).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_atomics(mode):
+    k = kernel("""
+    .kernel atomics
+    .warps 4
+    .param COUNT
+    .param SUM
+    .param TICKETS
+    S2R R0, SR_TID ;
+    S2R R1, SR_LANE ;
+    MOV R2, c[COUNT] ;
+    MOV R3, 1 ;
+    ISETP.LT.U32 P0, R1, 20 ;
+    @P0 ATOM.ADD.U32 R4, [R2], R3 ;
+    MOV R5, c[SUM] ;
+    I2F.U32 R6, R0 ;
+    @P0 RED.ADD.F32 [R5], R6 ;
+    @P0 RED.ADD.U32 [R5+4], R0 ;
+    @P0 SHL R7, R4, 2 ;
+    @P0 IADD3 R7, R7, c[TICKETS], RZ ;
+    @P0 STG.32 [R7], R3 ;
+    EXIT ;
+    .end""")
+    device = Device(mode=mode)
+    count, total, tickets = (device.allocate(n) for n in (4, 8, 4 * 80 * 6))
+    device.launch(k, (6, 1, 1), [count, total, tickets])
+    active = [t for t in range(128) if t % 32 < 20]
+    assert device.read(count, 4).view(U)[0] == 80 * 6
+    assert device.read(total, 8).view(np.float32)[0] == 6 * sum(active)
+    assert device.read(total, 8).view(U)[1] == 6 * sum(active)
+    assert (device.read(tickets, 4 * 80 * 6).view(U) == 1).all()
+
+
+SHARED_ACCESS = {
+    # address of a lane, as assembly on R0 = lane; width; wavefronts
+    "consecutive": ("SHL R1, R0, 2 ;", "32", 1),
+    "broadcast": ("MOV R1, 0 ;", "32", 1),
+    "stride 2": ("SHL R1, R0, 3 ;", "32", 2),
+    "stride 32": ("SHL R1, R0, 7 ;", "32", 32),
+    "64-bit": ("SHL R1, R0, 3 ;", "64", 2),
+    "128-bit": ("SHL R1, R0, 4 ;", "128", 4),
+    "128-bit broadcast": ("MOV R1, 16 ;", "128", 4),
+    "bytes": ("MOV R1, R0 ;", "U8", 1),
+    "odd stride": ("IMAD.LO R1, R0, 132, RZ ;", "32", 1),
+}
+
+
+@pytest.mark.parametrize("case", SHARED_ACCESS)
+def test_bank_conflicts(case):
+    place, width, expected = SHARED_ACCESS[case]
+    body = f"S2R R0, SR_LANE ;\n{place}\nLDS.{width} R4, [R1] ;"
+    result = timed(body, header=".shared 8192")
+    assert result.counters["shared_wavefronts"] == expected
+
+
+def test_sectors_and_l1():
+    device = Device("v100")
+    base = device.upload(np.zeros(4096, U))
+    body = """
+    S2R R0, SR_LANE ;
+    SHL R1, R0, 2 ;
+    IADD3 R1, R1, c[X], RZ ;
+    LDG.32 R2, [R1] ;
+    LDG.32 R3, [R1] ;
+    IADD3 R4, R2, R3, RZ ;
+    LDG.32 R5, [R1] ;
+    SHL R6, R0, 7 ;
+    IADD3 R6, R6, c[X], RZ ;
+    LDG.32 R7, [R6+32] ;
+    """
+    counters = timed(body, header=".param X", args=(base,), device=device).counters
+    assert counters["l1_sectors"] == 3 * 4 + 32
+    # the second load merges with the first, the third hits, the last has one sector in common
+    assert counters["l1_hits"] == 4 + 4 + 1
+    assert counters["dram_read"] == (4 + 31) * 32
+
+
+def copy_kernel(loads: int) -> str:
+    """A streaming copy: each thread moves `loads` times 16 bytes."""
+    lines = ["S2R R0, SR_TID ;", "S2R R1, SR_CTAID_X ;", f"IMAD.LO R1, R1, {256 * loads}, RZ ;"]
+    lines += ["IADD3 R0, R0, R1, RZ ;", "SHL R0, R0, 4 ;", "IADD3 R2, R0, c[X], RZ ;"]
+    lines += [f"LDG.128 R{8 + 4 * i}, [R2+{4096 * i}] ;" for i in range(loads)]
+    lines += ["MOV R4, 0 ;"]
+    lines += [f"IADD3 R4, R4, R{8 + 4 * i}, RZ ;" for i in range(loads)]
+    return "\n".join(lines)
+
+
+def test_streaming_reaches_most_of_dram_bandwidth():
+    device = Device("v100")
+    size = 32 << 20
+    base = device.allocate(size)
+    grid = size // (16 * 256 * 8)
+    result = timed(copy_kernel(8), header=".warps 8\n.param X", grid=(grid, 1, 1), args=(base,),
+                   device=device)  # fmt: skip
+    assert result.counters["dram_read"] == size
+    seconds = result.cycles / (device.machine["clock.core_mhz"] * 1e6)
+    fraction = size / seconds / (device.machine["dram.peak_gb_s"] * 1e9)
+    assert 0.80 <= fraction <= 0.95
+    assert stall_sum(device, result)
+
+
+def test_second_pass_hits_l2():
+    device = Device("v100")
+    base = device.allocate(1 << 20)
+    run = lambda: timed(copy_kernel(8), header=".warps 8\n.param X", grid=(32, 1, 1),  # noqa: E731
+                        args=(base,), device=device)  # fmt: skip
+    assert run().counters["dram_read"] == 1 << 20
+    assert run().counters["dram_read"] == 0
+    device.invalidate_caches()
+    assert run().counters["dram_read"] == 1 << 20
+
+
+def test_written_sectors_reach_dram_when_evicted():
+    device = Device("v100")
+    size = 16 << 20
+    base = device.allocate(size)
+    body = """
+    S2R R0, SR_TID ;
+    S2R R1, SR_CTAID_X ;
+    IMAD.LO R1, R1, 256, RZ ;
+    IADD3 R0, R0, R1, RZ ;
+    SHL R0, R0, 4 ;
+    IADD3 R0, R0, c[X], RZ ;
+    MOV R4, 1 ;
+    MOV R5, 1 ;
+    MOV R6, 1 ;
+    MOV R7, 1 ;
+    STG.128 [R0], R4 ;
+    """
+    result = timed(body, header=".warps 8\n.param X", grid=(size // 4096, 1, 1), args=(base,),
+                   device=device)  # fmt: skip
+    assert result.counters["dram_read"] == 0
+    left = device.machine["l2.capacity_bytes"]
+    assert size - left <= result.counters["dram_written"] <= size

@@ -1,0 +1,206 @@
+"""HMMA, BOHMMA, OHMMA, SPWMMA, ACLR, ARD, AWR: bit for bit against rank-1 numpy updates.
+
+In: random f16 tiles, with NaN, infinities, -0 and subnormals. Out: equal bits, in both modes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dstc.backend.isa.layout import (
+    hmma_a_position,
+    hmma_b_position,
+    hmma_d_position,
+    value_position,
+)
+from dstc.runtime.device import Device
+
+from .sim_kernels import kernel, lanes
+
+U, H, F = np.uint32, np.float16, np.float32
+MODES = ("functional", "cycle")
+
+
+def equal(got: np.ndarray, want: np.ndarray) -> bool:
+    nan = np.isnan(want)
+    return bool(
+        np.array_equal(np.isnan(got), nan) and np.array_equal(got.view(U)[~nan], want.view(U)[~nan])
+    )
+
+
+@np.errstate(all="ignore")
+def rank_ones(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """c + a @ b as f32 rank-1 updates in ascending k, only where both are non-zero bits."""
+    for k in range(a.shape[1]):
+        c = (c + (a[:, k, None].astype(F) * b[None, k, :].astype(F))).astype(F)
+    return c
+
+
+def values(rng: np.random.Generator, shape: tuple[int, ...], special: bool) -> np.ndarray:
+    x = rng.standard_normal(shape).astype(H)
+    if special:
+        odd = np.array([np.inf, -np.inf, np.nan, -0.0, 0.0, 6e-8, -3e-5, 65504, 1e-4], H)
+        x = np.where(rng.random(shape) < 0.2, rng.choice(odd, shape), x)
+    return x
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("layout_b", ["BROW", "BCOL"])
+@pytest.mark.parametrize("layout_a", ["AROW", "ACOL"])
+@pytest.mark.parametrize("mode", MODES)
+def test_hmma_equals_rank_one_updates(mode, layout_a, layout_b, special):
+    rng = np.random.default_rng(3)
+    a, b = values(rng, (16, 4), special), values(rng, (4, 16), special)
+    c = rng.standard_normal((16, 16)).astype(F)
+    image = np.zeros((10, 32), U)
+    halves = image.view(np.uint16).reshape(10, 32, 2)
+    for row in range(16):
+        for k in range(4):
+            lane, half = hmma_a_position(layout_a, row, k)
+            halves[0, lane, half] = a.view(np.uint16)[row, k]
+            lane, half = hmma_b_position(layout_b, k, row)
+            halves[1, lane, half] = b.view(np.uint16)[k, row]
+    for step in range(4):
+        for row in range(8):
+            for column in range(8):
+                lane, register = hmma_d_position(step, row, column)
+                at = 8 * (step // 2) + row, 8 * (step % 2) + column
+                image[2 + 2 * step + register, lane] = c.view(U)[at]
+    lines = [".kernel h", ".param IN", "S2R R0, SR_LANE ;", "SHL R0, R0, 2 ;",
+             "IADD3 R0, R0, c[IN], RZ ;"]  # fmt: skip
+    lines += [f"LDG.32 R{4 + i}, [R0+{128 * i}] ;" for i in range(10)]
+    for step in range(4):
+        d = 6 + 2 * step
+        lines.append(f"HMMA.884.{layout_a}.{layout_b}.STEP{step} R{d}, R4, R5, R{d} ;")
+    lines += [f"STG.32 [R0+{128 * i}], R{4 + i} ;" for i in range(10)] + ["EXIT ;", ".end"]
+    device = Device(mode=mode)
+    at = device.upload(image)
+    device.launch(kernel("\n".join(lines)), (1, 1, 1), [at])
+    out = device.read(at, image.nbytes).view(U).reshape(10, 32)
+    got = np.zeros((16, 16), F)
+    for step in range(4):
+        for row in range(8):
+            for column in range(8):
+                lane, register = hmma_d_position(step, row, column)
+                bits = out[2 + 2 * step + register, lane]
+                got.view(U)[8 * (step // 2) + row, 8 * (step % 2) + column] = bits
+    assert equal(got, rank_ones(c, a, b))
+
+
+def condensed(dense: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """The 8 value registers (8, 32) of a tile given as (k, vector)."""
+    registers = np.zeros((8, 32, 2), np.uint16)
+    stream = dense.view(np.uint16)[bits]  # k by k, ascending vector
+    for i, value in enumerate(stream):
+        registers[value_position(i)] = value
+    return registers.reshape(8, 64).view(U)
+
+
+def words(bits: np.ndarray) -> np.ndarray:
+    return np.packbits(bits, axis=1, bitorder="little").view(U).ravel()
+
+
+@np.errstate(all="ignore")
+def masked(c, a, b, bits_a, bits_b):
+    """Rank-1 updates at the positions whose two bits are set; a, b are (k, vector)."""
+    for k in range(16):
+        update = (c + a[k][:, None].astype(F) * b[k][None, :].astype(F)).astype(F)
+        c = np.where(bits_a[k][:, None] & bits_b[k][None, :], update, c)
+    return c
+
+
+LOAD = [
+    ".kernel sp", ".acc 2", ".param IN", "S2R R0, SR_LANE ;", "SHL R1, R0, 2 ;",
+    "IADD3 R1, R1, c[IN], RZ ;",
+    *[f"LDG.32 R{8 + i}, [R1+{128 * i}] ;" for i in range(16)],
+    "LDG.32 R24, [R1+2048] ;", "LDG.32 R25, [R1+2176] ;",
+    *[line for part in range(4) for line in (
+        *[f"LDG.32 R{32 + i}, [R1+{2304 + 1024 * part + 128 * i}] ;" for i in range(8)],
+        f"AWR.P{part} ACC1, R32 ;")],
+]  # fmt: skip
+STORE = [
+    *[line for part in range(4) for line in (
+        f"ARD.P{part} R32, ACC1 ;",
+        *[f"STG.32 [R1+{2304 + 1024 * part + 128 * i}], R{32 + i} ;" for i in range(8)])],
+    "EXIT ;", ".end",
+]  # fmt: skip
+
+
+def expansion(high_a: bool, high_b: bool) -> list[str]:
+    """SPWMMA as BOHMMA and OHMMA."""
+    lines = ["MOV R26, R24 ;", "MOV R27, R25 ;"]
+    lines += ["IADD3 R28, R0, 16, RZ ;"]
+    lines += ["SHFL.IDX R26, R24, R28 ;"] if high_a else []
+    lines += ["SHFL.IDX R27, R25, R28 ;"] if high_b else []
+    lines += ["MOV R29, 0 ;", "POPC R30, R26 ;", "POPC R31, R27 ;", "ISETP.EQ.U32 P0, R0, 0 ;"]
+    for k in range(16):
+        lines.append(f"BOHMMA.32321.K{k} R40, R26, R27 ;")
+        for chunk_a in range(4):
+            for chunk_b in range(2):
+                lines.append(f"OHMMA.8161.A{chunk_a}.B{chunk_b} ACC1, R8, R16, R40, R29 ;")
+        lines += [f"MOV R41, {k} ;", "SHFL.IDX R42, R30, R41 ;", "SHFL.IDX R43, R31, R41 ;",
+                  "SEL R42, R42, R43, P0 ;", "IADD3 R29, R29, R42, RZ ;"]  # fmt: skip
+    return lines
+
+
+DENSITIES = [(1.0, 1.0), (0.5, 0.4), (0.1, 0.1), (0.0, 0.5), (0.03, 1.0)]
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_spwmma_its_expansion_and_numpy_agree(mode, special, density):
+    rng = np.random.default_rng(int(100 * sum(density)) + special)
+    bits_a, bits_b = rng.random((16, 32)) < density[0], rng.random((16, 32)) < density[1]
+    a, b = values(rng, (16, 32), special), values(rng, (16, 32), special)
+    c = rng.standard_normal((32, 32)).astype(F)
+    c[::5] = -0.0
+    issued = int((-(-bits_a.sum(1) // 8) * -(-bits_b.sum(1) // 16)).sum())
+    want = masked(c, a, b, bits_a, bits_b)
+    for high_a, high_b in ((False, False), (True, False), (False, True)):
+        maps = rng.integers(0, 1 << 32, (2, 32), dtype=np.uint64).astype(U)
+        maps[0, 16 * high_a : 16 * high_a + 16] = words(bits_a)
+        maps[1, 16 * high_b : 16 * high_b + 16] = words(bits_b)
+        image = np.concatenate([condensed(a, bits_a).ravel(), condensed(b, bits_b).ravel(),
+                                maps.ravel(), c.view(U).ravel()])  # fmt: skip
+        halves = f"{'AHI' if high_a else 'ALO'}.{'BHI' if high_b else 'BLO'}"
+        for body in ([f"SPWMMA.323216.{halves} ACC1, R8, R16, R24, R25 ;"],
+                     expansion(high_a, high_b)):  # fmt: skip
+            device = Device(mode=mode)
+            at = device.upload(image)
+            result = device.launch(kernel("\n".join([*LOAD, *body, *STORE])), (1, 1, 1), [at])
+            got = device.read(at + 2304, 4096).view(F).reshape(32, 32)
+            assert equal(got, want)
+            assert result.counters["ohmma_issued"] == issued
+            assert result.counters["ohmma_skipped"] == 128 - issued
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_accumulator_moves_transpose_and_clear(mode):
+    tile = np.random.default_rng(5).standard_normal((32, 32)).astype(F)
+    lines = [".kernel t", ".acc 2", ".param IN", "S2R R0, SR_LANE ;", "SHL R1, R0, 2 ;",
+             "IADD3 R1, R1, c[IN], RZ ;", "ACLR ACC0 ;"]  # fmt: skip
+    for part in range(4):
+        lines += [f"LDG.32 R{8 + i}, [R1+{1024 * part + 128 * i}] ;" for i in range(8)]
+        lines += [f"AWR.P{part} ACC1, R8 ;", f"AWR.P{part}.T ACC0, R8 ;"]
+    for part in range(4):
+        lines += [f"ARD.P{part}.T R8, ACC1 ;"]
+        lines += [f"STG.32 [R1+{4096 + 1024 * part + 128 * i}], R{8 + i} ;" for i in range(8)]
+        lines += [f"ARD.P{part} R8, ACC0 ;"]
+        lines += [f"STG.32 [R1+{8192 + 1024 * part + 128 * i}], R{8 + i} ;" for i in range(8)]
+    lines += ["ACLR ACC1 ;", "AWR.P1 ACC1, RZ ;", "ARD.P2 R8, ACC1 ;",
+              *[f"STG.32 [R1+{128 * i}], R{8 + i} ;" for i in range(8)]]  # fmt: skip
+    device = Device(mode=mode)
+    at = device.upload(np.concatenate([tile.ravel(), np.zeros(2048, F)]))
+    device.launch(kernel("\n".join([*lines, "EXIT ;", ".end"])), (1, 1, 1), [at])
+    got = device.read(at, 12288).view(F).reshape(3, 32, 32)
+    assert np.array_equal(got[1], tile.T) and np.array_equal(got[2], tile.T)
+    assert not got[0, :8].any() and np.array_equal(got[0, 8:], tile[8:])
+
+
+def test_bohmma():
+    rng = np.random.default_rng(2)
+    a, b = (rng.integers(0, 1 << 32, 32, dtype=np.uint64).astype(U) for _ in range(2))
+    for k in (0, 9, 31):
+        want = np.where(a[k] >> np.arange(32, dtype=U) & 1, b[k], 0)
+        assert np.array_equal(lanes(f"BOHMMA.32321.K{k} R8, R4, R5 ;", a, b), want)

@@ -1,0 +1,254 @@
+"""Timing sanity: latencies, intervals, queues, occupancy, stall sums, determinism.
+
+In: loops on one SM. Out: cycles that the machine file explains.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dstc.runtime.device import Device
+from dstc.runtime.machine import Machine
+
+from .sim_kernels import kernel, stall_sum, timed
+
+V100 = Machine.load("v100")
+
+
+def delta(make, machine: str = "v100", header: str = "", **overrides: object) -> float:
+    """Cycles an instruction, from bodies of 40 and 140."""
+    short = timed(make(40), machine, header=header, **overrides).cycles
+    long = timed(make(140), machine, header=header, **overrides).cycles
+    return (long - short) / 100
+
+
+def lines(*text: str):
+    return lambda n: (
+        "MOV R4, 0 ;\nMOV R5, 0 ;\nMOV R6, 0 ;\n" + "\n".join(text[i % len(text)] for i in range(n))
+    )
+
+
+CHAINS = {
+    "IADD3 R4, R4, 1, RZ ;": "alu.latency",
+    "FFMA R4, R4, R4, R4 ;": "fma.latency",
+    "MUFU.RCP R4, R4 ;": "mufu.latency",
+    "LDS.32 R4, [R4] ;": "shared.latency",
+    "SHFL.IDX R4, R4, R4 ;": "shared.shuffle_latency",
+}
+
+
+@pytest.mark.parametrize("text", CHAINS)
+def test_dependent_chain_takes_the_latency(text):
+    assert delta(lines(text), header=".shared 64") == V100[CHAINS[text]]
+
+
+INDEPENDENT = {
+    "IADD3 R8, R4, 1, RZ ;": "alu.interval",
+    "FADD R8, R4, R4 ;": "fma.interval",
+    "MUFU.RCP R8, R4 ;": "mufu.interval",
+    "LDS.32 R8, [R4] ;": "lsu.interval",
+    "NOP ;": "branch.latency",
+}
+
+
+@pytest.mark.parametrize("text", INDEPENDENT)
+def test_independent_instructions_take_the_interval(text):
+    rotation = [text, *(text.replace("R8", f"R{n}") for n in range(9, 40))]
+    assert delta(lines(*rotation), header=".shared 64") == V100[INDEPENDENT[text]]
+
+
+def test_a_pointer_chase_takes_the_l1_latency():
+    device = Device("v100")
+    at = device.allocate(128)
+    device.write(at, np.full(32, at, np.uint32))
+
+    def run(n: int) -> int:
+        body = "MOV R4, c[X] ;\n" + "LDG.32 R4, [R4] ;\n" * n
+        return timed(body, header=".param X", args=(at,), device=device).cycles
+
+    run(1)  # L2 has it from here on
+    assert (run(140) - run(40)) / 100 == V100["l1.latency"]
+
+
+def test_an_l2_hit_takes_its_latency():
+    device = Device("v100")
+    at = device.allocate(1 << 16)
+    chain = at + 512 * np.arange(1, 129, dtype=np.uint32)
+    image = np.zeros((1 << 16) // 4, np.uint32)
+    image[0::128] = chain
+    device.write(at, image)
+
+    def run(n: int) -> int:
+        body = "MOV R4, c[X] ;\n" + "LDG.32 R4, [R4] ;\n" * n
+        return timed(body, header=".param X", args=(at,), device=device).cycles
+
+    run(100)
+    assert abs((run(90) - run(10)) / 80 - V100["l2.latency"]) <= 1
+    device.invalidate_caches()
+    cold = run(90)
+    device.invalidate_caches()
+    assert abs((cold - run(10)) / 80 - V100["dram.latency"]) <= 2
+
+
+def hmmas(n: int) -> str:
+    zero = "\n".join(f"MOV R{i}, 0 ;" for i in range(40))
+    steps = [f"HMMA.884.AROW.BCOL.STEP{i % 4} R{8 + 2 * (i % 16)}, R4, R5, R{8 + 2 * (i % 16)} ;"
+             for i in range(n)]  # fmt: skip
+    return zero + "\n" + "\n".join(steps)
+
+
+def test_hmma_issues_every_two_cycles():
+    assert delta(hmmas) == V100["hmma.interval"]
+
+
+def test_wmma_takes_the_measured_latency():
+    """16x16x16 as 16 HMMA on four accumulators: 54 cycles to the result (ISPASS 2019)."""
+    setup = "\n".join(f"MOV R{i}, 0 ;" for i in range(20))
+    sets = "\n".join(
+        f"HMMA.884.AROW.BCOL.STEP{s} R{8 + 2 * s}, R4, R5, R{8 + 2 * s} ;"
+        for _ in range(4) for s in range(4)
+    )  # fmt: skip
+    wait = "\nIADD3 R18, R14, R15, RZ ;"
+    start = "MOV R18, R8 ;\nMOV R19, R18 ;\nMOV R4, R19 ;\n"  # settle
+    one = timed(f"{setup}\n{start}{sets}{wait}").cycles
+    none = timed(f"{setup}\n{start}MOV R14, R4 ;{wait}").cycles
+    assert one - none + V100["alu.latency"] == 54
+
+
+SP_HEADER = ".acc 1"
+SP_SETUP = "\n".join(f"MOV R{i}, 0 ;" for i in range(64)) + "\nACLR ACC0 ;\n"
+
+
+def test_ohmma_issues_every_cycle():
+    def make(n: int) -> str:
+        ones = "MOV R30, 0xffffffff ;\n"
+        return SP_SETUP + ones + "OHMMA.8161.A0.B0 ACC0, R8, R16, R30, R29 ;\n" * n
+
+    assert delta(make, "dstc", SP_HEADER) == 1
+
+
+def test_squashed_ohmma_cost_a_slot_unless_dropped():
+    def make(n: int) -> str:
+        return SP_SETUP + "OHMMA.8161.A0.B0 ACC0, R8, R16, R30, R29 ;\n" * n
+
+    assert delta(make, "dstc", SP_HEADER) == 1
+    assert delta(make, "dstc", SP_HEADER, ohmma__squash_per_cycle=4) == 1 / 5  # and one issues
+
+
+@pytest.mark.parametrize(("word", "busy"), [(0xFFFFFFFF, 128), (0xFF, 16), (0x1FF, 32), (1, 16)])
+def test_spwmma_is_busy_for_its_ohmmas(word, busy):
+    def make(n: int) -> str:
+        return (
+            SP_SETUP
+            + f"MOV R24, {word} ;\nMOV R25, {word} ;\n"
+            + ("SPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\n" * n)
+        )
+
+    assert delta(make, "dstc", SP_HEADER) == busy
+
+
+def test_empty_spwmma_takes_the_minimum():
+    def make(n: int) -> str:
+        return SP_SETUP + "SPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\n" * n
+
+    assert delta(make, "dstc", SP_HEADER, spwmma__min_busy=20) == 20
+
+
+def test_sources_of_a_running_spwmma_are_held():
+    body = SP_SETUP + "MOV R24, 0xffffffff ;\nMOV R25, 0xffffffff ;\n"
+    body += "SPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\n"
+    free, held = "MOV R40, 1 ;", "MOV R8, 1 ;"
+    short = timed(body + free, "dstc", header=SP_HEADER)
+    long = timed(body + held, "dstc", header=SP_HEADER)
+    assert long.cycles - short.cycles >= 120
+    assert long.stalls["scoreboard_tensor"] > short.stalls["scoreboard_tensor"]
+
+
+def test_accumulator_is_read_after_the_products():
+    body = SP_SETUP + "MOV R24, 0xffffffff ;\nMOV R25, 0xffffffff ;\n"
+    body += "SPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\nARD.P0 R40, ACC0 ;\n"
+    result = timed(body + "IADD3 R50, R40, R41, RZ ;", "dstc", header=SP_HEADER)
+    assert result.stalls["accumulator"] > 128
+
+
+MIX = """
+    S2R R0, SR_TID ;
+    S2R R1, SR_CTAID_X ;
+    IMAD.LO R1, R1, 1664, RZ ;
+    SHL R2, R0, 2 ;
+    IADD3 R3, R2, R1, RZ ;
+    IADD3 R3, R3, c[X], RZ ;
+    MOV R6, 0 ;
+    again:
+    LDG.32 R4, [R3] ;
+    STS.32 [R2], R4 ;
+    BAR.SYNC ;
+    LDS.128 R8, [RZ] ;
+    FADD R4, R4, R8 ;
+    MUFU.EX2 R4, R4 ;
+    STG.32 [R3+128], R4 ;
+    MOV R12, c[X] ;
+    RED.ADD.U32 [R12], R6 ;
+    IADD3 R6, R6, 1, RZ ;
+    ISETP.LT.U32 P0, R6, 5 ;
+    @P0 BRA again ;
+"""
+
+
+@pytest.mark.parametrize("overrides", [{}, {"sm__count": 3}, {"simulation__quantum": 17}])
+def test_stall_sums_are_exact_and_runs_repeat(overrides):
+    def run():
+        device = Device(overrides={k.replace("__", "."): v for k, v in overrides.items()})
+        at = device.allocate(1 << 20)
+        result = timed(MIX, header=".warps 6\n.shared 1024\n.param X", grid=(200, 1, 1),
+                       args=(at,), device=device)  # fmt: skip
+        assert stall_sum(device, result)
+        assert result.warp_instructions == sum(result.opcodes.values())
+        assert result.pc_issued.sum() == result.warp_instructions
+        assert result.stalls["issued"] == result.warp_instructions
+        return result, device.read(at, 1 << 20)
+
+    (first, memory), (second, again) = run(), run()
+    assert first.cycles == second.cycles and first.stalls == second.stalls
+    assert first.counters == second.counters and np.array_equal(memory, again)
+
+
+def test_functional_and_cycle_mode_give_the_same_values():
+    def run(mode: str):
+        device = Device(mode=mode)
+        at = device.upload(np.random.default_rng(0).random(1 << 12).astype(np.float32))
+        body = MIX.replace("STG.32 [R3+128], R4 ;", "STG.32 [R3], R4 ;").replace(
+            "RED.ADD.U32 [R12], R6 ;", ""
+        ).replace("1664", "768")  # fmt: skip
+        timed(body, header=".warps 6\n.shared 1024\n.param X", grid=(20, 1, 1), args=(at,),
+              device=device)  # fmt: skip
+        return device.read(at, 1 << 14)
+
+    assert np.array_equal(run("cycle"), run("functional"))
+
+
+def test_occupancy_fills_an_sm_and_hides_latency():
+    body = "MOV R4, 0 ;\n" + "IADD3 R4, R4, 1, RZ ;\n" * 200
+    few = timed(body, grid=(1, 1, 1), header=".warps 4", sm__count=1)
+    many = timed(body, grid=(4, 1, 1), header=".warps 4", sm__count=1)
+    assert few.occupancy == 1 and many.occupancy == 4
+    assert many.cycles < 2.2 * few.cycles  # 4 warps a sub-core: limited by the interval
+
+
+def test_ctas_wait_for_a_free_sm():
+    body = "MOV R4, 0 ;\n" + "IADD3 R4, R4, 1, RZ ;\n" * 200
+    header = ".warps 4\n.shared 98304"
+    one = timed(body, grid=(1, 1, 1), header=header, sm__count=1).cycles
+    five = timed(body, grid=(5, 1, 1), header=header, sm__count=1).cycles
+    assert 5 * one <= five <= 5 * (one + V100["simulation.quantum"])
+
+
+def test_launch_overhead_is_in_the_time_only():
+    result = timed("NOP ;")
+    assert result.time_us == pytest.approx(8 + result.cycles / 1447)
+
+
+def test_infinite_work_is_interrupted_by_the_budget():
+    device = Device(mode="functional", max_instructions=1000)
+    with pytest.raises(Exception, match="runaway"):
+        device.launch(kernel(".kernel k\nhere:\nBRA here ;\n.end"))
