@@ -37,7 +37,7 @@ $(VENV)/.with-%: pyproject.toml
 demo: $(RUN)
 	@"$(BIN)/dstc" run examples/digits_cnn/digits_cnn_pruned90.onnx \
 		--input examples/digits_cnn/digits_test.npz --labels y \
-		--machine dstc --compare v100 --json out/demo.json
+		--machine dstc --compare v100 --json out/demo.json --report out/demo.html
 
 test: $(RUN)
 	@"$(BIN)/python" -m pytest -n 2
@@ -52,11 +52,7 @@ format: $(LINT)
 	@"$(BIN)/ruff" format .
 
 docs: $(RUN)
-	@mkdir -p out
-	@"$(BIN)/python" -m dstc.backend.isa.reference > out/isa.md
-	@mv out/isa.md docs/isa.md
-	@"$(BIN)/python" -m dstc.compiler.dialect_reference > out/dialects.md
-	@mv out/dialects.md docs/dialects.md
+	@"$(BIN)/python" -m dstc.compiler.docs
 
 bench: $(RUN)
 	@"$(BIN)/python" benchmarks/startup.py

@@ -15,6 +15,7 @@ from itertools import pairwise
 from xdsl.ir import Operation, SSAValue
 
 from ..dialects.dstc_isa import IsaOp, PredType, RegType, UndefOp, Use
+from .interference import size_of
 
 Place = tuple[bool, int]
 """A register (False) or predicate (True) by number."""
@@ -64,13 +65,8 @@ class _Copier:
             op = make(target, Use(self.done[at[0]], at[1]))
             self.done[at[0]] = op.outs[0]
         self.ops.append(op)
-        sub = 0 if at is None or size(op.outs[0]) == 1 else at[1]
+        sub = 0 if at is None or size_of(op.outs[0]) == 1 else at[1]
         return Use(op.outs[0], sub)
-
-
-def size(value: SSAValue) -> int:
-    """Registers of a value."""
-    return value.type.registers if isinstance(value.type, RegType) else 1
 
 
 def _xor(a: Use, b: Use) -> Callable[[RegType | PredType, Use | None], IsaOp]:
@@ -97,7 +93,7 @@ def parallel_copy(
         if target == source.type:
             copier.done[i] = source
             continue
-        for sub in range(size(source)):
+        for sub in range(size_of(source)):
             pending[place_of(target, sub)] = place_of(source.type, sub)
             completes[place_of(target, sub)] = (i, sub)
             copier.now[place_of(source.type, sub)] = Use(source, sub)

@@ -107,10 +107,18 @@ def _schedule_block(block: Block, liveness: Liveness, index: int, latencies: Lat
 
 
 def _fixed(op: Operation) -> bool:
-    """Nothing may move across `op`."""
+    """Nothing may move across `op`.
+
+    An SPWMMA keeps the tensor core busy for longer than any latency known here: what stands before
+    and after it is the software pipeline's choice, and stays there.
+    """
     if not isinstance(op, IsaOp):
         return False
-    return op.ROW.unit == Unit.BRANCH or op.immediate_values.get("sr") == "SR_CLOCK"
+    return (
+        op.ROW.unit == Unit.BRANCH
+        or op.ROW.mnemonic == "SPWMMA"
+        or op.immediate_values.get("sr") == "SR_CLOCK"
+    )
 
 
 def _segments(ops: Iterable[Operation]) -> list[list[Operation]]:

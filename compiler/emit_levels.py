@@ -1,6 +1,6 @@
 """Writing a compiled model at one level: graph, dstc, tile, isa, asm or bin.
 
-In: a `Compiled`. Out: one file. IR above the instructions comes from the same passes, stopped early.
+In: a `Compiled`. Out: one file. IR above instructions comes from the same passes, stopped early.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.files import write_atomic
+from ..passes.select_schedule import attach_machine
 from .api import Compiled
 from .driver import new_context, print_module, run_pipeline
 from .pipelines import pipeline
@@ -42,6 +43,7 @@ def _ir(compiled: Compiled, stop: str) -> str:
     if compiled.graph is None:
         raise DstcError("a program has no graph; compile it from the model")
     ctx = new_context()
+    attach_machine(ctx, compiled.machine)
     module = compiled.graph.to_module(ctx)
     if stop:
         specs = pipeline(stop, machine=compiled.machine.name, engine=compiled.engine)

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dialects.dstc import window_output
-from ..dialects.interpreters.dstc import im2col, image_of, pool
+from ..dialects.interpreters.dstc import im2col, image_of
+from ..runtime.host_ops import pool
 from .graph import ModelGraph, OpNode
 
 F64 = NDArray[np.float64]

@@ -235,14 +235,16 @@ class _Packager:
         name = op.name.removeprefix("dstc.")
         inputs = tuple(self.use(v) for v in op.operands)
         output = self.buffer(op.result, "temporary", op.result.name_hint or name)
-        attributes: dict[str, Any] = {}
+        # a reshape is an alias: the buffer's shape may be another
+        attributes: dict[str, Any] = {"input_shape": list(matrix_shape(op.operands[0].type))}
         if isinstance(op, SoftmaxOp):
             attributes["axis"] = op.axis.value.data
         else:
             keys = ("kernel", "strides", "pads", "dilations")
             attributes.update({k: list(v) for k, v in zip(keys, op.window, strict=True)})
             attributes["kind"] = op.kind.data.value
-            attributes["count_include_pad"] = op.count_include_pad is not None
+            include = op.count_include_pad
+            attributes["count_include_pad"] = include is not None and bool(include.value.data)
         self.plan.steps.append(
             HostStep(name, source[0] if source else name, source, inputs, (output,), attributes)
         )

@@ -30,7 +30,7 @@ TILE = (
 ISA = (
     "convert-tile-to-isa",
     "eliminate-dead-instructions",
-    # "schedule-instructions",
+    "schedule-instructions",
     "allocate-registers",
     "verify-registers",
 )

@@ -99,6 +99,9 @@ ACCUMULATOR = VectorType(f32, [8])
 VALUES = VectorType(i32, [8])
 """The condensed values of a 32 x 16 tile (see `layout.value_position`)."""
 
+PAIR = VectorType(f32, [2])
+"""Two f32 for one 64-bit store."""
+
 _I32 = eq(i32)
 _I1 = eq(i1)
 
@@ -351,6 +354,34 @@ class StoreOp(IRDLOperation):
 
 
 @irdl_op_definition
+class AtomicAddOp(IRDLOperation):
+    """Add `value` to the word of global memory at `address` + `offset` bytes, atomically.
+
+    Lanes where the predicate does not hold do nothing.
+    """
+
+    name = "dstc_tile.atomic_add"
+    offset = prop_def(IntegerAttr[I64])
+    value = operand_def(_I32)
+    address = operand_def(_I32)
+    predicate = opt_operand_def(_I1)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = "$value `,` $address `+` $offset (`if` $predicate^)? attr-dict"
+
+    def __init__(
+        self,
+        value: SSAValue,
+        address: SSAValue,
+        *,
+        offset: int = 0,
+        predicate: SSAValue | None = None,
+    ):
+        super().__init__(
+            operands=[value, address, predicate], properties={"offset": IntegerAttr(offset, i64)}
+        )
+
+
+@irdl_op_definition
 class BarrierOp(IRDLOperation):
     """All warps of the CTA meet; their earlier shared-memory accesses are done."""
 
@@ -466,6 +497,21 @@ class ExtractOp(IRDLOperation):
             raise VerifyException(f"index must be 0 to {size - 1}")
         if self.result.type != self.vector.type.element_type:
             raise VerifyException("the result must be of the vector's element type")
+
+
+@irdl_op_definition
+class CombineOp(IRDLOperation):
+    """Two f32 as a vector; at no cost where they are neighbouring registers already."""
+
+    name = "dstc_tile.combine"
+    first = operand_def(eq(f32))
+    second = operand_def(eq(f32))
+    result = result_def(eq(PAIR))
+    traits = traits_def(Pure())
+    assembly_format = "$first `,` $second attr-dict"
+
+    def __init__(self, first: SSAValue, second: SSAValue):
+        super().__init__(operands=[first, second], result_types=[PAIR])
 
 
 @irdl_op_definition
@@ -632,9 +678,9 @@ def is_bool(type_: Attribute) -> bool:
 DSTC_TILE = Dialect(
     "dstc_tile",
     [
-        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, BarrierOp, BallotOp, ShuffleOp,
-        PopulationCountOp, PackOp, UnpackOp, ExtractOp, SplatOp, HmmaOp, LoadValuesOp, SpwmmaOp,
-        AccClearOp, AccReadOp,
+        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicAddOp, BarrierOp, BallotOp,
+        ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp, SplatOp, HmmaOp,
+        LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],
     [IdAttr, SpaceAttr],
 )  # fmt: skip

@@ -24,6 +24,8 @@ _TRANSPARENT = (
 )  # fmt: skip
 """Ops whose result is about as dense as their operand."""
 
+_UNKNOWN = FloatAttr(1.0, f64)
+
 
 def density_of(pool: ConstantPool, name: str) -> float:
     """Fraction of non-zeros of a constant; -0 is a zero, NaN is none; 1 for an empty array."""
@@ -36,7 +38,7 @@ class AnnotateSparsity(ModulePass):
     """Annotate constants and the operands of products with their densities.
 
     `activation_density` is assumed for an operand that comes from a ReLU, through pooling,
-    reshapes and im2col.
+    reshapes and im2col. A density that is there stays where nothing is known.
     """
 
     name = "annotate-sparsity"
@@ -53,11 +55,13 @@ class AnnotateSparsity(ModulePass):
             if isinstance(inner, dstc.ConstantOp):
                 inner.density = FloatAttr(density_of(pool, inner.constant.data), f64)
             elif isinstance(inner, dstc.MatmulOp):
-                inner.a_density, inner.b_density = self._of(inner.lhs), self._of(inner.rhs)
+                inner.a_density = self._of(inner.lhs) or inner.a_density or _UNKNOWN
+                inner.b_density = self._of(inner.rhs) or inner.b_density or _UNKNOWN
             elif isinstance(inner, dstc.Conv2dOp):
-                inner.a_density, inner.b_density = self._of(inner.w), self._of(inner.x)
+                inner.a_density = self._of(inner.w) or inner.a_density or _UNKNOWN
+                inner.b_density = self._of(inner.x) or inner.b_density or _UNKNOWN
 
-    def _of(self, value: SSAValue) -> FloatAttr:
+    def _of(self, value: SSAValue) -> FloatAttr | None:
         while True:
             owner = value.owner
             if isinstance(owner, dstc.ConstantOp) and owner.density is not None:
@@ -69,5 +73,5 @@ class AnnotateSparsity(ModulePass):
             ):
                 return FloatAttr(self.activation_density, f64)
             if not isinstance(owner, _TRANSPARENT):
-                return FloatAttr(1.0, f64)
+                return None
             value = owner.operands[0]

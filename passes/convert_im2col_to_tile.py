@@ -6,7 +6,7 @@ matrix (channel, kernel row, kernel column) is worked out once by 16 lanes and s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -21,6 +21,7 @@ from xdsl.pattern_rewriter import (
     op_type_rewrite_pattern,
 )
 
+from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import BitmapLayout, ceil_div
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
@@ -29,6 +30,9 @@ from .device_tensor import DeviceTensor
 from .encode_tile import WARPS, Element, encode_grid, encode_rows
 from .kernel_builder import KernelBuilder, Value
 from .kernel_names import KernelNames
+
+MAX_KERNEL = 15
+"""Rows and columns of a convolution's kernel: one bit each in half a word."""
 
 
 class _Windows:
@@ -40,6 +44,11 @@ class _Windows:
         self.kernel, self.strides, self.pads, self.dilations = op.window
         self.out = window_output(self.x.shape[2:], *op.window)
         self.depth, self.pixels = matrix_shape(op.result.type)
+        if max(self.kernel) > MAX_KERNEL:
+            raise DstcError(
+                f"dstc.im2col: a kernel of {self.kernel[0]}x{self.kernel[1]} is too large; the "
+                f"largest is {MAX_KERNEL}x{MAX_KERNEL}"
+            )
 
     def elements(self, pixel: SSAValue, depth0: Value) -> Iterator[Element]:
         """The 16 elements of a pixel's column from row `depth0` of the lowered matrix."""
@@ -53,18 +62,19 @@ class _Windows:
         w0 = b.sub(b.mul(column, self.strides[1]), self.pads[1])
         origin = b.mad(h0, x.strides[2], b.mul(w0, x.strides[3]))
         origin = b.add(b.mad(image, x.strides[0], b.params["x"]), origin)
-        exists = b.less(pixel, self.pixels)
-        shifts, places = self._taps(depth0)
+        shifts, needs = self._taps(depth0)
+        has = self._inside(pixel, h0, w0)
         for j in range(TILE_K):
             lane = b.value(j)
             address = b.add(origin, b.insert(tile.ShuffleOp(shifts, lane)))
-            last = self.depth % TILE_K
-            inside = b.less(b.add(depth0, j), self.depth) if last and j >= last else None
-            predicate = b.both(exists, inside, *self._in_image(places, lane, h0, w0))
-            yield address, predicate
+            need = b.insert(tile.ShuffleOp(needs, lane))
+            yield address, b.compare("eq", b.and_(need, has), need)
 
     def _taps(self, depth0: Value) -> tuple[SSAValue, SSAValue]:
-        """By lane j, for matrix row depth0 + j: byte shift, and (dh << 16 | dw)."""
+        """By lane j, for matrix row depth0 + j: byte shift, and the bits that `_inside` must have.
+
+        Bit r for the kernel's row, bit 16 + s for its column; bit 15 past the end of the matrix.
+        """
         b, x = self.b, self.x
         taps = self.kernel[0] * self.kernel[1]
         depth = b.add(depth0, b.and_(b.lane, TILE_K - 1))
@@ -74,21 +84,31 @@ class _Windows:
         s = b.sub(tap, b.mul(r, self.kernel[1]))
         dh, dw = b.mul(r, self.dilations[0]), b.mul(s, self.dilations[1])
         shift = b.mad(channel, x.strides[1], b.mad(dh, x.strides[2], b.mul(dw, x.strides[3])))
-        return b.value(shift), b.value(b.or_(b.shl(dh, 16), dw))
+        one = b.value(1)
+        need = b.value(b.or_(b.shl(one, r), b.shl(one, b.add(s, 16))))
+        if self.depth % TILE_K:
+            need = b.select(b.less(depth, self.depth), need, 1 << 15)
+        return b.value(shift), need
 
-    def _in_image(
-        self, places: SSAValue, lane: SSAValue, h0: Value, w0: Value
-    ) -> Sequence[SSAValue]:
+    def _inside(self, pixel: SSAValue, h0: Value, w0: Value) -> SSAValue:
+        """Bits r and 16 + s of the kernel's rows and columns that lie in the image.
+
+        None for a pixel that does not exist.
+        """
         b = self.b
-        if not any(self.pads):
-            return ()
-        place = b.insert(tile.ShuffleOp(places, lane))
-        checks: list[SSAValue] = []
-        if self.pads[0] or self.pads[2]:
-            checks.append(b.less(b.add(h0, b.shr(place, 16)), self.x.shape[2]))
-        if self.pads[1] or self.pads[3]:
-            checks.append(b.less(b.add(w0, b.and_(place, 0xFFFF)), self.x.shape[3]))
-        return checks
+        has: Value = 0
+        free = 0
+        for axis, start, first in ((0, h0, 0), (1, w0, 16)):
+            padded = self.pads[axis] or self.pads[axis + 2]
+            for i in range(self.kernel[axis]):
+                if not padded:
+                    free |= 1 << (first + i)
+                    continue
+                at = b.add(start, i * self.dilations[axis])
+                bit = b.select(b.less(at, self.x.shape[2 + axis]), 1 << (first + i), 0)
+                has = bit if has == 0 else b.or_(has, bit)
+        has = b.or_(has, free) if free else has
+        return b.select(b.less(pixel, self.pixels), has, 0)
 
 
 def im2col_kernel(op: Im2colOp, name: str) -> tile.KernelOp:

@@ -22,6 +22,7 @@ from xdsl.pattern_rewriter import (
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, Engine, MatmulOp, ScheduleAttr
+from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
 from .matmul_dense import dense_kernel
 from .matmul_dual import dual_kernel
@@ -50,6 +51,7 @@ class _ConvertMatmul(RewritePattern):
                 f"{self.names.where(op)}: the {engine} engine does not take operands of types "
                 f"{op.lhs.type} and {op.rhs.type}; run encode-operands first"
             )
+        self._check_elements(op)
         inputs = [op.lhs, op.rhs, *([] if op.bias is None else [op.bias])]
         params = ["a", "b", *([] if op.bias is None else ["bias"]), "c"]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
@@ -68,6 +70,22 @@ class _ConvertMatmul(RewritePattern):
                 macs=m * n * k,
             ),
         )
+
+    def _check_elements(self, op: MatmulOp) -> None:
+        for value in (op.lhs, op.rhs):
+            if (
+                not isinstance(value.type, BitmapType)
+                and DeviceTensor.of(value.type).element_bytes != 2
+            ):
+                raise DstcError(
+                    f"{self.names.where(op)}: operands must be f16, not {value.type}; "
+                    "run lower-precision first"
+                )
+        if op.bias is not None and DeviceTensor.of(op.bias.type).element_bytes != 4:
+            raise DstcError(
+                f"{self.names.where(op)}: the bias must be f32, not {op.bias.type}; "
+                "run lower-precision first"
+            )
 
 
 @dataclass(frozen=True)

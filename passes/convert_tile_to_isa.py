@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from xdsl.context import Context
 from xdsl.dialects import arith, builtin, scf
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, StringAttr, i1
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr, StringAttr, i1
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.utils.bitwise_casts import convert_f32_to_u32
@@ -60,6 +60,12 @@ _BINARY: dict[type[Operation], tuple[str, tuple[str, ...], bool]] = {
     arith.MinnumfOp: ("FMNMX", ("MIN",), True),
 }
 """Two-operand ops: mnemonic, modifiers, whether the operands commute."""
+_LOGIC: dict[type[Operation], tuple[str, ...]] = {
+    arith.AndIOp: ("AND",),
+    arith.OrIOp: ("OR",),
+    arith.XOrIOp: ("XOR",),
+}
+"""On predicates: PLOP's modifiers."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +152,16 @@ class _Converter:
         for op in block.ops:
             handler = _HANDLERS.get(type(op))
             if handler is None:
-                raise DstcError(
-                    f"kernel {self.kernel.sym_name.data}: {op.name} has no instructions; "
+                raise self.error(
+                    f"{op.name} has no instructions; "
                     f"convert-tile-to-isa knows {', '.join(sorted(t.name for t in _HANDLERS))}"
                 )
             self.origin = StringAttr(op.name)
             handler(self, op)
+
+    def error(self, what: str) -> DstcError:
+        """`what` cannot be converted."""
+        return DstcError(f"kernel {self.kernel.sym_name.data}: {what}")
 
     # Emission
 
@@ -204,10 +214,16 @@ class _Converter:
 
     def word(self, value: SSAValue) -> _Word:
         """A one-word value."""
+        (word,) = self.all_words(value)
+        return word
+
+    def all_words(self, value: SSAValue) -> list[_Word]:
+        """The words of a value."""
         if value in self.deferred:
             self.force(value)
-        (word,) = self.words[value]
-        return word
+        if value not in self.words:
+            raise self.error(f"an operation on {value.type} has no instruction; use i32 or f32")
+        return self.words[value]
 
     def force(self, value: SSAValue) -> None:
         """Emit a deferred product or sum by itself."""
@@ -289,6 +305,22 @@ class _Converter:
             uses["pa"] = also
         return self.emit("ISETP", uses, modifiers=(relation, sign), immediates=immediates)
 
+    def less(self, a: Use, b: _Word) -> Use:
+        """a < b, signed: a loop goes on."""
+        uses, immediates = self.operands(a, b)
+        return self.emit("ISETP", uses, modifiers=("LT", "S32"), immediates=immediates)
+
+    def select(self, condition: Use | None, a: _Word, b: _Word) -> _Word:
+        """condition ? a : b."""
+        if condition is None:
+            return a
+        if not isinstance(a, Use) and isinstance(b, Use):
+            a, b = b, a
+            condition = Use(condition.value, 0, not condition.negated)
+        uses, immediates = self.operands(a, b)
+        uses["pa"] = condition
+        return self.emit("SEL", uses, immediates=immediates)
+
     def group(self, words: Sequence[_Word], size: int) -> SSAValue:
         """The words as one group of registers; the group they are already, if possible."""
         first = words[0]
@@ -312,9 +344,8 @@ class _Converter:
 
     def pieces(self, value: SSAValue) -> list[SSAValue]:
         """A value in its canonical groups, to be carried into a block."""
-        if value in self.deferred:
-            self.force(value)
-        words = self.words[value]
+        self.check_carried(value)
+        words = self.all_words(value)
         groups: list[SSAValue] = []
         at = 0
         for size in canonical_groups(value.type):
@@ -322,8 +353,17 @@ class _Converter:
             at += size
         return groups
 
+    def check_carried(self, value: SSAValue) -> None:
+        """Predicates stay in their block."""
+        if not tile.is_words(value.type):
+            raise self.error(
+                f"{value.type} cannot be carried by a loop or given by an scf.if; "
+                "carry an i32 and compare it"
+            )
+
     def bind(self, value: SSAValue, block: Block) -> None:
         """New block arguments for `value`."""
+        self.check_carried(value)
         words: list[_Word] = []
         for size in canonical_groups(value.type):
             arg = block.insert_arg(RegType.of(size), len(block.args))
@@ -331,10 +371,12 @@ class _Converter:
         self.words[value] = words
 
 
+def _signed(word: _Constant) -> int:
+    return word.bits - (1 << 32) if word.bits >> 31 else word.bits
+
+
 def _immediate(word: _Constant | _Param) -> dict[str, int | str]:
-    if isinstance(word, _Param):
-        return {"param": word.index}
-    return {"b": word.bits - (1 << 32) if word.bits >> 31 else word.bits}
+    return {"param": word.index} if isinstance(word, _Param) else {"b": _signed(word)}
 
 
 def _power_of_two(word: _Word) -> int | None:
@@ -354,15 +396,28 @@ def _constant(c: _Converter, op: arith.ConstantOp) -> None:
     value: Attribute = op.value
     if op.result.type == i1:
         if isinstance(value, IntegerAttr) and value.value.data == 0:
-            raise DstcError("a predicate that never holds cannot be converted; fold it first")
-        c.predicates[op.result] = None
+            never = c.cache(
+                "never",
+                lambda: c.emit("ISETP", modifiers=("NE", "U32"), immediates={"b": 0}, at_top=True),
+            )
+            c.predicates[op.result] = never
+        else:
+            c.predicates[op.result] = None
         return
-    if isinstance(value, FloatAttr):
-        bits = convert_f32_to_u32(value.value.data)
-    else:
-        assert isinstance(value, IntegerAttr)
-        bits = value.value.data & 0xFFFFFFFF
-    c.words[op.result] = [_Constant(bits)]
+    if not tile.is_words(op.result.type):
+        raise c.error(f"a constant of {op.result.type} has no instruction; use i32 or f32")
+    numbers: Sequence[Any] = []
+    match value:
+        case FloatAttr() | IntegerAttr():
+            numbers = [value.value.data]
+        case DenseIntOrFPElementsAttr():
+            numbers = cast("Sequence[Any]", value.get_values())
+        case _:
+            raise c.error(f"the constant {value} has no instruction")
+    c.words[op.result] = [
+        _Constant(convert_f32_to_u32(n) if isinstance(n, float) else int(n) & 0xFFFFFFFF)
+        for n in numbers
+    ]
 
 
 def _splat(c: _Converter, op: tile.SplatOp) -> None:
@@ -398,7 +453,7 @@ def _addi(c: _Converter, op: arith.AddiOp) -> None:
 def _multiply(c: _Converter, op: Operation) -> None:
     a, b = c.word(op.operands[0]), c.word(op.operands[1])
     if isinstance(op, arith.ShLIOp):
-        if not isinstance(b, _Constant) or not isinstance(a, Use):
+        if not isinstance(b, _Constant) or b.bits > 31 or not isinstance(a, Use):
             _binary(c, op)
             return
         b = _Constant(1 << b.bits)
@@ -411,7 +466,7 @@ def _multiply(c: _Converter, op: Operation) -> None:
 
 def _binary(c: _Converter, op: Operation) -> None:
     if op.results[0].type == i1:
-        _conjunction(c, op)
+        _logic(c, op)
         return
     mnemonic, modifiers, commutes = _BINARY[type(op)]
     a, b = c.word(op.operands[0]), c.word(op.operands[1])
@@ -420,51 +475,63 @@ def _binary(c: _Converter, op: Operation) -> None:
     c.words[op.results[0]] = [c.compute(mnemonic, a, b, None, *modifiers)]
 
 
-def _conjunction(c: _Converter, op: Operation) -> None:
-    if not isinstance(op, arith.AndIOp):
-        raise DstcError(f"{op.name} of predicates has no instruction; use arith.andi")
+def _logic(c: _Converter, op: Operation) -> None:
+    if type(op) not in _LOGIC:
+        raise c.error(f"{op.name} of predicates has no instruction; use andi, ori or xori")
     # ISETP takes in the conjunction: of two comparisons, the one that fewer others need.
     free = [
         v
-        for v in (op.lhs, op.rhs)
+        for v in op.operands
         if isinstance(v.owner, arith.CmpiOp) and (c.block, v) not in c.compared
     ]
-    if free:
+    if free and isinstance(op, arith.AndIOp):
         taken = min(free, key=lambda v: sum(1 for _ in v.uses))
-        other = op.rhs if taken is op.lhs else op.lhs
+        other = op.operands[1 if taken is op.operands[0] else 0]
         assert isinstance(taken.owner, arith.CmpiOp)
-        c.predicates[op.result] = c.compare(taken.owner, c.predicate(other))
+        c.predicates[op.results[0]] = c.compare(taken.owner, c.predicate(other))
         return
-    both = [c.predicate(v) for v in (op.lhs, op.rhs)]
+    both = [c.predicate(v) for v in op.operands]
     uses = {role: p for role, p in zip(("pa", "pb"), both, strict=True) if p is not None}
-    c.predicates[op.result] = c.emit("PLOP", uses, modifiers=("AND",))
+    c.predicates[op.results[0]] = c.emit("PLOP", uses, modifiers=_LOGIC[type(op)])
+
+
+def _quotient(c: _Converter, op: arith.DivUIOp | arith.RemUIOp) -> tuple[_Word, int, _Word]:
+    """(dividend, divisor, quotient); a divisor that is no power of two needs a dividend < 2^31."""
+    divisor = c.word(op.rhs)
+    if not isinstance(divisor, _Constant) or not divisor.bits:
+        raise c.error(f"{op.name}: only division by a constant above 0 has instructions")
+    dividend = c.word(op.lhs)
+    power = _power_of_two(divisor)
+    if power is not None:
+        shifted = c.compute("SHR", dividend, _Constant(power), None, "U32") if power else dividend
+        return dividend, divisor.bits, shifted
+    m, s = magic(divisor.bits)
+    high = c.compute("IMAD", dividend, _Constant(m), _Constant(0), "HI")
+    return dividend, divisor.bits, c.compute("SHR", high, _Constant(s), None, "U32")
 
 
 def _divide(c: _Converter, op: arith.DivUIOp) -> None:
+    c.words[op.result] = [_quotient(c, op)[2]]
+
+
+def _remainder(c: _Converter, op: arith.RemUIOp) -> None:
     divisor = c.word(op.rhs)
-    if not isinstance(divisor, _Constant) or divisor.bits < 2:
-        raise DstcError("only division by a constant above 1 has instructions")
-    m, s = magic(divisor.bits)
-    high = c.compute("IMAD", c.word(op.lhs), _Constant(m), _Constant(0), "HI")
-    c.words[op.result] = [c.compute("SHR", high, _Constant(s), None, "U32") if s else high]
+    if isinstance(divisor, _Constant) and _power_of_two(divisor) is not None:
+        mask = _Constant(divisor.bits - 1)
+        c.words[op.result] = [c.compute("LOP", c.word(op.lhs), mask, None, "AND")]
+        return
+    dividend, number, quotient = _quotient(c, op)
+    c.words[op.result] = [c.multiply_add(quotient, _Constant(-number & 0xFFFFFFFF), dividend)]
 
 
 def _select(c: _Converter, op: arith.SelectOp) -> None:
     condition = c.predicate(op.cond)
-    a, b = c.word(op.lhs), c.word(op.rhs)
-    if condition is None:
-        c.words[op.result] = [a]
-        return
-    if not isinstance(a, Use) and isinstance(b, Use):
-        a, b = b, a
-        condition = Use(condition.value, 0, not condition.negated)
-    uses, immediates = c.operands(a, b)
-    uses["pa"] = condition
-    c.words[op.result] = [c.emit("SEL", uses, immediates=immediates)]
+    pairs = zip(c.all_words(op.lhs), c.all_words(op.rhs), strict=True)
+    c.words[op.result] = [c.select(condition, a, b) for a, b in pairs]
 
 
 def _bitcast(c: _Converter, op: arith.BitcastOp) -> None:
-    c.words[op.results[0]] = [c.word(op.operands[0])]
+    c.words[op.results[0]] = c.all_words(op.operands[0])
 
 
 def _id(c: _Converter, op: tile.IdOp) -> None:
@@ -523,6 +590,18 @@ def _store(c: _Converter, op: tile.StoreOp) -> None:
     c.emit(_SPACES[op.space.data][1], uses, modifiers=(width,), immediates=immediates)
 
 
+def _atomic_add(c: _Converter, op: tile.AtomicAddOp) -> None:
+    uses, immediates = _access(c, op.address, op.offset.value.data)
+    register = c.register(c.word(op.value))
+    if register is not None:
+        uses["b"] = register
+    if op.predicate is not None:
+        guard = c.predicate(op.predicate)
+        if guard is not None:
+            uses["guard"] = guard
+    c.emit("RED", uses, modifiers=("ADD", "U32"), immediates=immediates)
+
+
 def _barrier(c: _Converter, op: Operation) -> None:
     del op
     c.emit("BAR", modifiers=("SYNC",))
@@ -557,6 +636,10 @@ def _extract(c: _Converter, op: tile.ExtractOp) -> None:
     c.words[op.result] = [c.words[op.vector][op.index.value.data]]
 
 
+def _combine(c: _Converter, op: tile.CombineOp) -> None:
+    c.words[op.result] = [c.word(op.first), c.word(op.second)]
+
+
 def _hmma(c: _Converter, op: tile.HmmaOp) -> None:
     a, b, acc = c.words[op.a], c.words[op.b], list(c.words[op.c])
     for j in range(4):
@@ -565,8 +648,9 @@ def _hmma(c: _Converter, op: tile.HmmaOp) -> None:
             second = c.register(b[j])
             if second is not None:
                 uses["b"] = second
-            if acc[2 * step] != _Constant(0):
-                uses["c"] = c.group(acc[2 * step : 2 * step + 2], 2)
+            pair = acc[2 * step : 2 * step + 2]
+            if pair != [_Constant(0)] * 2:
+                uses["c"] = c.group(pair, 2)
             modifiers = ("884", op.layout_a.data, op.layout_b.data, f"STEP{step}")
             d = c.emit("HMMA", uses, modifiers=modifiers)
             acc[2 * step : 2 * step + 2] = [Use(d.value, 0), Use(d.value, 1)]
@@ -628,29 +712,34 @@ def _acc_read(c: _Converter, op: tile.AccReadOp) -> None:
 
 def _for(c: _Converter, op: scf.ForOp) -> None:
     bounds = [c.word(v) for v in (op.lb, op.ub, op.step)]
-    body = op.body.block
+    if isinstance(bounds[2], _Constant) and not 0 < bounds[2].bits < 1 << 31:
+        raise c.error("the step of an scf.for must be positive")
+    counted = all(isinstance(w, _Constant) for w in bounds)
+    lower, upper = (_signed(w) if isinstance(w, _Constant) else 0 for w in bounds[:2])
+    if counted and lower >= upper:
+        for value, result in zip(op.iter_args, op.results, strict=True):
+            c.check_carried(value)
+            c.words[result] = c.all_words(value)
+        return
+    # Bounds in registers may differ from lane to lane.
+    uniform = "uniform" in op.attributes or not any(isinstance(w, Use) for w in bounds)
     inits = [piece for v in op.iter_args for piece in c.pieces(v)]
     start = c.group([bounds[0]], 1)
     loop, after = Block(), Block()
-    counted = all(isinstance(w, _Constant) for w in bounds)
-    lower, upper = (w.bits if isinstance(w, _Constant) else 0 for w in bounds[:2])
-    if counted and lower >= upper:
-        for value, result in zip(op.iter_args, op.results, strict=True):
-            c.words[result] = c.words[value]
-        return
     c.region.add_block(loop)
-    c.bind(body.args[0], loop)
-    for arg in body.args[1:]:
+    for arg in op.body.block.args:
         c.bind(arg, loop)
     for result in op.results:
         c.bind(result, after)
+    if not uniform:
+        c.emit("BSSY")
     if counted:
         c.block.add_op(isa.JumpOp(loop, [start, *inits]))
     else:
-        uses, immediates = c.operands(Use(start), bounds[1])
-        enter = c.emit("ISETP", uses, modifiers=("LT", "U32"), immediates=immediates)
+        enter = c.less(Use(start), bounds[1])
         c.block.add_op(isa.BranchOp(enter.value, loop, [start, *inits], after, inits))
     c.block = loop
+    body = op.body.block
     c.convert_block(body)
     c.origin = StringAttr(op.name)
     yielded = body.last_op
@@ -658,17 +747,24 @@ def _for(c: _Converter, op: scf.ForOp) -> None:
     carried = [piece for v in yielded.arguments for piece in c.pieces(v)]
     (counter,) = c.words[body.args[0]]
     following = c.add3(counter, bounds[2], _Constant(0))
-    uses, immediates = c.operands(following, bounds[1])
-    again = c.emit("ISETP", uses, modifiers=("LT", "U32"), immediates=immediates)
+    again = c.less(following, bounds[1])
     c.block.add_op(isa.BranchOp(again.value, loop, [following.value, *carried], after, carried))
     c.region.add_block(after)
     c.block = after
+    if not uniform:
+        c.emit("BSYNC")
 
 
 def _if(c: _Converter, op: scf.IfOp) -> None:
     condition = c.predicate(op.cond)
     if condition is None:
-        raise DstcError("an scf.if whose condition always holds cannot be converted; fold it first")
+        taken = op.true_region.block
+        c.convert_block(taken)
+        assert isinstance(taken.last_op, scf.YieldOp)
+        for result, value in zip(op.results, taken.last_op.arguments, strict=True):
+            c.check_carried(result)
+            c.words[result] = c.all_words(value)
+        return
     uniform = "uniform" in op.attributes
     blocks = [r.block for r in (op.true_region, op.false_region) if r.blocks]
     after = Block()
@@ -705,6 +801,7 @@ _HANDLERS: dict[type[Operation], Callable[[_Converter, Any], None]] = {
     arith.AddiOp: _addi,
     arith.MuliOp: _multiply,
     arith.DivUIOp: _divide,
+    arith.RemUIOp: _remainder,
     arith.CmpiOp: _nothing,
     arith.SelectOp: _select,
     arith.BitcastOp: _bitcast,
@@ -717,6 +814,7 @@ _HANDLERS: dict[type[Operation], Callable[[_Converter, Any], None]] = {
     tile.IdOp: _id,
     tile.LoadOp: _load,
     tile.StoreOp: _store,
+    tile.AtomicAddOp: _atomic_add,
     tile.BarrierOp: _barrier,
     tile.BallotOp: _ballot,
     tile.ShuffleOp: _shuffle,
@@ -724,6 +822,7 @@ _HANDLERS: dict[type[Operation], Callable[[_Converter, Any], None]] = {
     tile.PackOp: _pack,
     tile.UnpackOp: _unpack,
     tile.ExtractOp: _extract,
+    tile.CombineOp: _combine,
     tile.SplatOp: _splat,
     tile.HmmaOp: _hmma,
     tile.LoadValuesOp: _load_values,

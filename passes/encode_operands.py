@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import builtin
+from xdsl.dialects.builtin import Float16Type, TensorType
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -19,7 +20,9 @@ from xdsl.pattern_rewriter import (
     RewritePattern,
     op_type_rewrite_pattern,
 )
+from xdsl.utils.hints import isa
 
+from ..backend.isa.errors import DstcError
 from ..dialects.dstc import (
     BitmapType,
     EncodeOp,
@@ -29,6 +32,7 @@ from ..dialects.dstc import (
     Side,
     copy_source,
     matrix_shape,
+    source_of,
 )
 
 
@@ -36,6 +40,12 @@ def _encoded(value: SSAValue, side: Side, op: MatmulOp, rewriter: PatternRewrite
     """`value` as bitmap: encoded already, made so by its im2col, or by a new `dstc.encode`."""
     if isinstance(value.type, BitmapType):
         return value
+    if not isa(value.type, TensorType[Float16Type]):
+        source = source_of(op)
+        raise DstcError(
+            f"{f'node {source[0]!r}' if source else op.name}: operands must be f16, not "
+            f"{value.type}; run lower-precision first"
+        )
     rows, columns = matrix_shape(value.type)
     type_ = BitmapType.of(rows, columns, side)
     owner = value.owner

@@ -18,16 +18,21 @@ from .kernel_builder import KernelBuilder, Value
 
 WARPS = 4
 """Warps a CTA of an encoding kernel; each takes one row of tiles."""
-K_TILES = 32
-"""Depth tiles that a warp encodes: one warp-bitmap word."""
+WARPS_WANTED = 80 * 64
+"""Warps that fill a V100: depth tiles are shared among warps until there are so many."""
 
 Element = tuple[Value, SSAValue | None]
 """Address of an f16, and the predicate that says whether it exists (None: always)."""
 
 
+def tiles_per_warp(layout: BitmapLayout) -> int:
+    """Depth tiles that a warp encodes one after the other."""
+    return max(1, min(layout.k_tiles, layout.tiles // WARPS_WANTED))
+
+
 def encode_grid(layout: BitmapLayout) -> tuple[int, int, int]:
-    """CTAs: x over rows of tiles, y over warp-bitmap words."""
-    return ceil_div(layout.v_tiles, WARPS), ceil_div(layout.k_tiles, K_TILES), 1
+    """CTAs: x over rows of tiles, y over groups of depth tiles."""
+    return ceil_div(layout.v_tiles, WARPS), ceil_div(layout.k_tiles, tiles_per_warp(layout)), 1
 
 
 def encode_rows(
@@ -42,19 +47,22 @@ def encode_rows(
     """
     v_tile = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp, "v_tile")
     vector = b.value(b.mad(v_tile, 32, b.lane, "vector"))
-    k_first = b.mul(b.id(tile.Id.CTA_Y), K_TILES)
+    turns = tiles_per_warp(layout)
+    k_first = b.mul(b.id(tile.Id.CTA_Y), turns)
     below = b.sub(b.shl(b.value(1), b.lane), 1)
     tile_inside = b.less(v_tile, layout.v_tiles) if layout.v_tiles % WARPS else None
     is_lane0 = b.compare("eq", b.lane, 0)
     lane_words = b.less(b.lane, TILE_K)
 
-    def body(turn: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
+    def body(turn: Value, carried: Sequence[SSAValue]) -> list[SSAValue]:
+        del carried
         k_tile = b.add(k_first, turn)
-        inside = b.both(tile_inside, b.less(k_tile, layout.k_tiles))
+        last = b.less(k_tile, layout.k_tiles) if layout.k_tiles % turns else None
+        inside = b.both(tile_inside, last)
         index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
         slot_offset = b.mul(index, SLOT_BYTES)
         slot = b.add(b.add(base, slot_offset), layout.values_offset)
-        count: Value = 0
+        place: Value = slot
         word: SSAValue = b.value(0)
         found: list[SSAValue] = []
         for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
@@ -64,10 +72,11 @@ def encode_rows(
             nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
             ballot = b.insert(tile.BallotOp(nonzero))
             rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
-            place = b.mad(b.add(count, rank), 2, slot)
-            b.store(tile.Space.GLOBAL, value, place, bits=16, predicate=nonzero)
+            at = b.mad(rank, 2, place)
+            b.store(tile.Space.GLOBAL, value, at, bits=16, predicate=nonzero)
             word = b.select(b.compare("eq", b.lane, depth), ballot, word)
-            count = b.add(count, b.insert(tile.PopulationCountOp(ballot)))
+            place = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, place)
+        count = b.shr(b.sub(place, slot), 1)
         words = b.mad(index, TILE_K * 4, b.mad(b.lane, 4, base))
         b.store(
             tile.Space.GLOBAL,
@@ -86,12 +95,19 @@ def encode_rows(
                 offset=layout.headers_offset + offset,
                 predicate=at_lane0,
             )
-        occupied = b.select(b.compare("ne", count, 0), b.shl(b.value(1), turn), 0)
-        return [b.value(b.or_(carried[0], occupied))]
+        # Each bit is set by one warp: an addition to the zeroed word is an OR.
+        bit = b.shl(b.value(1), b.and_(k_tile, 31))
+        row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
+        b.builder.insert(
+            tile.AtomicAddOp(
+                b.value(bit),
+                b.value(b.mad(row, 4, base)),
+                predicate=b.both(at_lane0, b.compare("ne", count, 0)),
+            )
+        )
+        return []
 
-    turns = min(K_TILES, layout.k_tiles)
-    (warp_word,) = b.loop(0, turns, 1, [b.value(0)], body)
-    place = b.mad(
-        b.mad(v_tile, layout.warp_words, b.id(tile.Id.CTA_Y)), 4, base, "warp_bitmap_word"
-    )
-    b.store(tile.Space.GLOBAL, warp_word, place, predicate=b.both(is_lane0, tile_inside))
+    if turns == 1:
+        body(0, [])
+    else:
+        b.loop(0, turns, 1, [], body)

@@ -26,9 +26,11 @@ class KernelNames:
         self.taken = {s.data for s in symbols if isinstance(s, StringAttr)}
 
     def fresh(self, op: Operation, what: str) -> str:
-        """`conv1_conv2d`, or `conv1_conv2d_1` if that is taken."""
+        """`conv1_conv2d`, or `conv1_conv2d_1` if that is taken; a name that assembly can write."""
         source = source_of(op)
-        stem = re.sub(r"\W+", "_", f"{source[0]}_{what}" if source else what).strip("_")
+        words = f"{source[0]}_{what}" if source else what
+        stem = re.sub(r"\W+", "_", words, flags=re.ASCII).strip("_")
+        stem = f"k{stem}" if stem[0].isdigit() else stem
         name, n = stem, 0
         while name in self.taken:
             n += 1

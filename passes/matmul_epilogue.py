@@ -93,11 +93,9 @@ class Epilogue:
     ) -> None:
         """Store one value, or two neighbouring columns with one access where that is possible."""
         b, out = self.b, self.out
-        if len(values) == 2 and out.element_bytes == 2:
-            word = b.insert(tile.PackOp(values[0], values[1]))
+        if len(values) == 2:
+            op = tile.PackOp if out.element_bytes == 2 else tile.CombineOp
+            word = b.insert(op(values[0], values[1]))
             b.store(tile.Space.GLOBAL, word, address, offset=offset, predicate=predicate)
             return
-        for i, v in enumerate(values):
-            store_element(
-                b, out, v, address, offset=offset + i * out.element_bytes, predicate=predicate
-            )
+        store_element(b, out, values[0], address, offset=offset, predicate=predicate)

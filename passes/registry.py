@@ -21,6 +21,7 @@ PASSES = {
     "lower-conv-im2col": "lower_conv_im2col:LowerConvIm2col",
     "select-schedule": "select_schedule:SelectSchedule",
     "encode-operands": "encode_operands:EncodeOperands",
+    "encode-inputs": "encode_inputs:EncodeInputs",
     "convert-matmul-to-tile": "convert_matmul_to_tile:ConvertMatmulToTile",
     "convert-im2col-to-tile": "convert_im2col_to_tile:ConvertIm2colToTile",
     "convert-encode-to-tile": "convert_encode_to_tile:ConvertEncodeToTile",

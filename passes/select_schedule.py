@@ -32,7 +32,7 @@ Tiles = tuple[tuple[int, int], tuple[int, int], float]
 """(CTA tile, warp tile, share of the tensor peak that the kernel's main loop reaches)."""
 
 DENSE_TILES: tuple[Tiles, ...] = (
-    ((128, 128), (64, 64), 0.90),
+    ((128, 128), (64, 32), 0.90),
     ((128, 64), (64, 32), 0.80),
     ((64, 128), (32, 64), 0.80),
     ((64, 64), (32, 32), 0.60),
@@ -47,7 +47,8 @@ DUAL_TILES: tuple[Tiles, ...] = (
     ((32, 64), (32, 32), 0.45),
     ((32, 32), (32, 32), 0.30),
 )
-DUAL_STAGES = 3
+DUAL_STAGES = {1: 6, 2: 4, 4: 3}
+"""32x32 tiles of a warp -> stages: a short step needs more of them in flight to cover latency."""
 DENSE_STAGES = 2
 
 
@@ -81,6 +82,19 @@ def _tiles(tiles: tuple[Tiles, ...], m: int, n: int, slots: int, most_warp: int)
     return min(fitting, key=time)
 
 
+def attach_machine(ctx: Context, machine: Machine) -> None:
+    """Make `machine` what its name means in `ctx`, changed parameters and own files included."""
+    ctx.__dict__["dstc_machine"] = machine
+
+
+def machine_of(ctx: Context, name: str) -> Machine:
+    """The machine attached to `ctx` if it has that name, else the shipped one."""
+    attached = ctx.__dict__.get("dstc_machine")
+    if isinstance(attached, Machine) and attached.name == name:
+        return attached
+    return Machine.load(name)
+
+
 @dataclass(frozen=True)
 class SelectSchedule(ModulePass):
     """Choose engine, tiles and orientation of each matrix product."""
@@ -92,7 +106,7 @@ class SelectSchedule(ModulePass):
     """auto, dense or dual."""
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
-        machine = Machine.load(self.machine)
+        machine = machine_of(ctx, self.machine)
         if self.engine not in (AUTO, *Engine):
             raise DstcError(
                 f"engine {self.engine!r} is not known; use {', '.join((AUTO, *Engine))}"
@@ -132,4 +146,5 @@ class _Select(RewritePattern):
             return ScheduleAttr.of(Engine.DENSE, cta, warp, DENSE_STAGES)
         most_warp = int(self.machine["accumulator.tiles"]) * 32 * 32
         cta, warp, _ = _tiles(DUAL_TILES, m, n, self.sms, most_warp)
-        return ScheduleAttr.of(Engine.DUAL, cta, warp, DUAL_STAGES, swap=swapped < straight)
+        stages = DUAL_STAGES[warp[0] * warp[1] // (32 * 32)]
+        return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap=swapped < straight)

@@ -59,8 +59,7 @@ class KernelRun:
             "b_density": self.b_density,
             "ohmma_issued": r.counters.get("ohmma_issued", 0),
             "ohmma_skipped": r.counters.get("ohmma_skipped", 0),
-            "dram_bytes": r.counters.get("dram_read_bytes", 0)
-            + r.counters.get("dram_write_bytes", 0),
+            "dram_bytes": r.counters.get("dram_bytes", 0),
             "counters": r.counters,
             "stalls": r.stalls,
         }

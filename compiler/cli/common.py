@@ -21,6 +21,14 @@ from typing import Any, NoReturn, cast
 
 from ...backend.isa.errors import DstcError
 
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 1")
+    return int(text)
+
+
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "machine": (
         ("--machine",),
@@ -38,24 +46,28 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "engine": (
         ("--engine",),
         {
-            "choices": ("auto", "dense", "nm", "dual"),
+            "choices": ("auto", "dense", "dual"),
             "default": "auto",
-            "help": "how products are computed: dense inner product, n:m sparse weights, "
+            "help": "how products are computed: dense inner product, "
             "dual-side sparse outer product; auto lets the cost model choose (default)",
         },
     ),
     "mode": (
         ("--mode",),
         {
-            "choices": ("cycle", "functional", "estimate"),
+            "choices": ("cycle", "functional"),
             "default": "cycle",
-            "help": "cycle: timing and values (default); functional: values only; "
-            "estimate: timing from the cost model, no values",
+            "help": "cycle: timing and values (default); functional: values only",
         },
     ),
     "threads": (
         ("--threads",),
-        {"type": int, "default": 0, "metavar": "N", "help": "host threads (0: all cores, default)"},
+        {
+            "type": positive,
+            "default": 1,
+            "metavar": "N",
+            "help": "host threads; accepted, but the simulator runs on one for now (default: 1)",
+        },
     ),
     "seed": (
         ("--seed",),
@@ -142,6 +154,28 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_outputs(*paths: str | None) -> None:
+    """`DstcError` for a file that could not be written, before any work; nothing is made.
+
+    None and `-` are skipped; missing folders are fine where they can be made.
+    """
+    for path in paths:
+        if not path or path == "-":
+            continue
+        target = Path(path)
+        if target.is_dir():
+            raise DstcError(f"{path}: is a directory; give the name of a file")
+        folder = next(p for p in target.resolve().parents if p.exists())
+        if not folder.is_dir():
+            raise DstcError(
+                f"{path}: cannot be written ({folder} is no folder); give another place"
+            )
+        if not os.access(folder, os.W_OK | os.X_OK) and not target.exists():
+            raise DstcError(
+                f"{path}: cannot be written ({folder} is read-only); give another place"
+            )
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ In: `--input` values: NAME=file.npy, an .npz, `random[:seed]`. Out: arrays by in
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +49,14 @@ def read_inputs(given: Sequence[str]) -> tuple[dict[str, NDArray[Any]], int | No
         else:
             arrays.update(loaded)
     return arrays, seed
+
+
+def check_names(given: Sequence[str], names: Sequence[str], labels: str | None) -> None:
+    """Refuse an `--input NAME=...` whose NAME is no input of the model (and not the labels)."""
+    for item in given:
+        name, equals, _ = item.partition("=")
+        if equals and name not in names and name != labels:
+            raise DstcError(f"--input {item}: the model's inputs are {', '.join(names) or 'none'}")
 
 
 def for_names(
@@ -94,5 +103,9 @@ def _load(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
             return cast("NDArray[Any]", loaded)
         with loaded:
             return {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise DstcError(f"{path}: no readable .npy or .npz file ({e})") from e
+    except OSError as e:
+        raise DstcError(f"{path}: cannot be read: {e.strerror or e}") from e
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        raise DstcError(
+            f"{path}: no .npy or .npz file of numbers, or a damaged one; write it with numpy.save"
+        ) from e

@@ -18,7 +18,6 @@ COMMANDS = {
     "compile": "run",
     "inspect": "run",
     "bench": "bench",
-    "validate": "bench",
     "sim": "sim",
     "asm": "asm",
     "disasm": "asm",
@@ -40,7 +39,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(0, f"dstc {version('dstc')}, xDSL {version('xdsl')}\n")
+        print(f"dstc {version('dstc')}, xDSL {version('xdsl')}")
+        parser.exit(0)
 
 
 def build_parser(command: str | None = None) -> Parser:

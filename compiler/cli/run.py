@@ -7,11 +7,12 @@ the program at the levels asked for; a folder of the IR before the first and aft
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...backend.isa.errors import CheckFailed, DstcError
-from .common import add_options, key_values, write_json, write_text
+from .common import add_options, check_outputs, key_values, write_json, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(p, "machine", "set", "engine", "mode", "threads", "check", "json")
-    p.set_defaults(run=run)
+    p.set_defaults(run=run, machine=None)
 
     p = subparsers.add_parser(
         "compile",
@@ -99,17 +100,6 @@ def _dims(args: argparse.Namespace) -> dict[str, int]:
     return dims
 
 
-def _check_files(*paths: str | None) -> None:
-    """Refuse output paths whose folder is missing, before any work is done."""
-    for path in paths:
-        if path and path != "-":
-            folder = Path(path).parent
-            if folder != Path() and not folder.exists():
-                folder.mkdir(parents=True, exist_ok=True)
-            if Path(path).is_dir():
-                raise DstcError(f"{path}: is a folder; give a file")
-
-
 def _is_program(path: str) -> bool:
     try:
         with Path(path).open("rb") as f:
@@ -135,16 +125,24 @@ class _Job:
         self.arrays, self.seed = read_inputs(args.input)
         self.dims = _dims(args)
         self.inputs: dict[str, NDArray[Any]] = {}
+        self.truth: NDArray[Any] | None = None
 
-    def compiled(self, machine: str, *, main: bool) -> Compiled:
-        """The model for a machine, or the program as it is."""
+    def compiled(self, machine: str | None, *, main: bool) -> Compiled:
+        """The model for a machine, or the program as it is; None: the program's, or dstc."""
+        from ...backend.isa.program import Program
         from ..api import compile_model, load_program
         from .progress import passes_shown
 
+        if machine is None and self.is_program:
+            plan = Program.load(self.args.model).plan
+            machine = plan.machine if plan is not None else None
+        machine = machine or "dstc"
         target = _target(machine, self.args, overrides=main)
         if self.is_program:
             if self.args.engine != "auto":
                 raise DstcError("--engine chooses code at compile time; this is a program already")
+            if self.args.dim:
+                raise DstcError("--dim sets sizes at compile time; this is a program already")
             compiled = load_program(self.args.model, target)
         else:
             engine = self.args.engine
@@ -165,11 +163,12 @@ class _Job:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the given inputs, by the names of the model's inputs."""
         from ..frontends.onnx_import import input_names
-        from .inputs import for_names
+        from .inputs import check_names, for_names
 
         if not self.arrays:
             return {}
         names = input_names(self.args.model)
+        check_names(self.args.input, names, self.args.labels)
         return {n: tuple(a.shape) for n, a in for_names(self.arrays, names, self.labels).items()}
 
     @property
@@ -179,12 +178,13 @@ class _Job:
 
     def bind(self, compiled: Compiled) -> None:
         """Find the inputs, once."""
-        from .inputs import for_names, random_inputs
+        from .inputs import check_names, for_names, random_inputs
 
         if self.inputs:
             return
         assert compiled.program.plan is not None
         ports = compiled.program.plan.inputs
+        check_names(self.args.input, [p.name for p in ports], self.args.labels)
         if not self.arrays and self.seed is None:
             first = ports[0].name if ports else "x"
             raise DstcError(
@@ -205,36 +205,56 @@ class _Job:
             return compiled.run(
                 self.inputs,
                 mode=self.args.mode,
-                threads=max(1, self.args.threads),
+                threads=self.args.threads,
                 progress=progress,
             )
 
-    def accuracy(self, result: RunResult) -> tuple[int, int] | None:
-        """(right, all) by the largest output, if there are labels."""
+    def check_labels(self, compiled: Compiled) -> None:
+        """Refuse labels that do not fit the first output, before anything runs."""
         from .inputs import read_array
 
         if not self.args.labels:
-            return None
+            return
+        assert compiled.program.plan is not None
         known = self.arrays.get(self.args.labels)
-        labels = known if known is not None else read_array(self.args.labels)
-        scores = next(iter(result.outputs.values()))
-        if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        if known is None and not Path(self.args.labels).is_file():
+            have = ", ".join(n for n in self.arrays if n) or "none"
             raise DstcError(
-                f"--labels: {labels.shape} labels do not fit outputs of shape {scores.shape}"
+                f"--labels {self.args.labels}: no such array among the inputs ({have}) and no "
+                "such file"
             )
-        return int((scores.argmax(axis=1) == labels).sum()), len(labels)
+        labels = known if known is not None else read_array(self.args.labels)
+        port = compiled.program.plan.outputs[0]
+        if len(port.shape) != 2 or labels.shape != port.shape[:1]:
+            raise DstcError(
+                f"--labels {self.args.labels}: an array of shape {_x(labels.shape)} does not fit "
+                f"output {port.name!r} of shape {_x(port.shape)}; give one class for each row"
+            )
+        self.truth = labels
+
+    def accuracy(self, result: RunResult) -> tuple[int, int] | None:
+        """(right, all) by the largest output, if there are labels."""
+        if self.truth is None:
+            return None
+        scores = next(iter(result.outputs.values()))
+        return int((scores.argmax(axis=1) == self.truth).sum()), len(self.truth)
+
+
+def _x(shape: Sequence[int]) -> str:
+    """A shape as people write it."""
+    return "x".join(map(str, shape)) or "()"
 
 
 def run(args: argparse.Namespace) -> int:
     """`dstc run`."""
-    if args.mode == "estimate":
-        raise DstcError("--mode estimate is not there yet; use cycle or functional")
-    _check_files(args.json, args.output, args.report)
+    check_outputs(args.json, args.output, args.report)
     job = _Job(args)
     machines = [args.machine, *(m for m in args.compare.split(",") if m)]
     runs: list[tuple[Compiled, RunResult]] = []
     for i, machine in enumerate(machines):
         compiled = job.compiled(machine, main=i == 0)
+        if i == 0:
+            job.check_labels(compiled)
         runs.append((compiled, job.run(compiled)))
     compiled, result = runs[0]
     check: dict[str, Any] | None = None
@@ -243,6 +263,8 @@ def run(args: argparse.Namespace) -> int:
         worst = [c.check(job.inputs, r) for c, r in runs]
         check.update(min(worst, key=lambda c: (c["ok"], -c["max_abs_error"])))
     facts = _facts(args, job, runs, check)
+    if args.check and job.is_program:
+        facts["notes"].append("not checked: a program has no ONNX model to compare with")
     if args.output:
         _save_outputs(args.output, result)
     if args.report:
@@ -267,13 +289,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _save_outputs(path: str, result: RunResult) -> None:
+    """An .npz; member by member, since `numpy.savez` refuses an output named `file`."""
+    import zipfile
+
     import numpy as np
 
     from .common import atomic_path
 
-    outputs: dict[str, Any] = dict(result.outputs)
-    with atomic_path(path) as temporary, temporary.open("wb") as f:
-        np.savez(f, **outputs)
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in result.outputs.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _facts(
@@ -336,8 +362,8 @@ def compile_(args: argparse.Namespace) -> int:
     many = len(levels) > 1
     if many and output.exists() and not output.is_dir():
         raise DstcError(f"{output}: is a file; several levels are written to a folder")
-    if not many:
-        _check_files(args.output)
+    stem = Path(args.model).stem
+    check_outputs(str(output / stem) if many else args.output, args.json)
     with passes_shown("compile") as on_pass:
         compiled = compile_model(
             args.model,
@@ -346,7 +372,6 @@ def compile_(args: argparse.Namespace) -> int:
             dims=_dims(args),
             on_pass=on_pass,
         )
-    stem = Path(args.model).stem
     if many:
         output.mkdir(parents=True, exist_ok=True)
     written: list[str] = []
@@ -392,6 +417,7 @@ def inspect(args: argparse.Namespace) -> int:
     from ..api import compile_model
     from .progress import passes_shown
 
+    check_outputs(args.json)
     with passes_shown("compile") as on_pass:
         compiled = compile_model(
             args.model,

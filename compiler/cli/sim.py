@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...backend.isa.errors import DstcError
-from .common import add_options, atomic_path, key_values, write_json
+from .common import add_options, atomic_path, check_outputs, key_values, write_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ...backend.isa.program import Kernel
     from ...runtime.device import Device
     from ...runtime.sim.engine import LaunchResult
@@ -72,6 +75,8 @@ def add_parsers(subparsers: Any) -> None:
 
 def sim(args: argparse.Namespace) -> int:
     """`dstc sim`: run one kernel."""
+    import numpy as np
+
     from ...runtime.device import MAX_INSTRUCTIONS, Device
     from ...runtime.machine import Machine
 
@@ -79,7 +84,7 @@ def sim(args: argparse.Namespace) -> int:
     device = Device(
         Machine.load(args.machine, key_values(args.set)),
         args.mode,
-        max(1, args.threads),
+        args.threads,
         not args.unchecked,
         MAX_INSTRUCTIONS if args.max_instructions is None else args.max_instructions,
     )
@@ -98,9 +103,12 @@ def sim(args: argparse.Namespace) -> int:
                 f"add --buffer {name}=FILE.npy or --arg {name}=INT"
             )
     dumps = key_values(args.dump, "--dump")
-    for name in dumps:
+    for name, target in dumps.items():
         if name not in buffers:
             raise DstcError(f"--dump {name}: there is no such buffer; give --buffer {name}=...")
+        check_outputs(target.partition(":")[0])
+        _dumped(np.zeros(buffers[name][1], np.uint8), name, target)
+    check_outputs(args.json)
     result = device.launch(kernel, _grid(args.grid), [words[name] for name in kernel.params])
     for name, target in dumps.items():
         _dump(device, name, *buffers[name], target)
@@ -201,23 +209,28 @@ def _buffers(device: Device, given: dict[str, str]) -> dict[str, tuple[int, int]
             raise DstcError(f"--buffer {name}: {text} is no .npy file: {error}") from None
         if not isinstance(array, np.ndarray):
             raise DstcError(f"--buffer {name}: {text} holds several arrays; save one as .npy")
-        result[name] = (device.upload(array), int(array.nbytes))
+        size = int(array.nbytes)
+        result[name] = (device.upload(cast(Any, array)), size)
     return result
+
+
+def _dumped(data: NDArray[np.uint8], name: str, target: str) -> NDArray[Any]:
+    """A buffer's bytes as `--dump NAME=OUT.npy[:DTYPE[:SHAPE]]` asks for them."""
+    import numpy as np
+
+    dtype, _, shape = target.partition(":")[2].partition(":")
+    try:
+        array = data.view(np.dtype(dtype or "uint8"))
+        return array.reshape([int(part) for part in shape.split(",")]) if shape else array
+    except (TypeError, ValueError) as error:
+        raise DstcError(f"--dump {name}={target}: {error}") from None
 
 
 def _dump(device: Device, name: str, address: int, size: int, target: str) -> None:
     import numpy as np
 
-    path, _, rest = target.partition(":")
-    dtype, _, shape = rest.partition(":")
-    data = device.read(address, size)
-    try:
-        array = data.view(np.dtype(dtype or "uint8"))
-        if shape:
-            array = array.reshape([int(part) for part in shape.split(",")])
-    except (TypeError, ValueError) as error:
-        raise DstcError(f"--dump {name}={target}: {error}") from None
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+    array = _dumped(device.read(address, size), name, target)
+    with atomic_path(target.partition(":")[0]) as temporary, temporary.open("wb") as stream:
         np.save(stream, array)
 
 

@@ -5,117 +5,160 @@ In: the dictionaries that `--json` writes. Out: tables on standard output.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
+
+from ..run_facts import count, layers_compared, number, percent, short
+
+PIPED_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+RUN_COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
+    ("kernel", 0, lambda k: k["name"]),
+    ("op", 2, lambda k: k["op"]),
+    ("engine", 3, lambda k: k["engine"] or "-"),
+    ("A", 4, lambda k: percent(k["a_density"])),
+    ("B", 4, lambda k: percent(k["b_density"])),
+    ("MACs", 5, lambda k: short(k["macs_dense"]) if k["macs_dense"] else "-"),
+    ("effective", 6, lambda k: short(k["macs_effective"]) if k["macs_effective"] else "-"),
+    ("OHMMAs", 5, lambda k: count(k["ohmma_issued"]) if k["ohmma_issued"] else "-"),
+    ("cycles", 0, lambda k: count(k["cycles"])),
+    ("time us", 7, lambda k: f"{k['time_us']:.1f}"),
+)
+"""Title, how soon to leave it out of a narrow table (0: never), the kernel's text."""
 
 
 def _console() -> Console:
+    """Standard output; lines are never wrapped or cut."""
     console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
-    return console
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, soft_wrap=True, width=PIPED_WIDTH)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
-    t = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        t.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+def _say(console: Console, text: str) -> None:
+    """One line as it is: names may hold brackets."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
+    """Title, header and rows; the first column is text and the others are numbers.
+
+    Never wrapped, no blanks at the ends of lines.
+    """
+    sizes = [max([len(c), *(len(r[i]) for r in rows)]) for i, c in enumerate(columns)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            c.ljust(s) if not i else c.rjust(s)
+            for i, (c, s) in enumerate(zip(cells, sizes, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
+
+    text = Text(title + "\n", no_wrap=True, overflow="ignore")
+    text.append(line(columns), style="bold")
     for row in rows:
-        t.add_row(*row)
-    return t
+        text.append("\n" + line(row))
+    return text
 
 
-def count(n: float) -> str:
-    """A count with thousands separated."""
-    return f"{int(n):,}"
-
-
-def percent(x: float | None) -> str:
-    """A share, or a dash."""
-    return "-" if x is None else f"{100 * x:.1f} %"
+def fitting(
+    width: int, columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[str]]
+) -> list[int]:
+    """Indices of the columns that fit into `width`; the highest number goes first, 0 never."""
+    sizes = [max([len(t), *(len(r[i]) for r in rows)]) for i, (t, _) in enumerate(columns)]
+    chosen = list(range(len(columns)))
+    while sum(sizes[i] + 2 for i in chosen) - 2 > width:
+        last = max(chosen, key=lambda i: (columns[i][1], i))
+        if not columns[last][1]:
+            break
+        chosen.remove(last)
+    return chosen
 
 
 def print_run(facts: dict[str, Any]) -> None:
     """What `dstc run` found."""
     console = _console()
-    total = facts["cycles"] or 1
-    others = facts["compare"]
-    columns = ["layer", "op", "engine", "A density", "B density", "MACs", "effective",
-               "OHMMA issued", "cycles", "share", "time us"]  # fmt: skip
-    layers = {name: _layer_cycles(o["kernels"]) for name, o in others.items()}
-    columns += [f"{name} cycles" for name in others] + [f"speedup vs {name}" for name in others]
-    rows: list[list[str]] = []
-    for k in facts["kernels"]:
-        key = _key(k)
-        theirs = [layers[name].get(key) for name in others]
-        rows.append(
-            [
-                k["name"],
-                k["op"],
-                k["engine"] or "-",
-                percent(k["a_density"]),
-                percent(k["b_density"]),
-                count(k["macs_dense"]) if k["macs_dense"] else "-",
-                count(k["macs_effective"]) if k["macs_effective"] else "-",
-                count(k["ohmma_issued"]) if k["ohmma_issued"] else "-",
-                count(k["cycles"]),
-                percent(k["cycles"] / total),
-                f"{k['time_us']:.1f}",
-                *(count(c) if c else "-" for c in theirs),
-                *(f"{c / k['cycles']:.2f}x" if c and k["cycles"] else "-" for c in theirs),
-            ]
-        )
+    total = facts["cycles"]
+    timed = total > 0
+    shown = [c for c in RUN_COLUMNS if timed or c[0] not in ("cycles", "time us")]
+    columns = [(title, rank) for title, rank, _ in shown]
+    rows = [[text(k) for _, _, text in shown] for k in facts["kernels"]]
+    if timed:
+        columns.append(("share", 1))
+        for row, k in zip(rows, facts["kernels"], strict=True):
+            row.append(percent(k["cycles"] / total))
     title = f"{facts['model']} on {facts['machine']} ({facts['mode']} mode)"
-    console.print(table(title, columns, rows))
+    keep = fitting(console.width, columns, rows)
+    if rows:
+        kept = [[r[i] for i in keep] for r in rows]
+        console.print(table(title, [columns[i][0] for i in keep], kept))
+    else:
+        _say(console, f"{title}: no kernels")
     for h in facts["host_ops"]:
-        console.print(
+        _say(
+            console,
             f"host op: {h['name']} ({h['op']}), {1e3 * h['wall_seconds']:.1f} ms on this computer, "
-            "not in the cycles"
+            "not in the cycles",
         )
-    console.print(
-        f"\ntotal: {count(facts['cycles'])} cycles, {facts['time_us']:.1f} us with launches, "
-        f"{count(facts['warp_instructions'])} warp instructions"
-    )
-    for name, other in others.items():
-        speedup = other["speedup_cycles"]
-        text = f"{name}: {count(other['cycles'])} cycles, {other['time_us']:.1f} us with launches"
-        if speedup:
-            text += (
-                f"; {facts['machine']} is {speedup:.2f}x as fast by cycles, "
-                f"{other['speedup']:.2f}x with launches"
-            )
-        console.print(text)
+    _print_totals(console, facts, timed)
     if "accuracy" in facts:
         a = facts["accuracy"]
-        console.print(
-            f"accuracy: {a['right']} of {a['of']} right ({percent(a['right'] / a['of'])})"
-        )
+        share = percent(a["right"] / a["of"] if a["of"] else None)
+        _say(console, f"accuracy: {a['right']} of {a['of']} right ({share})")
     check = facts["check"]
     if check is not None:
-        console.print(
+        _say(
+            console,
             f"check against the ONNX reference: {'ok' if check['ok'] else 'FAILED'}, largest error "
-            f"{check['max_abs_error']:.3g}, bound {check['bound']:.3g}"
+            f"{number(check['max_abs_error'])}, bound {number(check['bound'])}",
         )
     wall = facts["wall_seconds"]
-    console.print(f"wall time: compile {wall['compile']:.1f} s, simulate {wall['simulate']:.1f} s")
+    _say(
+        console,
+        f"wall time: compile {wall['compile']:.1f} s, simulate {wall['simulate']:.1f} s",
+    )
     for note in facts["notes"]:
-        console.print(f"note: {note}")
+        _say(console, f"note: {note}")
 
 
-def _key(kernel: dict[str, Any]) -> tuple[Any, ...]:
-    """What identifies a layer on any machine: nodes and, for the rest, op."""
-    return tuple(kernel["source"]), kernel["op"]
+def _print_totals(console: Console, facts: dict[str, Any], timed: bool) -> None:
+    instructions = f"{count(facts['warp_instructions'])} warp instructions"
+    if not timed:
+        _say(console, f"\ntotal: {instructions}; functional mode has no cycles")
+        return
+    _say(
+        console,
+        f"\ntotal: {count(facts['cycles'])} cycles, {facts['time_us']:.1f} us with launches, "
+        f"{instructions}",
+    )
+    others = facts["compare"]
+    if not others:
+        return
+    columns = ["layer (all its kernels)", f"{facts['machine']} cycles"]
+    for name in others:
+        columns += [f"{name} cycles", "speedup"]
+    rows: list[list[str]] = []
+    layers = layers_compared(facts)
+    for layer, here, theirs in [*layers, _sum_row(facts)]:
+        row = [layer, count(here)]
+        for cycles in theirs:
+            row += [count(cycles), f"{cycles / here:.2f}x" if here and cycles else "-"]
+        rows.append(row)
+    launches = ["time with launches, us", f"{facts['time_us']:.1f}"]
+    for other in others.values():
+        speedup = other["speedup"]
+        launches += [f"{other['time_us']:.1f}", f"{speedup:.2f}x" if speedup else "-"]
+    rows.append(launches)
+    _say(console, "")
+    console.print(table(f"{facts['machine']} and {', '.join(others)}", columns, rows))
 
 
-def _layer_cycles(kernels: Sequence[dict[str, Any]]) -> dict[tuple[Any, ...], int]:
-    cycles: dict[tuple[Any, ...], int] = {}
-    for k in kernels:
-        cycles[_key(k)] = cycles.get(_key(k), 0) + k["cycles"]
-    return cycles
+def _sum_row(facts: dict[str, Any]) -> tuple[str, int, list[int]]:
+    return "all layers", facts["cycles"], [o["cycles"] for o in facts["compare"].values()]
 
 
 def print_passes(facts: dict[str, Any]) -> None:
@@ -134,9 +177,9 @@ def print_passes(facts: dict[str, Any]) -> None:
     title = f"{facts['model']} for {facts['machine']}"
     console.print(table(title, ["pass", "ms", "ops before", "ops after", "changed"], rows))
     if facts.get("ir_dir"):
-        console.print(f"wrote {len(rows) + 1} IR files to {facts['ir_dir']}")
+        _say(console, f"wrote {len(rows) + 1} IR files to {facts['ir_dir']}")
     for note in facts["notes"]:
-        console.print(f"note: {note}")
+        _say(console, f"note: {note}")
 
 
 def print_compiled(facts: dict[str, Any]) -> None:
@@ -146,11 +189,11 @@ def print_compiled(facts: dict[str, Any]) -> None:
     title = f"{facts['model']} for {facts['machine']}"
     columns = ["kernel", *(c.replace("_", " ") for c in _KERNEL_COLUMNS)]
     console.print(table(title, columns, rows))
-    console.print(f"compiled in {facts['wall_seconds']['compile']:.2f} s")
+    _say(console, f"compiled in {facts['wall_seconds']['compile']:.2f} s")
     for path in facts["written"]:
-        console.print(f"wrote {path}")
+        _say(console, f"wrote {path}")
     for note in facts["notes"]:
-        console.print(f"note: {note}")
+        _say(console, f"note: {note}")
 
 
 _KERNEL_COLUMNS = ("instructions", "registers", "warps", "shared_bytes", "acc_tiles")

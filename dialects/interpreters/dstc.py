@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import InterpretationError
 
+from ...runtime.host_ops import Window, pool, softmax, windows
 from .. import dstc
 from ..constants import ConstantPool
 
@@ -25,8 +25,6 @@ Arrays = tuple[Any, ...]
 
 _BLOCK = 1 << 16
 """Elements of an accumulator block: 256 KB of f32, so that it stays in the cache."""
-
-LOG2_E = np.float32(1.4426950408889634)
 
 
 def element_dtype(type_: Attribute) -> type[np.float16] | type[np.float32]:
@@ -85,32 +83,7 @@ def relu(x: Array) -> Array:
     return np.where(x > 0, x, x.dtype.type(0))
 
 
-def windows(
-    x: Array,
-    size: Sequence[int],
-    window: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-    fill: float,
-) -> Array:
-    """N x C x H x W as a view N x C x R x S x OH x OW of the windows; `size` is (OH, OW).
-
-    `window`: kernel, strides, pads (top, left, bottom, right), dilations. Padding, and what lies
-    behind it, is `fill`.
-    """
-    kernel, strides, pads, dilations = window
-    spans = [(kernel[i] - 1) * dilations[i] + 1 for i in (0, 1)]
-    need = [(size[i] - 1) * strides[i] + spans[i] for i in (0, 1)]
-    behind = [max(need[i] - x.shape[2 + i] - pads[i], 0) for i in (0, 1)]
-    margins = ((0, 0), (0, 0), (pads[0], behind[0]), (pads[1], behind[1]))
-    padded = np.pad(x, margins, constant_values=fill)
-    view = sliding_window_view(padded, spans, (2, 3))
-    view = view[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
-    return view[:, :, : size[0], : size[1]].transpose(0, 1, 4, 5, 2, 3)
-
-
-def im2col(
-    x: Array,
-    window: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-) -> Array:
+def im2col(x: Array, window: Window) -> Array:
     """(C*R*S) x (N*OH*OW): rows ordered by (c, r, s), columns by (n, oh, ow)."""
     view = windows(x, dstc.window_output(x.shape[2:], *window), window, 0)
     n, c, r, s, oh, ow = view.shape
@@ -132,49 +105,6 @@ def image_of(matrix: Array, image: Sequence[int]) -> Array:
     """M x (N*H*W) as N x M x H x W."""
     n, h, w = image
     return matrix.reshape(matrix.shape[0], n, h, w).transpose(1, 0, 2, 3)
-
-
-def pool(
-    x: Array,
-    size: Sequence[int],
-    window: tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]],
-    kind: dstc.PoolKind,
-    count_include_pad: bool,
-) -> NDArray[np.float32]:
-    """N x C x OH x OW in f32; `size` is (OH, OW).
-
-    Taps are combined in (r, s) order. Max: a NaN never wins. Average: the sum times the f32
-    nearest to 1 / count; padding counts with `count_include_pad`, what lies behind it never.
-    """
-    x = x.astype(np.float32)
-    maximum = kind == dstc.PoolKind.MAX
-    kernel, _, pads, _ = window
-    view = windows(x, size, window, -np.inf if maximum else 0)
-    acc = np.full((*x.shape[:2], *size), -np.inf if maximum else 0, np.float32)
-    with np.errstate(all="ignore"):
-        for r in range(kernel[0]):
-            for s in range(kernel[1]):
-                tap = view[:, :, r, s]
-                acc = np.where(tap > acc, tap, acc) if maximum else acc + tap
-        if maximum:
-            return acc
-        inside = np.ones((1, 1, *x.shape[2:]), np.float32)
-        if count_include_pad:
-            margins = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
-            inside = np.pad(inside, margins, constant_values=1)
-            window = (window[0], window[1], (0, 0, 0, 0), window[3])
-        count = windows(inside, size, window, 0).sum(axis=(2, 3), dtype=np.float32)
-        return acc * (np.float32(1) / count)
-
-
-def softmax(x: Array, axis: int) -> NDArray[np.float32]:
-    """In f32: 2^((x - max) * log2 e) (rounded once), the sum ascending, times 1 / sum."""
-    x = x.astype(np.float32)
-    with np.errstate(all="ignore"):
-        scaled = (x - x.max(axis=axis, keepdims=True)) * LOG2_E
-        e = np.exp2(scaled.astype(np.float64)).astype(np.float32)
-        total = np.cumsum(e, axis=axis, dtype=np.float32).take([-1], axis=axis)
-        return e * (np.float32(1) / total)
 
 
 @register_impls

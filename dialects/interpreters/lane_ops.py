@@ -10,6 +10,8 @@ from xdsl.ir import Attribute, Operation
 
 from ...backend.isa.table import WARP_SIZE
 from ..dstc_tile import (
+    AtomicAddOp,
+    CombineOp,
     ExtractOp,
     Id,
     IdOp,
@@ -88,6 +90,13 @@ def _store(simt: Simt, op: StoreOp, operands: tuple[Array, ...]) -> tuple[()]:
     return ()
 
 
+def _atomic_add(simt: Simt, op: AtomicAddOp, operands: tuple[Array, ...]) -> tuple[()]:
+    value, address = operands[:2]
+    mask = _mask(simt, operands[2] if op.predicate is not None else None)
+    simt.memory.add(address, op.offset.value.data, value, mask, simt.grid)
+    return ()
+
+
 def _popcount(simt: Simt, op: PopulationCountOp, operands: tuple[Array, ...]) -> tuple[Array]:
     del simt, op
     return (np.bitwise_count(operands[0]).astype(np.uint32),)
@@ -114,6 +123,11 @@ def _extract(simt: Simt, op: ExtractOp, operands: tuple[Array, ...]) -> tuple[Ar
     return (operands[0][..., op.index.value.data],)
 
 
+def _combine(simt: Simt, op: CombineOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt, op
+    return (np.stack(np.broadcast_arrays(*operands), axis=-1),)
+
+
 def _splat(simt: Simt, op: SplatOp, operands: tuple[Array, ...]) -> tuple[Array]:
     del operands
     dtype = _word_dtype(simt, op, op.result.type)
@@ -126,10 +140,12 @@ LANE: dict[type[Operation], Handler] = {
     IdOp: _id,
     LoadOp: _load,
     StoreOp: _store,
+    AtomicAddOp: _atomic_add,
     PopulationCountOp: _popcount,
     PackOp: _pack,
     UnpackOp: _unpack,
     ExtractOp: _extract,
+    CombineOp: _combine,
     SplatOp: _splat,
 }
 """Handlers of the ops that each lane executes for itself."""

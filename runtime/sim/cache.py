@@ -59,8 +59,8 @@ def wavefronts(addr: Any, mask: int, width: int, words: Any) -> int:
 
 
 @inline
-def coalesce(addr: Any, mask: int, width: int, sectors: Any, fill: Any) -> int:
-    """Distinct sectors in order of first touch, and the bytes each access has of them."""
+def coalesce(addr: Any, mask: int, width: int, sectors: Any, touched: Any, cover: Any) -> int:
+    """Distinct sectors in order of first touch; for each, its lanes and a mask of its bytes."""
     count = 0
     for lane in range(32):
         if (mask >> lane) & 1:
@@ -71,9 +71,11 @@ def coalesce(addr: Any, mask: int, width: int, sectors: Any, fill: Any) -> int:
             if at < 0:
                 at = count
                 sectors[at] = sector
-                fill[at] = 0
+                touched[at] = 0
+                cover[at] = 0
                 count += 1
-            fill[at] += width
+            touched[at] += 1
+            cover[at] |= ((1 << width) - 1) << (addr[lane] & 31)
     return count
 
 

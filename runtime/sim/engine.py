@@ -5,6 +5,7 @@ In: a kernel, grid, parameter words, memory and machine. Out: a `LaunchResult`; 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -258,8 +259,11 @@ class _State:
 
     def run(self) -> None:
         """Run to the end; raises `Trap`."""
+        from .compiled import must_compile
         from .kernel import FAULT_SM, RUNNING, run_kernel
 
+        if must_compile(run_kernel):
+            print("compiling the simulator, once: about half a minute ...", file=sys.stderr)
         quantum = self.machine["simulation.quantum"]
         status = RUNNING
         while status == RUNNING:  # returns now and then, so that an interrupt is seen

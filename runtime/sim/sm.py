@@ -13,6 +13,7 @@ import numpy as np
 from .cache import coalesce, l1_find, load_sectors, request, wavefronts
 from .compiled import helper, inline
 from .constants import (
+    FULL_MASK,
     PENDING,
     UNINITIALISED,
     C,
@@ -166,8 +167,8 @@ def global_access(
     """A global load, store or atomic: through L1, what misses to the request list."""
     op = row[D.OP]
     rate = param[P.L1_RATE]
-    sectors, filled = scratch[0:32], scratch[32:64]
-    count = coalesce(addr, mask, row[D.WIDTH], sectors, filled)
+    sectors, touched, cover = scratch[0:32], scratch[32:64], scratch[64:96]
+    count = coalesce(addr, mask, row[D.WIDTH], sectors, touched, cover)
     record = sms[sm, M.RECORDS]
     if op == Op.LDG:
         done, misses = load_sectors(
@@ -184,13 +185,12 @@ def global_access(
         kind = Request.STORE if op == Op.STG else Request.ATOMIC
         for i in range(count):
             # a store keeps a sector that L1 holds (write-through, the value is in memory)
-            about = record if op != Op.STG else (1 if filled[i] >= 32 else 0)
+            about = record if op != Op.STG else (1 if cover[i] == FULL_MASK else 0)
             if op != Op.STG:
                 at = l1_find(sectors[i], sm, sets, tags, used, fills, sms, False)
                 if at >= 0 and fills[sm, at] >= 0:
                     fills[sm, at] = -1  # atomics act in L2
-            lanes = filled[i] >> 2
-            request(sm, slot // rate, sectors[i], kind, about, lanes, requests, sms)
+            request(sm, slot // rate, sectors[i], kind, about, touched[i], requests, sms)
             slot += 1
         sms[sm, M.L1_FREE] = slot
         if op == Op.STG:

@@ -287,6 +287,30 @@ def test_of_conflicting_stores_the_highest_lane_wins():
     assert out.tolist() == [0, 0, 31, 0]
 
 
+def test_atomic_adds_of_all_lanes_meet_in_one_word():
+    body = """
+  %c3 = arith.constant 3 : i32
+  %some = arith.cmpi ugt, %lane, %c3 : i32
+  dstc_tile.atomic_add %lane, %out0 + 4 if %some"""
+    (out,) = run_kernel(body, [], ["tensor<2xi32>"], grid=(3, 1, 1), warps=2)
+    assert out.tolist() == [0, 6 * sum(range(4, 32))]
+
+
+def test_combine_makes_one_store_of_two():
+    x = RNG.standard_normal(32).astype(F32)
+    body = """
+  %c8 = arith.constant 8 : i32
+  %from = arith.addi %in0, %lane4 : i32
+  %v = dstc_tile.load global %from + 0 : f32
+  %n = arith.negf %v : f32
+  %both = dstc_tile.combine %v, %n
+  %to8 = arith.muli %lane, %c8 : i32
+  %to = arith.addi %out0, %to8 : i32
+  dstc_tile.store global %both, %to + 0 : vector<2xf32>"""
+    (out,) = run_kernel(body, [x], ["tensor<64xf32>"])
+    assert np.array_equal(out.reshape(32, 2), np.stack([x, -x], axis=-1))
+
+
 def test_loop_if_and_ballot():
     """Per warp of each CTA: how many of 32 numbers have bit i set, for the lanes' i."""
     x = RNG.integers(0, 2**32, (6, 32), U32)

@@ -103,7 +103,7 @@ SIM_ERRORS = {
     ("--grid", "1,0"): (2, "--grid"),
     ("--buffer", "X=nothing.npy"): (2, "no .npy file"),
     ("--machine", "v10"): (2, "did you mean 'v100'"),
-    ("--mode", "estimate"): (2, "mode 'estimate'"),
+    ("--max-instructions", "0"): (2, "max_instructions must be at least 1"),
 }
 
 

@@ -29,7 +29,7 @@ def outcome(kernel, mode: str, checked: bool):
     return result.cycles, result.stalls, bytes(device.read(base, 4096))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(kernels())
 def test_random_kernels_never_crash(kernel):
     for mode in ("cycle", "functional"):

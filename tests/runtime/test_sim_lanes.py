@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dstc.backend.isa.table import INSTRUCTIONS
+from dstc.runtime.device import Device
 from dstc.runtime.sim.constants import MODELLED
 
-from .sim_kernels import lanes
+from .sim_kernels import kernel, lanes
 
 U, F = np.uint32, np.float32
 RNG = np.random.default_rng(7)
@@ -263,22 +264,46 @@ def test_float_forms_equal_numpy(line):
             assert same(got, expected_bits(want), floating)
 
 
+HALVES = """
+.kernel halves
+.param IN
+.param OUT
+S2R R0, SR_CTAID_X ;
+SHL R0, R0, 5 ;
+S2R R1, SR_LANE ;
+IADD3 R0, R0, R1, RZ ;
+SHL R1, R0, 2 ;
+IADD3 R1, R1, c[IN], RZ ;
+LDG.32 R2, [R1] ;
+F2F.LO R4, R2 ;
+F2F.HI R5, R2 ;
+PACK R6, R4, R5 ;
+IADD3 R8, R4, c[NOISE], RZ ;
+IADD3 R9, R5, c[NOISE], RZ ;
+PACK R7, R8, R9 ;
+SHL R3, R0, 4 ;
+IADD3 R3, R3, c[OUT], RZ ;
+STG.128 [R3], R4 ;
+EXIT ;
+.end
+""".replace(".param OUT", ".param OUT\n.param NOISE")
+
+
+@pytest.mark.parametrize("noise", [0x0FFF, 0x1000, 0x1001, 0x1FFF])
 @np.errstate(all="ignore")
-def test_all_half_values_widen_and_narrow():
+def test_all_half_values_widen_and_narrow(noise):
     every = np.arange(65536, dtype=np.uint16)
-    for half, name in ((0, "LO"), (1, "HI")):
-        for chunk in every.reshape(-1, 64)[:: 37 if half else 1]:
-            got = lanes(f"F2F.{name} R8, R4 ;", chunk.view(U)).view(F)
-            want = chunk.view(np.float16)[half::2].astype(F)
-            assert np.array_equal(got, want, equal_nan=True)
-            if half:
-                continue
-            nan = np.isnan(want)
-            back = lanes("PACK R8, R4, RZ ;", want).astype(np.uint16)
-            assert np.array_equal(back[~nan], chunk[0::2][~nan])
-            between = (want.view(U) + RNG.integers(0, 0x2000, 32).astype(U)).view(F)
-            rounded = lanes("PACK R8, R4, RZ ;", between).astype(np.uint16).view(np.float16)
-            assert np.array_equal(rounded, between.astype(np.float16), equal_nan=True)
+    device = Device(mode="functional")
+    source, target = device.upload(every), device.allocate(1 << 19)
+    device.launch(kernel(HALVES), (1024, 1, 1), [source, target, noise])
+    out = device.read(target, 1 << 19).view(U).reshape(-1, 4)
+    wide_ = out[:, :2].copy().view(F).ravel()
+    assert np.array_equal(wide_, every.view(np.float16).astype(F), equal_nan=True)
+    nan = np.isnan(wide_)
+    assert np.array_equal(out[:, 2].copy().view(np.uint16)[~nan], every[~nan])
+    between = (wide_.view(U) + U(noise)).view(F)
+    rounded = out[:, 3].copy().view(np.float16)
+    assert np.array_equal(rounded, between.astype(np.float16), equal_nan=True)
 
 
 def test_guard_masks_lanes():

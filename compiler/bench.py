@@ -1,0 +1,259 @@
+"""Measured matrix products: generated operands through the same passes and executor as models.
+
+In: sizes, densities, a zero pattern, a seed, a machine, an engine. Out: a row of facts: cycles,
+schedule, bounds, and whether the device's result is numpy's, bit for bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects.builtin import FloatAttr, ModuleOp, TensorType, f16, f32, f64
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.rewriter import InsertPoint
+
+from ..backend.isa.errors import DstcError
+from ..backend.isa.layout import ceil_div
+from ..backend.isa.table import TILE_K, TILE_M
+from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
+from ..dialects.interpreters.dstc import matmul_f32
+from ..runtime.device import Device
+from ..runtime.machine import Machine
+from .api import Compiled, compile_module
+from .bounds import Tiles, dense_bounds, dual_bounds
+from .driver import new_context
+
+F16 = NDArray[np.float16]
+
+PATTERNS = ("random", "block")
+"""Where the zeros are: each element by itself, or whole 32 x 16 tiles of the bitmap format."""
+
+_DEVICE_BYTES = 1 << 32
+"""The device's address space."""
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """C (m x n, f32) = A (m x k, f16) times B (k x n, f16), with operands generated from `seed`.
+
+    Densities are the expected shares of non-zeros, 0 to 1; 0 means none and 1 all. Raises
+    `DstcError` for sizes that are not positive or too large, densities out of range, an unknown
+    pattern.
+    """
+
+    m: int
+    n: int
+    k: int
+    a_density: float = 1.0
+    b_density: float = 1.0
+    pattern: str = "random"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("m", "n", "k"):
+            if getattr(self, name) < 1:
+                raise DstcError(f"-{name} {getattr(self, name)}: a size is a positive number")
+        for name in ("a_density", "b_density"):
+            if not 0 <= getattr(self, name) <= 1:
+                option = name.replace("_", "-")
+                raise DstcError(f"--{option} {getattr(self, name):g}: a density is 0 to 1")
+        if self.pattern not in PATTERNS:
+            raise DstcError(f"pattern {self.pattern!r} is not known; use {', '.join(PATTERNS)}")
+        if self.seed < 0:
+            raise DstcError(f"--seed {self.seed}: a seed is not negative")
+        if 2 * self.k * (self.m + self.n) + 4 * self.m * self.n >= _DEVICE_BYTES:
+            raise DstcError(
+                f"{self.m} x {self.n} x {self.k}: does not fit the device's 4 GiB; take less"
+            )
+
+    def operands(self) -> tuple[F16, F16]:
+        """A (m x k) and B (k x n): normal values, none of them zero or -0, where not masked."""
+        rng = np.random.default_rng(self.seed)
+        a = self._operand(rng, (self.m, self.k), self.a_density, (TILE_M, TILE_K))
+        b = self._operand(rng, (self.k, self.n), self.b_density, (TILE_K, TILE_M))
+        return a, b
+
+    def _operand(
+        self,
+        rng: np.random.Generator,
+        shape: tuple[int, int],
+        density: float,
+        tile: tuple[int, int],
+    ) -> F16:
+        values = rng.standard_normal(shape, dtype=np.float32).astype(np.float16)
+        values[values == 0] = 1
+        if self.pattern == "block":
+            tiles = rng.random([ceil_div(s, t) for s, t in zip(shape, tile, strict=True)]) < density
+            kept = np.kron(tiles, np.ones(tile, np.bool_))[: shape[0], : shape[1]]
+        else:
+            kept = rng.random(shape, dtype=np.float32) < density
+        return np.where(kept, values, np.float16(0))
+
+
+def gemm_module(ctx: Context, gemm: Gemm, schedule: ScheduleAttr | None = None) -> ModuleOp:
+    """`func.func @main(%a: tensor<MxKxf16>, %b: tensor<KxNxf16>) -> tensor<MxNxf32>`.
+
+    One `dstc.matmul` that carries the densities and, if given, the schedule.
+    """
+    for dialect in ("builtin", "func", "dstc"):
+        ctx.get_dialect(dialect)
+    m, n, k = gemm.m, gemm.n, gemm.k
+    result = TensorType(f32, [m, n])
+    main = FuncOp("main", ([TensorType(f16, [m, k]), TensorType(f16, [k, n])], [result]))
+    a, b = main.body.block.args
+    a.name_hint, b.name_hint = "a", "b"
+    builder = Builder(InsertPoint.at_end(main.body.block))
+    product = builder.insert(
+        MatmulOp(
+            a,
+            b,
+            None,
+            result,
+            schedule=schedule,
+            a_density=FloatAttr(gemm.a_density, f64),
+            b_density=FloatAttr(gemm.b_density, f64),
+        )
+    )
+    product.result.name_hint = "c"
+    builder.insert(ReturnOp(product.result))
+    return ModuleOp([main])
+
+
+def compile_gemm(
+    gemm: Gemm,
+    machine: Machine,
+    engine: str = "auto",
+    schedule: ScheduleAttr | None = None,
+) -> tuple[Compiled, ScheduleAttr]:
+    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got."""
+    ctx = new_context()
+    module = gemm_module(ctx, gemm, schedule)
+    seen: list[ScheduleAttr] = []
+
+    def look(*_: object) -> None:
+        seen.extend(op.schedule for op in module.walk() if isinstance(op, MatmulOp) and op.schedule)
+
+    compiled = compile_module(
+        ctx,
+        module,
+        machine=machine,
+        engine=engine,
+        pipeline_name="encoded-inputs",
+        on_pass=look,
+        name="gemm",
+    )
+    return compiled, seen[-1]
+
+
+def same_bits(got: NDArray[np.float32], want: NDArray[np.float32]) -> bool:
+    """Equal shapes and bits; NaN equals NaN whatever its payload, +0 and -0 differ."""
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return False
+    equal = got.view(np.uint32) == want.view(np.uint32)
+    return bool((equal | (np.isnan(got) & np.isnan(want))).all())
+
+
+def run_gemm(
+    gemm: Gemm,
+    *,
+    machine: str | Machine = "dstc",
+    engine: str = "auto",
+    mode: str = "cycle",
+    threads: int = 1,
+    check: bool = True,
+    schedule: ScheduleAttr | None = None,
+) -> dict[str, Any]:
+    """One row of `dstc bench gemm --json`.
+
+    Times are None in functional mode; `bit_exact` compares with numpy's rank-1 updates in f32,
+    ascending k (None without `check`); `tflops` counts 2mnk whatever is skipped; `bounds` are
+    cycles (`bounds.py`). Raises `DstcError` for what the machine cannot do.
+    """
+    target = machine if isinstance(machine, Machine) else Machine.load(machine)
+    compiled, chosen = compile_gemm(gemm, target, engine, schedule)
+    a, b = gemm.operands()
+    device = Device(target, mode=mode, threads=threads)
+    result = compiled.run({"arg0": a, "arg1": b}, device=device, statistics=False)
+    dual = chosen.engine.data == Engine.DUAL
+    exact = None
+    if check:
+        exact = same_bits(result.outputs["out0"], matmul_f32(a, b, skip_zeros=dual))
+    tiles = Tiles(chosen.cta_tile, chosen.warp_tile)
+    sizes = gemm.m, gemm.n, gemm.k
+    bounds = dual_bounds(a, b, tiles, target) if dual else dense_bounds(sizes, tiles, target)
+    (kernel,) = result.kernels
+    timed = mode == "cycle"
+    seconds = kernel.result.cycles / (target["clock.core_mhz"] * 1e6)
+    return {
+        "m": gemm.m,
+        "n": gemm.n,
+        "k": gemm.k,
+        "pattern": gemm.pattern,
+        "seed": gemm.seed,
+        "a_density": gemm.a_density,
+        "b_density": gemm.b_density,
+        "a_density_measured": np.count_nonzero(a) / a.size,
+        "b_density_measured": np.count_nonzero(b) / b.size,
+        "machine": target.name,
+        "engine": chosen.engine.data,
+        "mode": mode,
+        "schedule": schedule_facts(chosen),
+        "cycles": kernel.result.cycles if timed else None,
+        "time_us": result.time_us if timed else None,
+        "tflops": 2 * gemm.m * gemm.n * gemm.k / seconds / 1e12 if timed and seconds else None,
+        "warp_instructions": result.warp_instructions,
+        "wall_seconds": result.wall_seconds,
+        "compile_seconds": compiled.seconds,
+        "bit_exact": exact,
+        "bounds": bounds,
+        "stalls": kernel.result.stalls if timed else None,
+        "occupancy": kernel.result.occupancy,
+        "counters": kernel.result.counters,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+
+def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
+    """A schedule as plain values."""
+    return {
+        "engine": schedule.engine.data,
+        "cta": list(schedule.cta_tile),
+        "warp": list(schedule.warp_tile),
+        "stages": int(schedule.stages.value.data),
+        "swap": schedule.swapped,
+    }
+
+
+def tightest(row: dict[str, Any]) -> tuple[str, float]:
+    """The resource with the largest bound, and that bound in cycles."""
+    bounds: dict[str, float | None] = row["bounds"]
+    return max(((k, v) for k, v in bounds.items() if v is not None), key=lambda kv: kv[1])
+
+
+def peak_rss_bytes() -> int | None:
+    """Most memory that this process ever held; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # not a Unix system
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def products(
+    sizes: tuple[int, int, int],
+    a_densities: Sequence[float],
+    b_densities: Sequence[float],
+    pattern: str = "random",
+    seed: int = 0,
+) -> list[Gemm]:
+    """Every pair of densities, B's fastest."""
+    m, n, k = sizes
+    return [Gemm(m, n, k, a, b, pattern, seed) for a in a_densities for b in b_densities]

@@ -1,0 +1,150 @@
+"""Lower bounds on the cycles of a matrix product, from its operands and the machine alone.
+
+In: operands (numpy f16), the tiles of a schedule, a machine. Out: cycles by resource, which no
+program can undercut: what must pass through the resource by how much the machine passes a cycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend.isa.layout import ceil_div
+from ..backend.isa.table import TILE_M
+from ..runtime.formats import Bitmap, encode, statistics
+from ..runtime.machine import Machine
+
+F16 = NDArray[np.float16]
+I64 = NDArray[np.int64]
+
+RESOURCES = ("ohmma", "hmma", "issue", "shared_memory", "l1", "accumulator", "dram")
+"""Keys of the bounds. None where the engine does not use the resource."""
+
+FRAGMENT = 16
+"""HMMA works on 16 x 16 x 16 fragments, padding included."""
+HMMA_MACS = 256
+WAVEFRONT_BYTES = 128
+ACCESS_BYTES = 512
+"""Most that one warp instruction loads or stores: 16 bytes a lane."""
+_TILE_BYTES = 16 * 4
+"""Element bitmaps of a tile."""
+_HEADER_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """M x N sizes of a schedule's tiles, in elements."""
+
+    cta: tuple[int, int]
+    warp: tuple[int, int]
+
+
+def dense_bounds(
+    sizes: tuple[int, int, int], tiles: Tiles, machine: Machine
+) -> dict[str, float | None]:
+    """Bounds of an M x N x K product on the dense engine.
+
+    hmma: 16 x 16 x 16 fragments, 16 HMMA of 256 MAC each, `hmma.interval` apart. shared_memory:
+    each warp reads its operands, each CTA writes them, 128 bytes a cycle and SM. issue: those
+    HMMA, reads and writes of 512 bytes an instruction. dram: operands once, and of the result
+    what L2 cannot keep.
+    """
+    m, n, k = sizes
+    sub_cores = machine["sm.count"] * machine["sm.sub_cores"]
+    depth = ceil_div(k, FRAGMENT)
+    hmma = ceil_div(m, FRAGMENT) * ceil_div(n, FRAGMENT) * depth * (FRAGMENT**3 // HMMA_MACS)
+    staged = sum(
+        ceil_div(m, tm) * ceil_div(n, tn) * (tm + tn) * depth * FRAGMENT * 2
+        for tm, tn in _within(tiles, m, n)
+    )
+    loaded, stored = 2 * (m * k + k * n), 4 * m * n
+    accesses = (loaded + stored + staged) / ACCESS_BYTES
+    return _bounds(
+        hmma=hmma * machine["hmma.interval"] / sub_cores,
+        issue=(hmma + accesses) / sub_cores,
+        shared_memory=staged / WAVEFRONT_BYTES / machine["sm.count"],
+        l1=loaded / _l1_bytes(machine),
+        dram=_dram(machine, loaded, stored),
+    )
+
+
+def dual_bounds(a: F16, b: F16, tiles: Tiles, machine: Machine) -> dict[str, float | None]:
+    """Bounds of the product of a (M x K) and b (K x N) on the dual-side engine.
+
+    ohmma: sum over k and pairs of 32-long vectors of ceil(nA/8) * ceil(nB/16), for the better
+    orientation, `ohmma.interval` apart. accumulator: each 32 x 32 tile is read once,
+    `accumulator.rows_per_cycle`. l1: each warp reads header, bitmaps and values of the tiles
+    that meet a tile with non-zeros. issue: an SPWMMA a pair of such tiles, reads and stores of
+    512 bytes an instruction. dram: those tiles once, and of the result what L2 cannot keep.
+    """
+    m, n = a.shape[0], b.shape[1]
+    sub_cores = machine["sm.count"] * machine["sm.sub_cores"]
+    left, right = encode(a, "a"), encode(b, "b")
+    straight = statistics(left, right)
+    swapped = statistics(encode(b.T, "a"), encode(a.T, "b"))
+    ohmma = min(straight.ohmma_issued, swapped.ohmma_issued)
+    once = _tile_bytes(left, right, 0, 0)
+    read = _tile_bytes(left, right, tiles.warp[0] // TILE_M, tiles.warp[1] // TILE_M)
+    stored = 4 * m * n
+    rows = ceil_div(m, TILE_M) * ceil_div(n, TILE_M) * TILE_M
+    return _bounds(
+        ohmma=ohmma * machine["ohmma.interval"] / sub_cores,
+        issue=(straight.steps_issued + (read + stored) / ACCESS_BYTES) / sub_cores,
+        l1=read / _l1_bytes(machine),
+        accumulator=rows / machine["accumulator.rows_per_cycle"] / sub_cores,
+        dram=_dram(machine, once, stored),
+    )
+
+
+def _bounds(**known: Any) -> dict[str, float | None]:
+    return {name: None if (x := known.get(name)) is None else float(x) for name in RESOURCES}
+
+
+def _within(tiles: Tiles, m: int, n: int) -> list[tuple[int, int]]:
+    """CTA and warp tile, cut to what the matrices fill in fragments."""
+    whole = ceil_div(m, FRAGMENT) * FRAGMENT, ceil_div(n, FRAGMENT) * FRAGMENT
+    return [(min(tm, whole[0]), min(tn, whole[1])) for tm, tn in (tiles.cta, tiles.warp)]
+
+
+def _l1_bytes(machine: Machine) -> float:
+    """Bytes a cycle of all L1 caches."""
+    return 32 * machine["l1.sectors_per_cycle"] * machine["sm.count"]
+
+
+def _dram(machine: Machine, loaded: float, stored: float) -> float:
+    """Cycles to load, and to store what exceeds the write-back L2."""
+    a_second = machine["dram.peak_gb_s"] * machine["dram.efficiency"] * 1e9
+    a_cycle = a_second / (machine["clock.core_mhz"] * 1e6)
+    return (loaded + max(0.0, stored - machine["l2.capacity_bytes"])) / a_cycle
+
+
+def _tile_bytes(a: Bitmap, b: Bitmap, group_a: int, group_b: int) -> int:
+    """Bytes of tiles that warps read: of `group_a` x `group_b` tiles each, or (0) one in all.
+
+    A warp needs the bitmaps and values of a tile that meets a tile with non-zeros; headers always.
+    """
+    total = 0
+    for one, other, group in ((a, b, group_b), (b, a, group_a)):
+        counts = _counts(one)
+        sizes = np.where(counts > 0, 2 * counts + _TILE_BYTES, 0)
+        occupied = _counts(other) > 0
+        readers = _groups(occupied, group or len(occupied))
+        total += int(sizes.sum(axis=0) @ readers)
+        total += _HEADER_BYTES * counts.size * ceil_div(len(occupied), group or len(occupied))
+    return total
+
+
+def _counts(bitmap: Bitmap) -> I64:
+    """Non-zeros of each tile: (v_tiles, k_tiles)."""
+    at = bitmap.layout
+    return bitmap.headers[:, 1].astype(np.int64).reshape(at.v_tiles, at.k_tiles)
+
+
+def _groups(occupied: NDArray[np.bool_], size: int) -> I64:
+    """At each depth, how many groups of `size` rows of tiles have a tile with non-zeros."""
+    padded = np.pad(occupied, ((0, -len(occupied) % size), (0, 0)))
+    grouped = padded.reshape(-1, size, occupied.shape[1])
+    return grouped.any(axis=1).sum(axis=0, dtype=np.int64)

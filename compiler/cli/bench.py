@@ -1,0 +1,137 @@
+"""`dstc bench gemm`: generated matrix products through the compiler and the simulator.
+
+In: sizes, densities, a machine, an engine. Out: a table, and the same facts as JSON; exit code 1
+if a result is not numpy's, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ...backend.isa.errors import CheckFailed, DstcError
+from .common import add_options, key_values, write_json
+
+
+def add_parsers(subparsers: Any) -> None:
+    """Add the subcommand `bench`."""
+    p = subparsers.add_parser(
+        "bench",
+        help="measure generated matrix products",
+        description="Compile and run products of generated operands: the same passes and the same "
+        "simulator as for models.",
+    )
+    kinds = p.add_subparsers(metavar="WHAT", required=True)
+    p = kinds.add_parser(
+        "gemm",
+        help="C = A B, M x K times K x N",
+        description="Measure C (M x N, f32) = A (M x K, f16) times B (K x N, f16), for every pair "
+        "of densities, and compare each result with numpy bit for bit.",
+    )
+    for name, what in (("m", "rows of A"), ("n", "columns of B"), ("k", "depth")):
+        p.add_argument(f"-{name}", type=int, required=True, metavar=name.upper(), help=what)
+    for side in "ab":
+        p.add_argument(
+            f"--{side}-density",
+            default="1",
+            metavar="D[,D...]",
+            help=f"share of {side.upper()} that is not zero, 0 to 1 (default: 1)",
+        )
+    p.add_argument(
+        "--pattern",
+        choices=("random", "block"),
+        default="random",
+        help="zeros anywhere, or in whole 32 x 16 tiles of the format (default: random)",
+    )
+    add_options(p, "machine", "set", "engine", "mode", "threads", "seed", "check", "json")
+    p.set_defaults(run=gemm)
+
+
+def _densities(text: str, option: str) -> list[float]:
+    densities: list[float] = []
+    for part in text.split(","):
+        try:
+            densities.append(float(part))
+        except ValueError:
+            raise DstcError(f"{option} {text}: {part!r} is not a number; as in .1,.5,1") from None
+    return densities
+
+
+def gemm(args: argparse.Namespace) -> int:
+    """`dstc bench gemm`."""
+    if args.mode == "estimate":
+        raise DstcError("--mode estimate is not there yet; use cycle or functional")
+    from ...runtime.machine import Machine
+    from ..bench import products, run_gemm
+    from .progress import steps_shown
+
+    machine = Machine.load(args.machine, key_values(args.set))
+    todo = products(
+        (args.m, args.n, args.k),
+        _densities(args.a_density, "--a-density"),
+        _densities(args.b_density, "--b-density"),
+        args.pattern,
+        args.seed,
+    )
+    rows: list[dict[str, Any]] = []
+    with steps_shown("bench") as progress:
+        for i, one in enumerate(todo):
+            progress(i, len(todo), f"A {one.a_density:g}, B {one.b_density:g}")
+            rows.append(
+                run_gemm(
+                    one,
+                    machine=machine,
+                    engine=args.engine,
+                    mode=args.mode,
+                    threads=max(1, args.threads),
+                    check=args.check,
+                )
+            )
+    if args.json:
+        write_json(args.json, {"schema": 1, "rows": rows})
+    if args.json != "-":
+        print_rows(rows)
+        if args.json:
+            print(f"wrote {args.json}")
+    wrong = [r for r in rows if r["bit_exact"] is False]
+    if wrong:
+        raise CheckFailed(
+            f"{len(wrong)} of {len(rows)} results are not numpy's, bit for bit; the first at "
+            f"densities {wrong[0]['a_density']:g} and {wrong[0]['b_density']:g}"
+        )
+    return 0
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """A table of the rows of the JSON."""
+    from rich.console import Console
+
+    from ..bench import tightest
+    from .tables import count, percent, table
+
+    lines: list[list[str]] = []
+    for r in rows:
+        s, (name, bound) = r["schedule"], tightest(r)
+        tile = f"{s['cta'][0]}x{s['cta'][1]}/{s['warp'][0]}x{s['warp'][1]}"
+        cycles = r["cycles"]
+        lines.append(
+            [
+                percent(r["a_density_measured"]),
+                percent(r["b_density_measured"]),
+                r["engine"],
+                tile + (" swap" if s["swap"] else ""),
+                count(cycles) if cycles is not None else "-",
+                f"{r['time_us']:.1f}" if cycles is not None else "-",
+                f"{r['tflops']:.1f}" if r["tflops"] is not None else "-",
+                f"{percent(bound / cycles) if cycles else '-'} {name.replace('_', ' ')}",
+                {None: "-", True: "yes", False: "NO"}[r["bit_exact"]],
+                f"{r['wall_seconds']:.1f}",
+            ]
+        )
+    first = rows[0]
+    title = f"{first['m']} x {first['n']} x {first['k']} on {first['machine']} ({first['mode']})"
+    columns = ["A", "B", "engine", "tiles", "cycles", "us", "TFLOP/s", "of bound", "exact", "s"]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    console.print(table(title, columns, lines))

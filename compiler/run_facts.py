@@ -1,0 +1,55 @@
+"""What the table and the report of a run both say: layers, and numbers for people.
+
+In: kernels as `dstc run --json` writes them; numbers. Out: cycles by layer; short texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def count(n: float) -> str:
+    """A count with thousands separated."""
+    return f"{int(n):,}"
+
+
+def short(n: float) -> str:
+    """A count to three digits: 830, 8.29 M, 17.0 M."""
+    for unit in ("", " k", " M", " G", " T"):
+        if n < 999.5 or unit == " T":
+            return f"{n:.0f}" if not unit else f"{n:#.3g}".rstrip(".") + unit
+        n /= 1000
+    raise AssertionError
+
+
+def percent(x: float | None) -> str:
+    """A share of 1, or a dash."""
+    return "-" if x is None else f"{100 * x:.1f} %"
+
+
+def number(x: float | None) -> str:
+    """Three significant digits; what JSON cannot hold was no number."""
+    return "not a number" if x is None else f"{x:.3g}"
+
+
+def layer_of(kernel: Mapping[str, Any]) -> str:
+    """The layer that a kernel works for: the first node it comes from, or its own name."""
+    source: Sequence[str] = kernel["source"]
+    return source[0] if source else kernel["name"]
+
+
+def layer_cycles(kernels: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Cycles by layer, all kernels of a layer together, in the order they ran."""
+    cycles: dict[str, int] = {}
+    for k in kernels:
+        cycles[layer_of(k)] = cycles.get(layer_of(k), 0) + k["cycles"]
+    return cycles
+
+
+def layers_compared(facts: Mapping[str, Any]) -> list[tuple[str, int, list[int]]]:
+    """(layer, cycles here, cycles on each machine of `compare`); 0 where a machine has none."""
+    here = layer_cycles(facts["kernels"])
+    others = [layer_cycles(other["kernels"]) for other in facts["compare"].values()]
+    names = dict.fromkeys([*here, *(name for other in others for name in other)])
+    return [(n, here.get(n, 0), [other.get(n, 0) for other in others]) for n in names]

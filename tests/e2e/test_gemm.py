@@ -1,0 +1,157 @@
+"""Matrix products through compiler and simulator: numpy's bits, for every shape and schedule."""
+
+import numpy as np
+import pytest
+from dstc.compiler.bench import Gemm, compile_gemm, run_gemm, same_bits
+from dstc.dialects.dstc import Engine, ScheduleAttr
+from dstc.dialects.interpreters.dstc import matmul_f32
+from dstc.runtime.device import Device
+from dstc.runtime.machine import Machine
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from .ir import Array, assert_same, check, dense, dual, main_of, sparse
+
+DSTC, V100 = Machine.load("dstc"), Machine.load("v100")
+SMALL = Machine.load("dstc", {"sm.count": 4})
+
+SHAPES = [(1, 1, 1), (33, 17, 5), (100, 257, 63), (64, 64, 64), (128, 128, 160)]
+DENSITIES = [(0, 0.5), (0.1, 0.1), (0.5, 0), (0.5, 1), (1, 0.1), (1, 1)]
+
+SCHEDULES = {
+    "dense-16": dense((16, 16), (16, 16)),
+    "dense-32": dense((32, 64), (32, 32)),
+    "dense-64": dense((64, 64), (32, 32)),
+    "dense-128": dense((128, 128), (64, 32)),
+    "dual-32": dual((32, 32), (32, 32), 2),
+    "dual-64": dual((64, 64), (32, 32), 5),
+    "dual-64-swap": dual((64, 64), (32, 32), 4, swap=True),
+    "dual-wide": dual((64, 128), (32, 64), 3),
+    "dual-tall-swap": dual((128, 64), (64, 32), 2, swap=True),
+    "dual-128": dual((128, 128), (64, 64), 3),
+    "dual-128-swap": dual((128, 128), (64, 64), 2, swap=True),
+}
+
+
+def run(gemm: Gemm, a: Array, b: Array, schedule: ScheduleAttr, machine: Machine = DSTC) -> Array:
+    compiled, used = compile_gemm(gemm, machine, schedule=schedule)
+    assert used == schedule
+    return compiled.run({"arg0": a, "arg1": b}, statistics=False).outputs["out0"]
+
+
+FEW = ("dense-32", "dense-128", "dual-64", "dual-wide", "dual-128-swap")
+"""For the shapes that are whole tiles, or one element."""
+
+CASES = [
+    pytest.param(shape, name, id=f"{'x'.join(map(str, shape))}-{name}")
+    for shape in SHAPES
+    for name in (SCHEDULES if shape[0] % 2 == 0 and shape[1] % 2 else FEW)
+]
+
+
+@pytest.mark.parametrize(("shape", "name"), CASES)
+def test_bits(shape: tuple[int, int, int], name: str) -> None:
+    schedule = SCHEDULES[name]
+    compiled, _ = compile_gemm(Gemm(*shape), DSTC, schedule=schedule)
+    for seed, densities in enumerate(DENSITIES):
+        a, b = Gemm(*shape, *densities, seed=seed).operands()
+        got = compiled.run({"arg0": a, "arg1": b}, statistics=False).outputs["out0"]
+        assert_same(got, matmul_f32(a, b), f"densities {densities}")
+
+
+MOST_STAGES = {1: 6, 2: 6, 4: 4}
+"""32x32 tiles of a warp -> stages for which registers and predicates suffice."""
+
+
+# no shrinking: compiling a candidate takes half a second
+@settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.tuples(st.integers(1, 140), st.integers(1, 140), st.integers(1, 100)),
+    st.sampled_from(sorted(SCHEDULES)),
+    st.integers(2, 6),
+    st.sampled_from([0, 0.02, 0.3, 0.7, 1]),
+    st.sampled_from([0, 0.02, 0.3, 0.7, 1]),
+    st.sampled_from(["random", "block"]),
+)
+def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_density, pattern) -> None:
+    s = SCHEDULES[name]
+    stages = min(stages, MOST_STAGES.get(s.warp_tile[0] * s.warp_tile[1] // 1024, 2))
+    engine = Engine(s.engine.data)
+    schedule = ScheduleAttr.of(engine, s.cta_tile, s.warp_tile, stages, s.swapped)
+    gemm = Gemm(*shape, a_density, b_density, pattern, seed=stages)
+    a, b = gemm.operands()
+    assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
+
+
+@pytest.mark.parametrize("engine", ["dense", "dual"])
+@pytest.mark.parametrize("pattern", ["random", "block"])
+def test_bounds_hold(engine: str, pattern: str) -> None:
+    for m, n, k, a, b in [(256, 256, 256, 0.2, 1), (96, 200, 333, 0.5, 0.1), (32, 32, 1000, 1, 1)]:
+        row = run_gemm(Gemm(m, n, k, a, b, pattern), machine=SMALL, engine=engine)
+        assert row["bit_exact"] is True and row["engine"] == engine
+        for name, bound in row["bounds"].items():
+            assert bound is None or 0 < bound <= row["cycles"], name
+
+
+def test_the_same_cycles_twice() -> None:
+    gemm = Gemm(150, 130, 90, 0.3, 0.4)
+    first, second = (run_gemm(gemm, machine=SMALL, engine="dual") for _ in range(2))
+    for key in ("cycles", "stalls", "counters", "warp_instructions", "schedule", "bounds"):
+        assert first[key] == second[key], key
+
+
+def test_functional_mode_has_the_same_bits() -> None:
+    gemm = Gemm(70, 50, 40, 0.5, 0.5)
+    a, b = gemm.operands()
+    for machine, engine in ((DSTC, "dual"), (V100, "dense")):
+        compiled, _ = compile_gemm(gemm, machine, engine)
+        device = Device(machine, mode="functional")
+        got = compiled.run({"arg0": a, "arg1": b}, device=device)
+        assert same_bits(got.outputs["out0"], matmul_f32(a, b)) and got.cycles == 0
+
+
+def special(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """f16 values with infinities, NaN, -0, subnormals and the largest number among them."""
+    values = sparse(rng, shape, 0.6)
+    odd = np.array([np.inf, -np.inf, np.nan, -0.0, 6e-8, -6e-8, 65504, 0], np.float16)
+    return np.where(rng.random(shape) < 0.05, rng.choice(odd, shape), values)
+
+
+@pytest.mark.parametrize("schedule", ["dense-64", "dual-64", "dual-128-swap"])
+def test_infinity_nan_and_negative_zero(schedule: str) -> None:
+    """0 times infinity is NaN on the dense engine; the dual engine skips it."""
+    rng = np.random.default_rng(1)
+    a, b = special(rng, (70, 40)), special(rng, (40, 65))
+    got = run(Gemm(70, 65, 40), a, b, SCHEDULES[schedule])
+    want = matmul_f32(a, b, skip_zeros=schedule.startswith("dual"))
+    assert np.isnan(want).any() and np.isfinite(want).any()
+    assert_same(got, want, schedule)
+
+
+def test_negative_zero_sums_are_positive() -> None:
+    """An accumulator begins with +0, and +0 + -0 is +0."""
+    a, b = np.full((4, 3), -0.0, np.float16), np.ones((3, 5), np.float16)
+    for schedule in ("dense-32", "dual-32"):
+        got = run(Gemm(4, 5, 3), a, b, SCHEDULES[schedule])
+        assert not np.signbit(got).any() and not got.any()
+
+
+LEVELS = {
+    "dense": ("dense", "default", "dense, cta = 32x32, warp = 16x16, stages = 2"),
+    "dual": ("dual", "default", "dual, cta = 32x64, warp = 32x32, stages = 2"),
+    "dual-encoded": ("dual", "encoded-inputs", "dual, cta = 64x32, warp = 32x32, stages = 3, swap"),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_every_level_has_the_same_bits(name: str) -> None:
+    engine, pipeline, schedule = LEVELS[name]
+    m, n, k = 35, 40, 50
+    text = main_of(
+        f"%a: tensor<{m}x{k}xf16>, %b: tensor<{k}x{n}xf16> -> tensor<{m}x{n}xf32>",
+        f"%y = dstc.matmul %a, %b {{schedule = #dstc.schedule<{schedule}>}} : "
+        f"tensor<{m}x{k}xf16>, tensor<{k}x{n}xf16> -> tensor<{m}x{n}xf32>",
+    )
+    rng = np.random.default_rng(0)
+    inputs = [sparse(rng, (m, k), 0.3), sparse(rng, (k, n), 0.6)]
+    check(text, inputs, engine=engine, pipeline=pipeline)

@@ -1,0 +1,54 @@
+// RUN: dstc-opt %s -p convert-matmul-to-tile | filecheck %s
+
+func.func @main(%x: tensor<40x70xf16>, %w: tensor<70x100xf16>, %a: !dstc.bitmap<40x70xf16, a>, %b: !dstc.bitmap<70x100xf16, b>, %v: tensor<100xf32>, %u: tensor<40xf32>) -> (tensor<40x100xf16>, tensor<40x100xf32>, tensor<4x40x5x5xf16>) {
+  %d = dstc.matmul %x, %w bias(%v) {bias_along = "n", activation = #dstc<activation relu>, dstc.source = ["fc1"], schedule = #dstc.schedule<dense, cta = 32x64, warp = 32x32, stages = 2>} : tensor<40x70xf16>, tensor<70x100xf16>, tensor<100xf32> -> tensor<40x100xf16>
+  %s = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x32, warp = 64x32, stages = 2>} : !dstc.bitmap<40x70xf16, a>, !dstc.bitmap<70x100xf16, b> -> tensor<40x100xf32>
+  %c = dstc.matmul %a, %b bias(%u) {bias_along = "m", image = array<i64: 4, 5, 5>, schedule = #dstc.schedule<dual, cta = 32x32, warp = 32x32, stages = 3, swap>} : !dstc.bitmap<40x70xf16, a>, !dstc.bitmap<70x100xf16, b>, tensor<40xf32> -> tensor<4x40x5x5xf16>
+  func.return %d, %s, %c : tensor<40x100xf16>, tensor<40x100xf32>, tensor<4x40x5x5xf16>
+}
+// CHECK-LABEL: @main
+// CHECK-NEXT:  %d = dstc_tile.launch @fc1_matmul(%x, %w, %v) {dstc.source = ["fc1"], op = "matmul", engine = "dense", macs = 280000 : i64}
+// CHECK-NEXT:  %s = dstc_tile.launch @matmul(%a, %b) {op = "matmul", engine = "dual", macs = 280000 : i64}
+// CHECK-NEXT:  %c = dstc_tile.launch @conv2d(%a, %b, %u) {op = "conv2d", engine = "dual", macs = 280000 : i64}
+
+// Dense: through shared memory, in two buffers, and HMMA; then bias, ReLU, f16 in pairs.
+// CHECK-LABEL: dstc_tile.kernel @fc1_matmul ["a", "b", "bias", "c"] grid = [2, 2, 1], warps = 2, shared = 12288, acc = 0 attributes {dstc.source = ["fc1"]}
+// CHECK:       dstc_tile.load global {{.*}} : vector<4xi32>
+// CHECK:       dstc_tile.store shared
+// CHECK:       dstc_tile.barrier
+// CHECK:       scf.for {{.*}} vector<8xf32>
+// CHECK:       dstc_tile.load global {{.*}} : vector<4xi32>
+// CHECK:       dstc_tile.load shared {{.*}} : vector<4xi32>
+// CHECK:       dstc_tile.hmma "AROW" "BROW"
+// CHECK:       dstc_tile.store shared
+// CHECK:       dstc_tile.barrier
+// CHECK:       scf.yield
+// CHECK:       dstc_tile.hmma "AROW" "BROW"
+// CHECK:       arith.addf
+// CHECK:       arith.maxnumf
+// CHECK:       dstc_tile.pack
+// CHECK:       dstc_tile.store global {{.*}} if {{.*}} : i32
+// CHECK:       dstc_tile.return
+
+// Dual: two accumulator tiles a warp, operands straight to registers under the headers' counts.
+// CHECK-LABEL: dstc_tile.kernel @matmul ["a", "b", "c"] grid = [4, 1, 1], warps = 1, shared = 0, acc = 2
+// CHECK:       dstc_tile.acc_clear 0
+// CHECK:       dstc_tile.acc_clear 1
+// CHECK:       dstc_tile.load_values
+// CHECK:       scf.for
+// CHECK:       dstc_tile.spwmma 0, %[[A:[a-z0-9_]+]] %[[AM:[a-z0-9_]+]], %[[B:[a-z0-9_]+]] %[[BM:[a-z0-9_]+]]
+// CHECK:       dstc_tile.spwmma 1, %{{.*}} %{{.*}}, %[[B]] %[[BM]]
+// CHECK:       dstc_tile.load_values
+// CHECK:       scf.yield
+// CHECK:       dstc_tile.acc_read 0, 0
+// CHECK-NOT:   transposed
+// CHECK:       dstc_tile.store global {{.*}} if {{.*}} : f32
+// CHECK:       dstc_tile.return
+
+// With swap the right operand comes first and the result is read transposed.
+// CHECK-LABEL: dstc_tile.kernel @conv2d ["a", "b", "bias", "c"] grid = [4, 2, 1], warps = 1, shared = 0, acc = 1
+// CHECK:       dstc_tile.spwmma 0
+// CHECK:       dstc_tile.acc_read 0, 0 transposed
+// CHECK:       arith.addf
+// CHECK:       dstc_tile.store global {{.*}} bits 16 if
+// CHECK:       dstc_tile.return

@@ -1,0 +1,40 @@
+// RUN: dstc-opt %s -p select-schedule | filecheck %s
+// RUN: dstc-opt %s -p 'select-schedule{engine=dense}' | filecheck %s --check-prefix=DENSE
+// RUN: dstc-opt %s -p 'select-schedule{engine=dual}' | filecheck %s --check-prefix=DUAL
+// RUN: dstc-opt %s -p 'select-schedule{machine=v100}' | filecheck %s --check-prefix=DENSE
+
+// Sparse enough for the dual engine; the sparser operand takes the 8-side.
+func.func @sparse(%x: tensor<64x64xf16>, %w: tensor<64x64xf16>) -> (tensor<64x64xf16>, tensor<64x64xf16>) {
+  %y = dstc.matmul %x, %w {a_density = 0.1 : f64, b_density = 1.0 : f64} : tensor<64x64xf16>, tensor<64x64xf16> -> tensor<64x64xf16>
+  %z = dstc.matmul %x, %w {b_density = 0.1 : f64} : tensor<64x64xf16>, tensor<64x64xf16> -> tensor<64x64xf16>
+  func.return %y, %z : tensor<64x64xf16>, tensor<64x64xf16>
+}
+// CHECK-LABEL: @sparse
+// CHECK:       dstc.matmul {{.*}} schedule = #dstc.schedule<dual, cta = {{[0-9x]+}}, warp = {{[0-9x]+}}, stages = {{[0-9]}}>}
+// CHECK:       dstc.matmul {{.*}} schedule = #dstc.schedule<dual, cta = {{[0-9x]+}}, warp = {{[0-9x]+}}, stages = {{[0-9]}}, swap>}
+// DENSE-LABEL: @sparse
+// DENSE:       schedule = #dstc.schedule<dense,
+// DENSE:       schedule = #dstc.schedule<dense,
+// DUAL-LABEL:  @sparse
+
+// Without a zero the dual engine gains nothing.
+func.func @full(%x: tensor<64x64xf16>, %w: tensor<64x64xf16>) -> tensor<64x64xf16> {
+  %y = dstc.matmul %x, %w : tensor<64x64xf16>, tensor<64x64xf16> -> tensor<64x64xf16>
+  func.return %y : tensor<64x64xf16>
+}
+// CHECK-LABEL: @full
+// CHECK:       schedule = #dstc.schedule<dense,
+// DUAL-LABEL:  @full
+// DUAL:        schedule = #dstc.schedule<dual,
+
+// Large products take large tiles; a schedule that is there stays.
+func.func @sizes(%x: tensor<4096x4096xf16>, %s: tensor<100x4096xf16>) -> (tensor<4096x4096xf16>, tensor<100x4096xf16>, tensor<100x4096xf16>) {
+  %l = dstc.matmul %x, %x : tensor<4096x4096xf16>, tensor<4096x4096xf16> -> tensor<4096x4096xf16>
+  %m = dstc.matmul %s, %x : tensor<100x4096xf16>, tensor<4096x4096xf16> -> tensor<100x4096xf16>
+  %k = dstc.matmul %s, %x {schedule = #dstc.schedule<dense, cta = 16x32, warp = 16x16, stages = 2>} : tensor<100x4096xf16>, tensor<4096x4096xf16> -> tensor<100x4096xf16>
+  func.return %l, %m, %k : tensor<4096x4096xf16>, tensor<100x4096xf16>, tensor<100x4096xf16>
+}
+// CHECK-LABEL: @sizes
+// CHECK:       schedule = #dstc.schedule<dense, cta = 128x{{128|64}}, warp = 64x{{64|32}},
+// CHECK:       schedule = #dstc.schedule<dense, cta =
+// CHECK:       schedule = #dstc.schedule<dense, cta = 16x32, warp = 16x16, stages = 2>
