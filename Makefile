@@ -56,6 +56,8 @@ docs: $(RUN)
 
 bench: $(RUN)
 	@"$(BIN)/python" benchmarks/startup.py
+	@"$(BIN)/python" benchmarks/simulator_speed.py
+	@"$(BIN)/python" benchmarks/gemm_sweep.py --sms 16
 
 clean:
 	rm -rf "$(VENV)" out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

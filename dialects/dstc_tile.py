@@ -354,13 +354,13 @@ class StoreOp(IRDLOperation):
 
 
 @irdl_op_definition
-class AtomicAddOp(IRDLOperation):
-    """Add `value` to the word of global memory at `address` + `offset` bytes, atomically.
+class AtomicOrOp(IRDLOperation):
+    """OR `value` into the word of global memory at `address` + `offset` bytes, atomically.
 
     Lanes where the predicate does not hold do nothing.
     """
 
-    name = "dstc_tile.atomic_add"
+    name = "dstc_tile.atomic_or"
     offset = prop_def(IntegerAttr[I64])
     value = operand_def(_I32)
     address = operand_def(_I32)
@@ -678,7 +678,7 @@ def is_bool(type_: Attribute) -> bool:
 DSTC_TILE = Dialect(
     "dstc_tile",
     [
-        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicAddOp, BarrierOp, BallotOp,
+        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicOrOp, BarrierOp, BallotOp,
         ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp, SplatOp, HmmaOp,
         LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],

@@ -34,7 +34,7 @@ def encode_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
     type_ = op.result.type
     assert isinstance(type_, BitmapType)
     layout = type_.layout
-    source = DeviceTensor.of(op.input.type)
+    source = DeviceTensor.halves(op.input.type, op.name)
     vector_stride, depth_stride = source.strides
     if type_.side.data == "b":
         vector_stride, depth_stride = depth_stride, vector_stride

@@ -40,7 +40,7 @@ class _Windows:
 
     def __init__(self, b: KernelBuilder, op: Im2colOp):
         self.b = b
-        self.x = DeviceTensor.of(op.x.type)
+        self.x = DeviceTensor.halves(op.x.type, op.name)
         self.kernel, self.strides, self.pads, self.dilations = op.window
         self.out = window_output(self.x.shape[2:], *op.window)
         self.depth, self.pixels = matrix_shape(op.result.type)
@@ -123,7 +123,7 @@ def im2col_kernel(op: Im2colOp, name: str) -> tile.KernelOp:
 
 def _dense_kernel(op: Im2colOp, name: str) -> tile.KernelOp:
     depth, pixels = matrix_shape(op.result.type)
-    out = DeviceTensor.of(op.result.type)
+    out = DeviceTensor.halves(op.result.type, op.name)
     tiles = BitmapLayout(pixels, depth)
     grid = (ceil_div(tiles.v_tiles, WARPS), tiles.k_tiles, 1)
     b = KernelBuilder(name, ["x", "y"], grid, warps=WARPS)

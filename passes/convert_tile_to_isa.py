@@ -590,7 +590,7 @@ def _store(c: _Converter, op: tile.StoreOp) -> None:
     c.emit(_SPACES[op.space.data][1], uses, modifiers=(width,), immediates=immediates)
 
 
-def _atomic_add(c: _Converter, op: tile.AtomicAddOp) -> None:
+def _atomic_or(c: _Converter, op: tile.AtomicOrOp) -> None:
     uses, immediates = _access(c, op.address, op.offset.value.data)
     register = c.register(c.word(op.value))
     if register is not None:
@@ -599,7 +599,7 @@ def _atomic_add(c: _Converter, op: tile.AtomicAddOp) -> None:
         guard = c.predicate(op.predicate)
         if guard is not None:
             uses["guard"] = guard
-    c.emit("RED", uses, modifiers=("ADD", "U32"), immediates=immediates)
+    c.emit("RED", uses, modifiers=("OR", "U32"), immediates=immediates)
 
 
 def _barrier(c: _Converter, op: Operation) -> None:
@@ -814,7 +814,7 @@ _HANDLERS: dict[type[Operation], Callable[[_Converter, Any], None]] = {
     tile.IdOp: _id,
     tile.LoadOp: _load,
     tile.StoreOp: _store,
-    tile.AtomicAddOp: _atomic_add,
+    tile.AtomicOrOp: _atomic_or,
     tile.BarrierOp: _barrier,
     tile.BallotOp: _ballot,
     tile.ShuffleOp: _shuffle,

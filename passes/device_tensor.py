@@ -37,6 +37,14 @@ class DeviceTensor:
             )
         return DeviceTensor(type_.get_shape(), 2 if isinstance(element, Float16Type) else 4)
 
+    @staticmethod
+    def halves(type_: Attribute, where: str) -> DeviceTensor:
+        """From an f16 tensor type; `where` says who reads or writes 16 bits an element."""
+        tensor = DeviceTensor.of(type_)
+        if tensor.element_bytes != 2:
+            raise DstcError(f"{where} takes f16, not {type_}; run lower-precision first")
+        return tensor
+
     @property
     def layout(self) -> DenseLayout:
         """Rows, columns and pitch."""

@@ -95,11 +95,10 @@ def encode_rows(
                 offset=layout.headers_offset + offset,
                 predicate=at_lane0,
             )
-        # Each bit is set by one warp: an addition to the zeroed word is an OR.
         bit = b.shl(b.value(1), b.and_(k_tile, 31))
         row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
         b.builder.insert(
-            tile.AtomicAddOp(
+            tile.AtomicOrOp(
                 b.value(bit),
                 b.value(b.mad(row, 4, base)),
                 predicate=b.both(at_lane0, b.compare("ne", count, 0)),

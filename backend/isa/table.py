@@ -222,8 +222,10 @@ _ROWS: tuple[Instruction, ...] = (
     Instruction("STS", 0x33, Unit.SHARED, (_addr(), _r("b", 0)), "shared memory = b", (WIDTH,),
                 tags=_tags("store")),
     Instruction("RED", 0x34, Unit.GLOBAL, (_addr(), _r("b")),
-                "global memory += b, atomically, lane by lane in ascending order",
-                (Modifier("op", ("ADD",)), Modifier("type", ("U32", "F32"))), tags=_tags("store")),
+                "global memory += b (OR: |= b, bitwise in either type), atomically, lane by lane "
+                "in ascending order",
+                (Modifier("op", ("ADD", "OR")), Modifier("type", ("U32", "F32"))),
+                tags=_tags("store")),
     Instruction("ATOM", 0x35, Unit.GLOBAL, (_d(), _addr(), _r("b")),
                 "d = global memory; global memory += b, atomically, lane by lane",
                 (Modifier("op", ("ADD",)), Modifier("type", ("U32",))),

@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, Operation
 
 from ...backend.isa.table import WARP_SIZE
 from ..dstc_tile import (
-    AtomicAddOp,
+    AtomicOrOp,
     CombineOp,
     ExtractOp,
     Id,
@@ -90,10 +90,10 @@ def _store(simt: Simt, op: StoreOp, operands: tuple[Array, ...]) -> tuple[()]:
     return ()
 
 
-def _atomic_add(simt: Simt, op: AtomicAddOp, operands: tuple[Array, ...]) -> tuple[()]:
+def _atomic_or(simt: Simt, op: AtomicOrOp, operands: tuple[Array, ...]) -> tuple[()]:
     value, address = operands[:2]
     mask = _mask(simt, operands[2] if op.predicate is not None else None)
-    simt.memory.add(address, op.offset.value.data, value, mask, simt.grid)
+    simt.memory.set_bits(address, op.offset.value.data, value, mask, simt.grid)
     return ()
 
 
@@ -140,7 +140,7 @@ LANE: dict[type[Operation], Handler] = {
     IdOp: _id,
     LoadOp: _load,
     StoreOp: _store,
-    AtomicAddOp: _atomic_add,
+    AtomicOrOp: _atomic_or,
     PopulationCountOp: _popcount,
     PackOp: _pack,
     UnpackOp: _unpack,

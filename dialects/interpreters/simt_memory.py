@@ -94,16 +94,16 @@ class Memory:
             lanes = np.broadcast_to(mask, grid)
             rows[where[lanes]] = what[lanes]
 
-    def add(self, address: Array, offset: int, value: Array, mask: Mask | None,
-            grid: tuple[int, int, int]) -> None:  # fmt: skip
-        """Add u32 words (broadcast to the grid), those of lanes that meet one after the other."""
+    def set_bits(self, address: Array, offset: int, value: Array, mask: Mask | None,
+                 grid: tuple[int, int, int]) -> None:  # fmt: skip
+        """OR u32 words (broadcast to the grid) into memory, whichever lanes meet."""
         at = self._checked(address, offset, 4, mask)
         if at is None:
             return
         where = np.broadcast_to(at // 4, grid)
         what = np.broadcast_to(value, grid)
         lanes = np.broadcast_to(True if mask is None else mask, grid)
-        np.add.at(self.bytes.view(np.uint32), where[lanes], what[lanes])
+        np.bitwise_or.at(self.bytes.view(np.uint32), where[lanes], what[lanes])
 
     def _checked(
         self, address: Array, offset: int, width: int, mask: Mask | None

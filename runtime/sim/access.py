@@ -130,11 +130,16 @@ def store_lanes(
 
 @inline
 def atomic_lane(words: Any, address: int, value: Any, kind: int) -> Any:
-    """One lane's addition: kind 2 in f32, else modulo 2^32. Returns the old word."""
+    """One lane's update: kind 2 adds in f32, 4 is a bitwise OR, else adds modulo 2^32.
+
+    Returns the old word.
+    """
     at = address >> 2
     old = words[at]
     if kind == 2:
         words[at] = bits_of_float(float_of_bits(old) + float_of_bits(value))
+    elif kind == 4:
+        words[at] = old | value
     else:
         words[at] = np.uint32((np.int64(old) + np.int64(value)) & FULL_MASK)
     return old

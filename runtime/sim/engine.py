@@ -262,7 +262,7 @@ class _State:
         from .compiled import must_compile
         from .kernel import FAULT_SM, RUNNING, run_kernel
 
-        if must_compile(run_kernel):
+        if must_compile(run_kernel) and sys.stderr.isatty():
             print("compiling the simulator, once: about half a minute ...", file=sys.stderr)
         quantum = self.machine["simulation.quantum"]
         status = RUNNING

@@ -231,7 +231,9 @@ def execute(
 
 @inline
 def atomic_kind(row: Any) -> int:
-    """1: RED.U32, 2: RED.F32, 3: ATOM."""
+    """1: RED.ADD.U32, 2: RED.ADD.F32, 3: ATOM, 4: RED.OR."""
     if row[D.OP] == Op.ATOM:
         return 3
+    if row[D.M0] == 1:
+        return 4
     return 2 if row[D.M0 + 1] == 1 else 1

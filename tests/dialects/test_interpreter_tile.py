@@ -287,13 +287,15 @@ def test_of_conflicting_stores_the_highest_lane_wins():
     assert out.tolist() == [0, 0, 31, 0]
 
 
-def test_atomic_adds_of_all_lanes_meet_in_one_word():
+def test_atomic_ors_of_all_lanes_meet_in_one_word():
     body = """
   %c3 = arith.constant 3 : i32
   %some = arith.cmpi ugt, %lane, %c3 : i32
-  dstc_tile.atomic_add %lane, %out0 + 4 if %some"""
+  %c1 = arith.constant 1 : i32
+  %bit = arith.shli %c1, %lane : i32
+  dstc_tile.atomic_or %bit, %out0 + 4 if %some"""
     (out,) = run_kernel(body, [], ["tensor<2xi32>"], grid=(3, 1, 1), warps=2)
-    assert out.tolist() == [0, 6 * sum(range(4, 32))]
+    assert out.tolist() == [0, 0xFFFFFFF0]
 
 
 def test_combine_makes_one_store_of_two():

@@ -79,18 +79,20 @@ def test_atomics(mode):
     I2F.U32 R6, R0 ;
     @P0 RED.ADD.F32 [R5], R6 ;
     @P0 RED.ADD.U32 [R5+4], R0 ;
+    @P0 RED.OR.U32 [R5+8], R0 ;
     @P0 SHL R7, R4, 2 ;
     @P0 IADD3 R7, R7, c[TICKETS], RZ ;
     @P0 STG.32 [R7], R3 ;
     EXIT ;
     .end""")
     device = Device(mode=mode)
-    count, total, tickets = (device.allocate(n) for n in (4, 8, 4 * 80 * 6))
+    count, total, tickets = (device.allocate(n) for n in (4, 12, 4 * 80 * 6))
     device.launch(k, (6, 1, 1), [count, total, tickets])
     active = [t for t in range(128) if t % 32 < 20]
     assert device.read(count, 4).view(U)[0] == 80 * 6
     assert device.read(total, 8).view(np.float32)[0] == 6 * sum(active)
     assert device.read(total, 8).view(U)[1] == 6 * sum(active)
+    assert device.read(total, 12).view(U)[2] == np.bitwise_or.reduce(active)
     assert (device.read(tickets, 4 * 80 * 6).view(U) == 1).all()
 
 

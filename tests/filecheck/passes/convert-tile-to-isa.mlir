@@ -101,7 +101,7 @@ dstc_tile.kernel @predicates ["x", "y"] grid = [1, 1, 1], warps = 1, shared = 0,
   dstc_tile.store global %s, %y + 0 if %not : i32
   dstc_tile.store global %t, %y + 4 if %true : i32
   dstc_tile.store global %sv, %y + 16 if %never : vector<4xi32>
-  dstc_tile.atomic_add %ballot, %y + 8 if %p
+  dstc_tile.atomic_or %ballot, %y + 8 if %p
   dstc_tile.return
 }
 // CHECK-LABEL: dstc_isa.kernel @predicates ["x", "y"]
@@ -140,7 +140,7 @@ dstc_tile.kernel @predicates ["x", "y"] grid = [1, 1, 1], warps = 1, shared = 0,
 // CHECK-NEXT:  %[[V30:.*]] = dstc_isa.mov b(%[[V24]]), into(%[[V29]][2])
 // CHECK-NEXT:  %[[V31:.*]] = dstc_isa.mov b(%[[V25]]), into(%[[V30]][3])
 // CHECK-NEXT:  dstc_isa.stg<128> a(%[[V3]] + 16), b(%[[V31]]), guard(%[[V9]])
-// CHECK-NEXT:  dstc_isa.red<ADD.U32> a(%[[V3]] + 8), b(%[[V26]]), guard(%[[V4]])
+// CHECK-NEXT:  dstc_isa.red<OR.U32> a(%[[V3]] + 8), b(%[[V26]]), guard(%[[V4]])
 // CHECK-NEXT:  dstc_isa.exit
 
 // Warp-wide ops, conversions, vectors of constants.
