@@ -1,7 +1,7 @@
 """Division by constants as multiplication: the numbers of `convert-tile-to-isa`."""
 
 import pytest
-from dstc.passes.convert_tile_to_isa import magic
+from dstc.passes.isa_arith import magic
 from hypothesis import given
 from hypothesis import strategies as st
 

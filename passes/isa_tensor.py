@@ -1,0 +1,96 @@
+"""Instructions of tensor ops: HMMA, SPWMMA, the accumulation buffer. Not a pass.
+
+In: `dstc_tile` ops of a whole warp. Out: `HANDLERS`.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation, SSAValue
+
+from ..dialects import dstc_tile as tile
+from ..dialects.dstc_isa import Use
+from .isa_builder import (
+    Constant,
+    Handler,
+    KernelConverter,
+)
+
+
+def _hmma(c: KernelConverter, op: tile.HmmaOp) -> None:
+    a, b, acc = c.words[op.a], c.words[op.b], list(c.words[op.c])
+    for j in range(4):
+        for step in range(4):
+            uses, _ = c.operands(a[j])
+            second = c.register(b[j])
+            if second is not None:
+                uses["b"] = second
+            pair = acc[2 * step : 2 * step + 2]
+            if pair != [Constant(0)] * 2:
+                uses["c"] = c.group(pair, 2)
+            modifiers = ("884", op.layout_a.data, op.layout_b.data, f"STEP{step}")
+            d = c.emit("HMMA", uses, modifiers=modifiers)
+            acc[2 * step : 2 * step + 2] = [Use(d.value, 0), Use(d.value, 1)]
+    c.words[op.result] = acc
+
+
+def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
+    lane = c.special("SR_LANE")
+    group = c.undefined(8)
+    start = c.compute("IMAD", lane, Constant(16), c.word(op.address), "LO")
+    for half in range(2):
+        # Lane l holds values 8l..8l+7 of the first 256, then of the next.
+        first = c.cache(
+            ("first value", half),
+            lambda half=half: c.emit(
+                "IMAD" if half == 0 else "IADD3",
+                {"a": lane if half == 0 else c.cached[("first value", 0)]},
+                modifiers=("LO",) if half == 0 else (),
+                immediates={"b": 8 if half == 0 else 256},
+                at_top=True,
+            ),
+        )
+        count = c.word(op.count)
+        uses, immediates = c.operands(first, count)
+        guard = c.emit("ISETP", uses, modifiers=("LT", "U32"), immediates=immediates)
+        offset: dict[str, int | str] = {"offset": 512 * half} if half else {}
+        loaded = c.emit(
+            "LDG",
+            {"a": start, "guard": guard, "into": Use(group, 4 * half)},
+            modifiers=("128",),
+            immediates=offset,
+        )
+        group = loaded.value
+    c.words[op.result] = [Use(group, i) for i in range(8)]
+
+
+def _spwmma(c: KernelConverter, op: tile.SpwmmaOp) -> None:
+    uses: dict[str, Use | SSAValue] = {
+        "a": c.group(c.words[op.a], 8),
+        "b": c.group(c.words[op.b], 8),
+    }
+    for role, bitmap in (("c", op.a_bitmap), ("e", op.b_bitmap)):
+        register = c.register(c.word(bitmap))
+        if register is not None:
+            uses[role] = register
+    modifiers = ("323216", "AHI" if op.high_a else "ALO", "BHI" if op.high_b else "BLO")
+    c.emit("SPWMMA", uses, modifiers=modifiers, immediates={"acc": op.tile.value.data})
+
+
+def _acc_clear(c: KernelConverter, op: tile.AccClearOp) -> None:
+    c.emit("ACLR", immediates={"acc": op.tile.value.data})
+
+
+def _acc_read(c: KernelConverter, op: tile.AccReadOp) -> None:
+    modifiers = (f"P{op.part.value.data}", "T" if op.transposed else "")
+    d = c.emit("ARD", modifiers=modifiers, immediates={"acc": op.tile.value.data})
+    c.words[op.result] = [Use(d.value, i) for i in range(8)]
+
+
+HANDLERS: dict[type[Operation], Handler] = {
+    tile.HmmaOp: _hmma,
+    tile.LoadValuesOp: _load_values,
+    tile.SpwmmaOp: _spwmma,
+    tile.AccClearOp: _acc_clear,
+    tile.AccReadOp: _acc_read,
+}
+"""Handlers by op."""
