@@ -31,9 +31,9 @@ _ALIGNED = {
 }  # where a group of n may start
 
 _LATE_READERS = ("SPWMMA", "OHMMA")
-_LATE = 48
+_LATE = 64
 """Instructions after a late reader that should not write what it reads."""
-_LATE_REGISTERS = 8
+_LATE_REGISTERS = 40
 """Registers beyond the most that are live, to keep such writes apart."""
 
 

@@ -29,7 +29,7 @@ MACHINE, BATCH, WIDTH = "dstc", 8, 96
 
 TILE_LINES = (
     r"dstc_tile\.kernel", "acc_clear", r"load global .*vector<2xi32>", "load_values", "spwmma",
-    "acc_read", "addf", "maxnumf", r"store global .*if",
+    "acc_read", "addf", "maximumf", r"store global .*if",
 )  # fmt: skip
 ISA_LINES = (
     r"dstc_isa\.kernel", "aclr", "ldg<64>", "isetp.*load_values", "ldg<128>", "spwmma", "ard<",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from xdsl.context import Context
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.files import write_npz
 
 
 class ConstantPool:
@@ -48,13 +48,8 @@ class ConstantPool:
         return candidate
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an .npz file, by way of a temporary file."""
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        arrays: dict[str, Any] = dict(self._arrays)
-        with temporary.open("wb") as f:
-            np.savez(f, **arrays)
-        temporary.replace(target)
+        """Write an .npz file, whole or not at all."""
+        write_npz(path, self._arrays)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> ConstantPool:

@@ -306,6 +306,23 @@ def window_output(
     return out[0], out[1]
 
 
+def _check_window(
+    kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int]
+) -> None:
+    """A sliding window's numbers: two each, four pads; all but the pads positive."""
+    for what, values, n, least in (
+        ("kernel", kernel, 2, 1),
+        ("strides", strides, 2, 1),
+        ("pads", pads, 4, 0),
+        ("dilations", dilations, 2, 1),
+    ):
+        _expect(len(values) == n, f"{what} must have {n} values, not {len(values)}")
+        _expect(
+            min(values) >= least,
+            f"{what} must be {'positive' if least else 'non-negative'}, not {list(values)}",
+        )
+
+
 _TENSOR = base(TensorType)
 _MATRIX = base(TensorType) | base(BitmapType)
 
@@ -388,14 +405,7 @@ class Conv2dOp(IRDLOperation):
         xs, ws, rs = (matrix_shape(v.type) for v in (self.x, self.w, self.result))
         for what, shape in (("input", xs), ("filter", ws), ("result", rs)):
             _expect(len(shape) == 4, f"{what} must have 4 dimensions, not {len(shape)}")
-        for what, attr, n in (
-            ("strides", self.strides, 2),
-            ("pads", self.pads, 4),
-            ("dilations", self.dilations, 2),
-        ):
-            _expect(len(int_values(attr)) == n, f"{what} must have {n} values")
-        _expect(min(int_values(self.strides)) > 0, "strides must be positive")
-        _expect(min(int_values(self.dilations)) > 0, "dilations must be positive")
+        _check_window(*self.window)
         _expect(ws[1] == xs[1], f"filter has {ws[1]} channels, but the input has {xs[1]} channels")
         kernel, strides, pads, dilations = self.window
         want = (xs[0], ws[0], *window_output(xs[2:], kernel, strides, pads, dilations))
@@ -552,6 +562,7 @@ class Im2colOp(IRDLOperation):
         xs = matrix_shape(self.x.type)
         _expect(len(xs) == 4, f"input must have 4 dimensions, not {len(xs)}")
         kernel, strides, pads, dilations = self.window
+        _check_window(kernel, strides, pads, dilations)
         oh, ow = window_output(xs[2:], kernel, strides, pads, dilations)
         want = (xs[1] * kernel[0] * kernel[1], xs[0] * oh * ow)
         got = matrix_shape(self.result.type)
@@ -762,6 +773,7 @@ class Pool2dOp(IRDLOperation):
         _expect(len(xs) == 4 and len(rs) == 4, "input and result must have 4 dimensions")
         _expect(xs[:2] == rs[:2], "pooling keeps images and channels")
         kernel, strides, pads, dilations = self.window
+        _check_window(kernel, strides, pads, dilations)
         for i, what in enumerate(("height", "width")):
             # ceil_mode may add one partial window
             low = window_output(xs[2:], kernel, strides, pads, dilations)[i]

@@ -267,6 +267,8 @@ def _check_access(type_: Attribute, narrow: Attribute | None) -> None:
 class LoadOp(IRDLOperation):
     """Load from `address` + `offset` bytes, in lanes where the predicate holds; else `default`.
 
+    Without a default the other lanes' values are undefined.
+
     With `bits` 8 or 16 a narrow unsigned integer is loaded and extended with zeros.
     """
 
@@ -307,8 +309,8 @@ class LoadOp(IRDLOperation):
 
     def verify_(self) -> None:
         _check_access(self.result.type, self.bits)
-        if (self.predicate is None) != (self.default is None):
-            raise VerifyException("a predicate and a default come together")
+        if self.predicate is None and self.default is not None:
+            raise VerifyException("a default needs a predicate")
         if self.default is not None and self.default.type != self.result.type:
             raise VerifyException("the default must be of the result's type")
 
@@ -565,9 +567,10 @@ class HmmaOp(IRDLOperation):
 
 @irdl_op_definition
 class LoadValuesOp(IRDLOperation):
-    """The first `count` condensed f16 values at a global byte address (16-byte aligned).
+    """The first `count` condensed f16 values of a tile in global memory.
 
-    The rest of the registers is undefined. Both operands are the same in all lanes.
+    `address` is that of the tile's values (16-byte aligned) plus 16 bytes a lane; `count` is the
+    same in all lanes. The rest of the registers is undefined.
     """
 
     name = "dstc_tile.load_values"

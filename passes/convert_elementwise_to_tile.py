@@ -34,7 +34,7 @@ def _first(b: KernelBuilder, values: Sequence[SSAValue]) -> SSAValue:
 
 
 def _relu(b: KernelBuilder, values: Sequence[SSAValue]) -> SSAValue:
-    return b.insert(arith.MaxnumfOp(values[0], b.float(0.0)))
+    return b.insert(arith.MaximumfOp(values[0], b.float(0.0)))
 
 
 def _add(b: KernelBuilder, values: Sequence[SSAValue]) -> SSAValue:

@@ -40,8 +40,10 @@ _BINARY: dict[type[Operation], tuple[str, tuple[str, ...], bool]] = {
     arith.MaxSIOp: ("IMNMX", ("MAX", "S32"), True),
     arith.AddfOp: ("FADD", (), True),
     arith.MulfOp: ("FMUL", (), True),
-    arith.MaxnumfOp: ("FMNMX", ("MAX",), True),
-    arith.MinnumfOp: ("FMNMX", ("MIN",), True),
+    arith.MaxnumfOp: ("FMNMX", ("MAX", ""), True),
+    arith.MinnumfOp: ("FMNMX", ("MIN", ""), True),
+    arith.MaximumfOp: ("FMNMX", ("MAX", "NAN"), True),
+    arith.MinimumfOp: ("FMNMX", ("MIN", "NAN"), True),
 }
 """Two-operand ops: mnemonic, modifiers, whether the operands commute."""
 _LOGIC: dict[type[Operation], tuple[str, ...]] = {

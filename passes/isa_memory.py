@@ -50,20 +50,17 @@ def _load(c: KernelConverter, op: tile.LoadOp) -> None:
     uses, immediates = _access(c, op.address, op.offset.value.data)
     size = tile.word_count(op.result.type)
     width = _WIDTHS[size] if op.bits is None else f"U{op.bits.value.data}"
-    if op.predicate is not None and op.default is not None:
-        guard = c.predicate(op.predicate)
-        if guard is not None:
-            if op.default in c.deferred:
-                c.force(op.default)
-            # A copy of its own: the load overwrites it.
-            words = c.words[op.default]
-            into = c.undefined(size)
-            for i, word in enumerate(words):
-                move, move_immediates = c.operands(None, word)
-                move["into"] = Use(into, i)
-                into = c.emit("MOV", move, immediates=move_immediates).value
-            uses["guard"] = guard
-            uses["into"] = into
+    guard = None if op.predicate is None else c.predicate(op.predicate)
+    if guard is not None:
+        uses["guard"] = guard
+    if guard is not None and op.default is not None:
+        # A copy of its own: the load overwrites it.
+        into = c.undefined(size)
+        for i, word in enumerate(c.all_words(op.default)):
+            move, move_immediates = c.operands(None, word)
+            move["into"] = Use(into, i)
+            into = c.emit("MOV", move, immediates=move_immediates).value
+        uses["into"] = into
     loaded = c.emit(_SPACES[op.space.data][0], uses, modifiers=(width,), immediates=immediates)
     c.words[op.result] = [Use(loaded.value, i) for i in range(size)]
 

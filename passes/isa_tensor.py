@@ -36,7 +36,7 @@ def _hmma(c: KernelConverter, op: tile.HmmaOp) -> None:
 def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
     lane = c.special("SR_LANE")
     group = c.undefined(8)
-    start = c.compute("IMAD", lane, Constant(16), c.word(op.address), "LO")
+    start = c.register(c.word(op.address))
     for half in range(2):
         # Lane l holds values 8l..8l+7 of the first 256, then of the next.
         first = c.cache(
@@ -53,9 +53,10 @@ def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
         uses, immediates = c.operands(first, count)
         guard = c.emit("ISETP", uses, modifiers=("LT", "U32"), immediates=immediates)
         offset: dict[str, int | str] = {"offset": 512 * half} if half else {}
+        address: dict[str, Use | SSAValue] = {} if start is None else {"a": start}
         loaded = c.emit(
             "LDG",
-            {"a": start, "guard": guard, "into": Use(group, 4 * half)},
+            {**address, "guard": guard, "into": Use(group, 4 * half)},
             modifiers=("128",),
             immediates=offset,
         )

@@ -56,6 +56,21 @@ class _Pipeline:
         return _Pipeline(stages, [[next(items) for _ in h] for h in self.headers])
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A step along K: `later` steps after the loop's counter, or after the first step."""
+
+    counter: SSAValue | None
+    later: int
+
+    def after(self, steps: int) -> _Step:
+        return _Step(self.counter, self.later + steps)
+
+    def address(self, b: KernelBuilder, start: Value, stride: int) -> Value:
+        """Address at the counter, from that at step 0; the rest is the access's offset."""
+        return start if self.counter is None else b.mad(self.counter, stride, start)
+
+
 class _Operands:
     """Addresses and loads of a warp's operand tiles: first those along M, then those along N."""
 
@@ -80,27 +95,28 @@ class _Operands:
                 self.headers.append(b.mad(index, 8, b.add(base, layout.headers_offset)))
                 lane_base = b.mad(b.lane, 4, b.add(base, layout.bitmaps_offset))
                 self.bitmaps.append(b.mad(index, TILE_K * 4, lane_base))
-                self.values.append(b.add(base, layout.values_offset))
+                self.values.append(b.mad(b.lane, 16, b.add(base, layout.values_offset)))
         self.word_lane = b.less(b.lane, TILE_K)
 
-    def load_headers(self, step: Value) -> list[SSAValue]:
-        """(offset, count) of each tile; count 0 past the end of K."""
-        b = self.b
-        inside = b.less(step, self.k_tiles)
-        advance = b.mul(step, 8)
+    def load_headers(self, step: _Step) -> list[SSAValue]:
+        """(offset, count) of each tile."""
         return [
-            b.load(tile.Space.GLOBAL, b.add(h, advance), _HEADER, predicate=inside, hint="header")
+            self.b.load(
+                tile.Space.GLOBAL,
+                step.address(self.b, h, 8),
+                _HEADER,
+                offset=step.later * 8,
+                hint="header",
+            )
             for h in self.headers
         ]
 
-    def fetch(self, step: Value, headers: list[SSAValue]) -> tuple[list[SSAValue], list[SSAValue]]:
-        """(values, bitmaps) of each tile that meets a non-empty tile of the other side."""
+    def fetch(self, step: _Step, headers: list[SSAValue]) -> _Stage:
+        """The operands of a step; values only of tiles that meet a non-empty one."""
         b = self.b
         m = self.counts[0]
         counts = [b.extract(h, 1) for h in headers]
         others = [self._any(counts[m:]), self._any(counts[:m])]
-        inside = b.both(b.less(step, self.k_tiles), self.word_lane)
-        advance = b.mul(step, TILE_K * 4)
         values: list[SSAValue] = []
         bitmaps: list[SSAValue] = []
         for i, header in enumerate(headers):
@@ -108,16 +124,15 @@ class _Operands:
             count = b.select(wanted, counts[i], 0)
             address = b.value(b.add(self.values[i], b.extract(header, 0)))
             values.append(b.insert(tile.LoadValuesOp(address, count), "values"))
-            bitmaps.append(
-                b.load(
-                    tile.Space.GLOBAL,
-                    b.add(self.bitmaps[i], advance),
-                    i32,
-                    predicate=b.both(inside, wanted),
-                    hint="bitmap",
-                )
+            bitmap = tile.LoadOp(
+                tile.Space.GLOBAL,
+                b.value(step.address(b, self.bitmaps[i], TILE_K * 4)),
+                i32,
+                offset=step.later * TILE_K * 4,
+                predicate=self.word_lane,
             )
-        return values, bitmaps
+            bitmaps.append(b.insert(bitmap, "bitmap"))
+        return _Stage(values, bitmaps)
 
     def _any(self, counts: Sequence[SSAValue]) -> Value:
         total: Value = counts[0]
@@ -169,30 +184,37 @@ def _main_loop(
                 (av, am), (bv, bm) = pair
                 b.builder.insert(tile.SpwmmaOp(i * columns + j, av, am, bv, bm))
 
-    def fetch(pipe: _Pipeline, step: Value) -> None:
+    def fetch(pipe: _Pipeline, step: _Step, *, headers: bool) -> None:
         """Start loading the operands of `step`, whose headers are there, and headers far ahead."""
-        pipe.stages.append(_Stage(*operands.fetch(step, pipe.headers.pop(0))))
-        pipe.headers.append(operands.load_headers(b.add(step, ahead)))
+        pipe.stages.append(operands.fetch(step, pipe.headers.pop(0)))
+        if headers:
+            pipe.headers.append(operands.load_headers(step.after(ahead)))
 
-    pipe = _Pipeline([], [operands.load_headers(s) for s in range(ahead)])
+    def fetch_known(pipe: _Pipeline, step: int) -> None:
+        """The same outside the loop, up to the end of K."""
+        if step < k_tiles:
+            fetch(pipe, _Step(None, step), headers=step + ahead < k_tiles)
+
+    known = [_Step(None, s) for s in range(min(ahead, k_tiles))]
+    pipe = _Pipeline([], [operands.load_headers(step) for step in known])
     for s in range(ahead):
-        fetch(pipe, s)
+        fetch_known(pipe, s)
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         inner = pipe.like(carried)
         for s in range(depth):
             multiply(inner.stages.pop(0))
-            fetch(inner, b.add(counter, s + ahead))
+            fetch(inner, _Step(counter, s + ahead), headers=True)
         return inner.flat()
 
-    # Whole turns of `depth` steps in the loop; the last 1 to `depth` steps after it.
-    looped = (ceil_div(k_tiles, depth) - 1) * depth
+    # The loop runs whole turns of `depth` steps, as long as all that they load exists; the last
+    # steps, which load less and less, come after it.
+    looped = max(0, k_tiles - 2 * ahead) // depth * depth
     if looped:
         pipe = pipe.like(b.loop(0, looped, depth, pipe.flat(), body))
     for step in range(looped, k_tiles):
         multiply(pipe.stages.pop(0))
-        if step + ahead < k_tiles:
-            fetch(pipe, step + ahead)
+        fetch_known(pipe, step + ahead)
 
 
 def _store(

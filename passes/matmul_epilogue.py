@@ -80,7 +80,7 @@ class Epilogue:
         if bias is not None:
             value = b.insert(arith.AddfOp(value, bias))
         if self.op.relu:
-            value = b.insert(arith.MaxnumfOp(value, b.float(0.0)))
+            value = b.insert(arith.MaximumfOp(value, b.float(0.0)))
         return value
 
     def store(

@@ -26,6 +26,7 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
+from .target_machine import DEFAULT_MACHINE, machine_of
 
 AUTO = "auto"
 Tiles = tuple[tuple[int, int], tuple[int, int], float]
@@ -41,13 +42,13 @@ DENSE_TILES: tuple[Tiles, ...] = (
 )
 DUAL_TILES: tuple[Tiles, ...] = (
     ((128, 128), (64, 64), 0.90),
-    ((64, 128), (32, 64), 0.80),
+    ((64, 128), (32, 64), 0.92),
     ((128, 64), (64, 32), 0.80),
     ((64, 64), (32, 32), 0.70),
     ((32, 64), (32, 32), 0.45),
     ((32, 32), (32, 32), 0.30),
 )
-DUAL_STAGES = {1: 6, 2: 4, 4: 3}
+DUAL_STAGES = {1: 8, 2: 6, 4: 4}
 """32x32 tiles of a warp -> stages: a short step needs more of them in flight to cover latency."""
 DENSE_STAGES = 2
 
@@ -82,26 +83,13 @@ def _tiles(tiles: tuple[Tiles, ...], m: int, n: int, slots: int, most_warp: int)
     return min(fitting, key=time)
 
 
-def attach_machine(ctx: Context, machine: Machine) -> None:
-    """Make `machine` what its name means in `ctx`, changed parameters and own files included."""
-    ctx.__dict__["dstc_machine"] = machine
-
-
-def machine_of(ctx: Context, name: str) -> Machine:
-    """The machine attached to `ctx` if it has that name, else the shipped one."""
-    attached = ctx.__dict__.get("dstc_machine")
-    if isinstance(attached, Machine) and attached.name == name:
-        return attached
-    return Machine.load(name)
-
-
 @dataclass(frozen=True)
 class SelectSchedule(ModulePass):
     """Choose engine, tiles and orientation of each matrix product."""
 
     name = "select-schedule"
 
-    machine: str = "dstc"
+    machine: str = DEFAULT_MACHINE
     engine: str = AUTO
     """auto, dense or dual."""
 

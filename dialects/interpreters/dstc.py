@@ -79,8 +79,8 @@ def matmul_f32(a: Array, b: Array, skip_zeros: bool = False) -> NDArray[np.float
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0) as FMNMX computes it: NaN and -0 become +0."""
-    return np.where(x > 0, x, x.dtype.type(0))
+    """max(x, 0) as FMNMX.MAX.NAN computes it: NaN stays, -0 becomes +0."""
+    return np.where((x > 0) | np.isnan(x), x, x.dtype.type(0))
 
 
 def im2col(x: Array, window: Window) -> Array:

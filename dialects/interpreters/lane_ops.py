@@ -64,7 +64,7 @@ def _word_dtype(simt: Simt, op: Operation, type_: Attribute) -> np.dtype[np.gene
 
 def _load(simt: Simt, op: LoadOp, operands: tuple[Array, ...]) -> tuple[Array]:
     address = operands[0]
-    predicate, default = operands[1:] if op.predicate is not None else (None, None)
+    predicate = operands[1] if op.predicate is not None else None
     dtype = _word_dtype(simt, op, op.result.type)
     mask = _mask(simt, predicate)
     offset = op.offset.value.data
@@ -75,8 +75,9 @@ def _load(simt: Simt, op: LoadOp, operands: tuple[Array, ...]) -> tuple[Array]:
         count = word_count(op.result.type)
         found = _memory(simt, op).load(address, offset, dtype, count, mask)
     value = found if is_vector(op.result.type) else found[..., 0]
-    if predicate is None or default is None:
+    if predicate is None:
         return (value,)
+    default = operands[2] if op.default is not None else _POISON.view(dtype)[0]
     return (merge(predicate, value, default),)
 
 
@@ -135,6 +136,9 @@ def _splat(simt: Simt, op: SplatOp, operands: tuple[Array, ...]) -> tuple[Array]
     count = [word_count(op.result.type)] if is_vector(op.result.type) else []
     return (np.full((1, 1, 1, *count), bits, np.uint32).view(dtype),)
 
+
+_POISON = np.array([0xFFFFFFFF], np.uint32)
+"""What lanes outside the predicate get where no default is given: all ones, a NaN."""
 
 LANE: dict[type[Operation], Handler] = {
     IdOp: _id,

@@ -138,19 +138,21 @@ def _shuffle(simt: Simt, op: ShuffleOp, operands: tuple[Array, ...]) -> tuple[Ar
 
 def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
-    for what, x in zip(("address", "count"), operands, strict=True):
+    lane = np.arange(WARP_SIZE, dtype=np.uint32)
+    address, count = operands
+    # Lane l's address is 16 bytes (8 values) after that of lane l - 1.
+    starts = address - lane * (_LANE_VALUES * 2)
+    for what, x in (("address less 16 bytes a lane", starts), ("count", count)):
         odd = simt.live(x != x[..., :1])
         if odd.any():
             raise simt.lane_error(op, odd, f"the {what} is {{}}, not that of lane 0", x)
-    address, count = operands
     many = simt.live(count > _TILE_VALUES)
     if many.any():
         raise simt.lane_error(op, many, f"{{}} values; a tile has at most {_TILE_VALUES}", count)
-    lane = np.arange(WARP_SIZE, dtype=np.uint32)
     blocks: list[Array] = []
     for first in (lane * _LANE_VALUES, lane * _LANE_VALUES + _TILE_VALUES // 2):
         wanted = simt.live(count > first)
-        found = simt.memory.load(address + first * 2, 0, _U16, _LANE_VALUES, wanted)
+        found = simt.memory.load(starts + first * 2, 0, _U16, _LANE_VALUES, wanted)
         held = (first[:, None] + np.arange(_LANE_VALUES)) < count[..., None]
         blocks.append(np.where(held, found, np.uint16(_UNDEFINED)))
     return (np.concatenate(np.broadcast_arrays(*blocks), axis=-1).view(np.uint32),)

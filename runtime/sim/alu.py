@@ -67,8 +67,8 @@ class Lanes:
         product = b.mul(b.zext(self.a, _V64), b.zext(self.b, _V64))
         return b.trunc(b.lshr(product, splat(32, _V64)), V32I)
 
-    def float_extreme(self, relation: str) -> Any:
-        """min ("<") or max (">"), -0 < +0; the other operand if one is NaN."""
+    def float_extreme(self, relation: str, *, number_wins: bool) -> Any:
+        """min ("<") or max (">"), -0 < +0; which operand wins over a NaN."""
         b = self.builder
 
         def key(bits: Any) -> Any:
@@ -76,8 +76,9 @@ class Lanes:
             return b.xor(bits, flip)
 
         best = b.select(b.icmp_signed(relation, key(self.a), key(self.b)), self.a, self.b)
-        best = b.select(b.fcmp_unordered("uno", self.fa, self.fa), self.b, best)
-        return b.select(b.fcmp_unordered("uno", self.fb, self.fb), self.a, best)
+        over_a, over_b = (self.b, self.a) if number_wins else (self.a, self.b)
+        best = b.select(b.fcmp_unordered("uno", self.fa, self.fa), over_a, best)
+        return b.select(b.fcmp_unordered("uno", self.fb, self.fb), over_b, best)
 
     def narrow(self, bits: Any) -> Any:
         """f16 bits (low 16 of each lane) of f32 bits; to nearest even, NaN stays NaN."""
@@ -133,8 +134,10 @@ REGISTER_FORMS: dict[Form, Callable[[Lanes], Any]] = {
     ("FADD",): lambda v: v.bits(v.fadd(v.fa, v.fb)),
     ("FMUL",): lambda v: v.bits(v.fmul(v.fa, v.fb)),
     ("FFMA",): lambda v: v.bits(v.call("llvm.fma.v32f32", V32F, v.fa, v.fb, v.fc)),
-    ("FMNMX", "MIN"): lambda v: v.float_extreme("<"),
-    ("FMNMX", "MAX"): lambda v: v.float_extreme(">"),
+    ("FMNMX", "MIN", ""): lambda v: v.float_extreme("<", number_wins=True),
+    ("FMNMX", "MAX", ""): lambda v: v.float_extreme(">", number_wins=True),
+    ("FMNMX", "MIN", "NAN"): lambda v: v.float_extreme("<", number_wins=False),
+    ("FMNMX", "MAX", "NAN"): lambda v: v.float_extreme(">", number_wins=False),
     ("I2F", "U32"): lambda v: v.bits(v.uitofp(v.a, V32F)),
     ("I2F", "S32"): lambda v: v.bits(v.sitofp(v.a, V32F)),
     ("F2I", "U32"): lambda v: v.call("llvm.fptoui.sat.v32i32.v32f32", V32I, v.fa),

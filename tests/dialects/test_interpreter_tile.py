@@ -531,6 +531,7 @@ def spwmma_body(layout_a, layout_b, k_tiles, high, transposed):
   %steps = arith.constant {k_tiles} : i32
   %c8 = arith.constant 8 : i32
   %c64 = arith.constant 64 : i32
+  %lane16 = arith.muli %lane, %c16 : i32
   dstc_tile.acc_clear 1
   scf.for %k = %zero to %steps step %one : i32 {{
     %h = arith.muli %k, %c8 : i32
@@ -544,7 +545,8 @@ def spwmma_body(layout_a, layout_b, k_tiles, high, transposed):
     %n{i} = dstc_tile.load global %h{i} + {at.headers_offset + 4} : i32
     %v{i} = arith.addi %in{i}, %off{i} : i32
     %values{i} = arith.constant {at.values_offset} : i32
-    %va{i} = arith.addi %v{i}, %values{i} : i32
+    %vs{i} = arith.addi %v{i}, %values{i} : i32
+    %va{i} = arith.addi %vs{i}, %lane16 : i32
     %vals{i} = dstc_tile.load_values %va{i}, %n{i}
     %w{i} = arith.addi %in{i}, %we : i32
     %bits{i} = dstc_tile.load global %w{i} + {at.bitmaps_offset} if %has else %zero : i32 : i32"""
@@ -607,7 +609,10 @@ def test_load_values_places_the_stream():
     values = np.arange(1, 513).astype(F16)
     body = """
   %n = arith.constant 301 : i32
-  %v = dstc_tile.load_values %in0, %n
+  %c16 = arith.constant 16 : i32
+  %lane16 = arith.muli %lane, %c16 : i32
+  %from = arith.addi %in0, %lane16 : i32
+  %v = dstc_tile.load_values %from, %n
   %c32 = arith.constant 32 : i32
   %o = arith.muli %lane, %c32 : i32
   %p = arith.addi %out0, %o : i32
@@ -730,10 +735,11 @@ ERRORS = {
     ),
     "address differs": (
         "  %v = dstc_tile.load_values %lane4, %c4",
-        r"lane 1: the address is 4, not that of lane 0",
+        r"lane 1: the address less 16 bytes a lane is 4294967284, not that of lane 0",
     ),
     "too many values": (
-        "  %n = arith.constant 513 : i32\n  %v = dstc_tile.load_values %out0, %n",
+        "  %n = arith.constant 513 : i32\n  %l16 = arith.muli %lane4, %c4 : i32\n"
+        "  %v = dstc_tile.load_values %l16, %n",
         r"lane 0: 513 values; a tile has at most 512",
     ),
     "unknown op": (

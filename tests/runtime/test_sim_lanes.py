@@ -162,10 +162,12 @@ def round_f32(exact):
     return -result if exact < 0 else result
 
 
-def extreme(pick, tie):
+def extreme(pick, tie, number_wins=True):
     def f(a, b, c):
         r = pick(a, b)
         r = np.where((a == 0) & (b == 0), np.where(np.signbit(a) == tie, a, b), r)
+        if not number_wins:
+            return np.where(np.isnan(b), b, np.where(np.isnan(a), a, r)).astype(F)
         return np.where(np.isnan(a), b, np.where(np.isnan(b), a, r)).astype(F)
 
     return f
@@ -197,6 +199,8 @@ FLOATING = {
     "FFMA R8, R4, R5, R6": fma,
     "FMNMX.MIN R8, R4, R5": extreme(np.minimum, True),
     "FMNMX.MAX R8, R4, R5": extreme(np.maximum, False),
+    "FMNMX.MIN.NAN R8, R4, R5": extreme(np.minimum, True, number_wins=False),
+    "FMNMX.MAX.NAN R8, R4, R5": extreme(np.maximum, False, number_wins=False),
     "FSETP.EQ P0, R4, R5": lambda a, b, c: a == b,
     "FSETP.NE P0, R4, R5": lambda a, b, c: a != b,
     "FSETP.LT P0, R4, R5": lambda a, b, c: a < b,

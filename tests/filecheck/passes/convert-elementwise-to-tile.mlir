@@ -27,7 +27,7 @@ func.func @main(%x: tensor<6x32xf16>, %b: tensor<32xf32>) -> (tensor<6x32xf32>, 
 // CHECK:       arith.addf
 // CHECK:       dstc_tile.store global {{.*}} if {{.*}} : f32
 // CHECK-LABEL: dstc_tile.kernel @relu ["x0", "y"]
-// CHECK:       arith.maxnumf
+// CHECK:       arith.maximumf
 // CHECK-LABEL: dstc_tile.kernel @transpose
 // CHECK-LABEL: dstc_tile.kernel @reshape
 // CHECK-LABEL: dstc_tile.kernel @cast

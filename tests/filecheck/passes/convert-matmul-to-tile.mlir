@@ -25,7 +25,7 @@ func.func @main(%x: tensor<40x70xf16>, %w: tensor<70x100xf16>, %a: !dstc.bitmap<
 // CHECK:       scf.yield
 // CHECK:       dstc_tile.hmma "AROW" "BROW"
 // CHECK:       arith.addf
-// CHECK:       arith.maxnumf
+// CHECK:       arith.maximumf
 // CHECK:       dstc_tile.pack
 // CHECK:       dstc_tile.store global {{.*}} if {{.*}} : i32
 // CHECK:       dstc_tile.return

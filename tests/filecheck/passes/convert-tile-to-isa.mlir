@@ -155,7 +155,7 @@ dstc_tile.kernel @warp ["x", "y"] grid = [1, 1, 1], warps = 1, shared = 0, acc =
   %f = dstc_tile.unpack %n
   %g = dstc_tile.unpack high %cx
   %h = arith.addf %one, %f : f32
-  %i = arith.maxnumf %h, %g : f32
+  %i = arith.maximumf %h, %g : f32
   %p = dstc_tile.pack %i, %one
   %b = arith.bitcast %i : f32 to i32
   %z = arith.constant dense<[1, 2]> : vector<2xi32>
@@ -177,7 +177,7 @@ dstc_tile.kernel @warp ["x", "y"] grid = [1, 1, 1], warps = 1, shared = 0, acc =
 // CHECK-NEXT:  %[[V6:.*]] = dstc_isa.f2f<LO> a(%[[V5]])
 // CHECK-NEXT:  %[[V7:.*]] = dstc_isa.f2f<HI> a(%[[V1]])
 // CHECK-NEXT:  %[[V8:.*]] = dstc_isa.fadd a(%[[V6]]), b(1065353216)
-// CHECK-NEXT:  %[[V9:.*]] = dstc_isa.fmnmx<MAX> a(%[[V8]]), b(%[[V7]])
+// CHECK-NEXT:  %[[V9:.*]] = dstc_isa.fmnmx<MAX.NAN> a(%[[V8]]), b(%[[V7]])
 // CHECK-NEXT:  %[[V10:.*]] = dstc_isa.pack a(%[[V9]]), b(1065353216)
 // CHECK-NEXT:  dstc_isa.stg<U16> a(%[[V2]]), b(%[[V10]])
 // CHECK-NEXT:  dstc_isa.stg<32> a(%[[V2]] + 4), b(%[[V9]])
@@ -375,17 +375,15 @@ dstc_tile.kernel @dual ["x", "n", "y"] grid = [1, 1, 1], warps = 1, shared = 0, 
 // CHECK-NEXT:  dstc_isa.aclr acc(1)
 // CHECK-NEXT:  %[[V5:.*]] = dstc_isa.ldg<32> a(%[[V0]])
 // CHECK-NEXT:  %[[V6:.*]] = dstc_isa.undef : !dstc_isa.reg<8>
-// CHECK-NEXT:  %[[V7:.*]] = dstc_isa.imad<LO> a(%[[V1]]), c(%[[V0]]), b(16)
 // CHECK-NEXT:  %[[V8:.*]] = dstc_isa.isetp<LT.U32> a(%[[V2]]), param(1)
-// CHECK-NEXT:  %[[V9:.*]] = dstc_isa.ldg<128> a(%[[V7]]), guard(%[[V8]]), into(%[[V6]])
+// CHECK-NEXT:  %[[V9:.*]] = dstc_isa.ldg<128> a(%[[V0]]), guard(%[[V8]]), into(%[[V6]])
 // CHECK-NEXT:  %[[V10:.*]] = dstc_isa.isetp<LT.U32> a(%[[V3]]), param(1)
-// CHECK-NEXT:  %[[V11:.*]] = dstc_isa.ldg<128> a(%[[V7]] + 512), guard(%[[V10]]), into(%[[V9]][4])
+// CHECK-NEXT:  %[[V11:.*]] = dstc_isa.ldg<128> a(%[[V0]] + 512), guard(%[[V10]]), into(%[[V9]][4])
 // CHECK-NEXT:  %[[V12:.*]] = dstc_isa.undef : !dstc_isa.reg<8>
-// CHECK-NEXT:  %[[V13:.*]] = dstc_isa.imad<LO> a(%[[V1]]), c(%[[V4]]), b(16)
 // CHECK-NEXT:  %[[V14:.*]] = dstc_isa.isetp<LT.U32> a(%[[V2]]), b(%[[V5]])
-// CHECK-NEXT:  %[[V15:.*]] = dstc_isa.ldg<128> a(%[[V13]]), guard(%[[V14]]), into(%[[V12]])
+// CHECK-NEXT:  %[[V15:.*]] = dstc_isa.ldg<128> a(%[[V4]]), guard(%[[V14]]), into(%[[V12]])
 // CHECK-NEXT:  %[[V16:.*]] = dstc_isa.isetp<LT.U32> a(%[[V3]]), b(%[[V5]])
-// CHECK-NEXT:  %[[V17:.*]] = dstc_isa.ldg<128> a(%[[V13]] + 512), guard(%[[V16]]), into(%[[V15]][4])
+// CHECK-NEXT:  %[[V17:.*]] = dstc_isa.ldg<128> a(%[[V4]] + 512), guard(%[[V16]]), into(%[[V15]][4])
 // CHECK-NEXT:  dstc_isa.spwmma<323216.ALO.BHI> a(%[[V11]]), b(%[[V17]]), c(%[[V5]]), e(%[[V5]]), acc(1)
 // CHECK-NEXT:  %[[V18:.*]] = dstc_isa.ard<P2.T> acc(1)
 // CHECK-NEXT:  dstc_isa.stg<32> a(%[[V4]]), b(%[[V18]][7])

@@ -24,6 +24,22 @@ func.func @conv_strides(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
 
 // -----
 
+func.func @im2col_pads(%x: tensor<1x3x8x8xf16>) {
+  %y = dstc.im2col %x {kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1>, dilations = array<i64: 1, 1>} : tensor<1x3x8x8xf16> -> tensor<27x64xf16>
+  func.return
+}
+// CHECK: pads must have 4 values, not 2
+
+// -----
+
+func.func @pool_kernel(%x: tensor<1x3x8x8xf16>) {
+  %y = dstc.pool2d %x {kind = #dstc<pool max>, kernel = array<i64: 0, 2>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<1x3x8x8xf16> -> tensor<1x3x8x8xf16>
+  func.return
+}
+// CHECK: kernel must be positive, not [0, 2]
+
+// -----
+
 func.func @matmul_depth(%a: tensor<2x3xf32>, %b: tensor<4x5xf32>) {
   %y = dstc.matmul %a, %b : tensor<2x3xf32>, tensor<4x5xf32> -> tensor<2x5xf32>
   func.return

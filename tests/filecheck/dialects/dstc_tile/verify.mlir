@@ -143,11 +143,10 @@ dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
 
 dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
 ^bb0(%x: i32):
-  %p = arith.constant true
-  %v = dstc_tile.load global %x + 0 if %p : i32
+  %v = dstc_tile.load global %x + 0 else %x : i32 : i32
   dstc_tile.return
 }
-// CHECK: a predicate and a default come together
+// CHECK: a default needs a predicate
 
 // -----
 
