@@ -24,24 +24,31 @@ from .interference import is_predicate, size_of, tied
 from .isa.table import NUM_PREDICATES, Kind, Unit
 from .liveness import Liveness
 
+PRESSURE = 200
+"""Live registers above which nothing is hoisted; the rest of the 255 is room for the allocator."""
+
 
 @dataclass(frozen=True)
 class Latencies:
-    """Cycles from issue to use, and registers to stay below; defaults are V100's (docs/machine.md).
+    """Cycles of a machine from issue to use, and registers to stay below.
 
-    alu, fma, mufu: arithmetic, a predicate as alu; shared: LDS, shuffle: SHFL; global_memory:
-    LDG and ATOM that hit in L2; tensor: HMMA to another use, accumulate: to the next HMMA's c.
+    alu, fma, mufu: arithmetic; predicate: whatever sets one; shared: LDS, shuffle: SHFL;
+    global_memory: LDG and ATOM that hit in L2; tensor: HMMA to another use, accumulate: to the next
+    HMMA's c, and from use to use of an accumulation tile; intervals: cycles that an instruction
+    occupies its unit.
     """
 
-    alu: int = 4
-    fma: int = 4
-    mufu: int = 20
-    shared: int = 19
-    shuffle: int = 22
-    global_memory: int = 200
-    tensor: int = 24
-    accumulate: int = 8
-    pressure: int = 200
+    alu: int
+    fma: int
+    mufu: int
+    predicate: int
+    shared: int
+    shuffle: int
+    global_memory: int
+    tensor: int
+    accumulate: int
+    intervals: Mapping[Unit, int]
+    pressure: int = PRESSURE
 
     def of(self, op: Operation) -> int:
         """Cycles until the result of `op` can be used."""
@@ -49,6 +56,8 @@ class Latencies:
             return 0
         if op.ROW.mnemonic == "SHFL":
             return self.shuffle
+        if op.results and is_predicate(op.results[0]):
+            return self.predicate
         return {
             Unit.ALU: self.alu,
             Unit.FMA: self.fma,
@@ -59,21 +68,17 @@ class Latencies:
         }.get(op.ROW.unit, 1)
 
 
-_INTERVAL: Mapping[Unit, int] = {
-    Unit.ALU: 2, Unit.FMA: 2, Unit.MUFU: 8, Unit.SHARED: 4, Unit.GLOBAL: 4, Unit.TENSOR: 2,
-}  # fmt: skip
-"""Cycles that an instruction occupies its unit; V100's pipes of 16, 8 and 4 lanes."""
 _PREDICATES = (5, 3, 1)
 """Live predicates above which none is hoisted, to be tried in turn; P0 to P6 must suffice."""
 _SPACES = {Unit.SHARED: ("shared",), Unit.GLOBAL: ("global",), Unit.BARRIER: ("shared", "global")}
 
 
-def schedule(kernel: KernelOp, latencies: Latencies | None = None) -> None:
+def schedule(kernel: KernelOp, latencies: Latencies) -> None:
     """Reorder the ops within each block of `kernel`, in place. Deterministic."""
     flow = Flow.of(kernel)
     liveness = Liveness.of(flow)
     for index, block in enumerate(flow.blocks):
-        _schedule_block(block, liveness, index, latencies or Latencies())
+        _schedule_block(block, liveness, index, latencies)
 
 
 def _schedule_block(block: Block, liveness: Liveness, index: int, latencies: Latencies) -> None:
@@ -340,7 +345,7 @@ def _list_schedule(
         done[choice] = True
         order.append(ops[choice])
         live.place(ops[choice])
-        free[units[choice]] = time + _INTERVAL.get(units[choice], 1)
+        free[units[choice]] = time + latencies.intervals.get(units[choice], 1)
         for later, distance in graph.after[choice]:
             earliest[later] = max(earliest[later], time + distance)
             waiting[later] -= 1

@@ -22,7 +22,6 @@ from xdsl.dialects.builtin import ModuleOp
 from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Program
 from ..dialects.constants import constants_of
-from ..passes.select_schedule import attach_machine
 from ..runtime.device import Device
 from ..runtime.executor import Progress, RunResult, run_program
 from ..runtime.machine import Machine
@@ -151,9 +150,8 @@ def compile_module(
 ) -> Compiled:
     """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`."""
     started = time.perf_counter()
-    attach_machine(ctx, machine)
     specs = pipeline(pipeline_name, machine=machine.name, engine=engine)
-    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, on_pass=on_pass)
+    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=on_pass)
     program = package(module, constants_of(ctx), graph, machine.name, name)
     return Compiled(
         program=program,

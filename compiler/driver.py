@@ -7,6 +7,7 @@ its time and op counts; if asked, numbered files of the IR before the first and 
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,17 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.files import write_atomic
 from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.registry import get_all_dialects
 from ..passes.registry import get_all_passes
+from ..passes.target_machine import attach_machine
+from ..runtime.machine import Machine
 
 CONSTANTS_FILE = "constants.npz"
 """Name of the constants beside the IR files of an IR folder."""
+MACHINE_FILE = "machine.toml"
+"""Name of the machine compiled for, with every change made to it, beside the IR files."""
 
 OnPass = Callable[[int, int, str], None]
 """Called before each pass with its index, the number of passes and its specification."""
@@ -78,18 +84,37 @@ def _count(module: ModuleOp) -> int:
 class IrFolder:
     """Numbered, re-parsable IR files: `00-input.mlir`, `01-fold-constants.mlir`, ...
 
-    Each file's first line is the command that goes on from it. Constants lie beside the files.
+    Each file's first line is the command that goes on from it. Constants and machine lie beside the
+    files. Files of an earlier run are replaced; `DstcError` if a numbered file is somebody else's.
     """
 
-    def __init__(self, path: str | os.PathLike[str], specs: Sequence[str]):
+    def __init__(
+        self, path: str | os.PathLike[str], specs: Sequence[str], machine: Machine | None = None
+    ):
         self.path, self.specs = Path(path), list(specs)
+        self.options = f"--constants {CONSTANTS_FILE}"
         if self.path.exists() and not self.path.is_dir():
             raise DstcError(f"{self.path}: is a file; --ir-dir takes a folder")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._clear()
         except OSError as e:
             raise DstcError(f"{self.path}: cannot be made: {e.strerror}") from e
-        for old in self.path.glob("[0-9][0-9]-*.mlir"):
+        if machine is not None:
+            self.options += f" --machine {MACHINE_FILE}"
+            machine.save(self.path / MACHINE_FILE)
+
+    def _clear(self) -> None:
+        """Remove an earlier run's files, unless something here is not one."""
+        numbered = sorted(self.path.glob("[0-9][0-9]-*.mlir"))
+        others = [f for f in numbered if not _written_here(f)]
+        if not numbered:
+            others = [f for n in (CONSTANTS_FILE, MACHINE_FILE) if (f := self.path / n).exists()]
+        if others:
+            raise DstcError(
+                f"{others[0]}: is no file of an earlier run and would be lost; give another folder"
+            )
+        for old in numbered:
             old.unlink()
 
     def write(self, index: int, text: str) -> None:
@@ -97,16 +122,24 @@ class IrFolder:
         name = "input" if index == 0 else self.specs[index - 1].split("{")[0]
         rest = ",".join(self.specs[index:])
         file = self.path / f"{index:02d}-{name}.mlir"
-        command = (
-            f"// dstc-opt {file.name} --constants {CONSTANTS_FILE} -p '{rest}'\n" if rest else ""
-        )
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(command + text, encoding="utf-8")
-        temporary.replace(file)
+        passes = f" -p {shlex.quote(rest)}" if rest else ""
+        command = f"{_COMMAND} {file.name} {self.options}{passes}\n"
+        write_atomic(file, (command + text).encode())
 
     def write_constants(self, pool: ConstantPool) -> None:
         """The constants that the IR names."""
         pool.save(self.path / CONSTANTS_FILE)
+
+
+_COMMAND = "// dstc-opt"
+"""Start of the first line of each IR file."""
+
+
+def _written_here(file: Path) -> bool:
+    """Whether the first line is the command that `IrFolder` writes."""
+    start = f"{_COMMAND} {file.name} ".encode()
+    with file.open("rb") as stream:
+        return stream.read(len(start)) == start
 
 
 def run_pipeline(
@@ -115,15 +148,19 @@ def run_pipeline(
     specs: Sequence[str],
     *,
     ir_dir: str | os.PathLike[str] | None = None,
+    machine: Machine | None = None,
     on_pass: OnPass | None = None,
 ) -> list[PassRecord]:
     """Run the passes in order, verifying after each.
 
+    `machine`: what the machine's name means in `specs`, changes and own files included.
     Raises `DstcError` naming the pass for anything that goes wrong; with `ir_dir` the IR before it
     is the last file there.
     """
     passes = [make_pass(spec) for spec in specs]
-    folder = None if ir_dir is None else IrFolder(ir_dir, specs)
+    if machine is not None:
+        attach_machine(ctx, machine)
+    folder = None if ir_dir is None else IrFolder(ir_dir, specs, machine)
     text = ""
     if folder is not None:
         text = print_module(module)

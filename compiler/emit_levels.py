@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.files import write_atomic
-from ..passes.select_schedule import attach_machine
 from .api import Compiled
 from .driver import new_context, print_module, run_pipeline
 from .pipelines import pipeline
@@ -43,9 +42,8 @@ def _ir(compiled: Compiled, stop: str) -> str:
     if compiled.graph is None:
         raise DstcError("a program has no graph; compile it from the model")
     ctx = new_context()
-    attach_machine(ctx, compiled.machine)
     module = compiled.graph.to_module(ctx)
     if stop:
         specs = pipeline(stop, machine=compiled.machine.name, engine=compiled.engine)
-        run_pipeline(ctx, module, specs)
+        run_pipeline(ctx, module, specs, machine=compiled.machine)
     return print_module(module)

@@ -204,7 +204,8 @@ def _softmax(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
     p = exp / exp.sum(axis=axis, keepdims=True)
     arithmetic = 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
     spread = 2 * x.radius.max(axis=axis, keepdims=True) + arithmetic
-    return Ball(p, np.minimum(p * np.expm1(spread) + 2.0**-126, 1.0))
+    moved = p * np.expm1(spread) + 2.0**-126
+    return Ball(p, np.minimum(moved, np.maximum(p, 1 - p)))  # a probability stays in 0 to 1
 
 
 Step = Callable[[ModelGraph, OpNode, list[Ball]], Ball]

@@ -1,6 +1,6 @@
 """`dstc-opt`: run passes on MLIR text; `mlir-opt` for our dialects, and xDSL's own.
 
-In: an MLIR file, a pipeline, constants in an .npz file. Out: MLIR text, or an error as
+In: an MLIR file, a pipeline, constants in an .npz file, a machine. Out: MLIR text, or an error as
 `file:line:col: error: ...` with the source line, and exit code 1.
 """
 
@@ -49,9 +49,14 @@ class OptMain(xDSLOptMain):
             from ..dialects.constants import ConstantPool, attach
 
             attach(self.ctx, ConstantPool.load(self.args.constants))
+        if self.args.machine:
+            from ..passes.target_machine import attach_machine
+            from ..runtime.machine import Machine
+
+            attach_machine(self.ctx, Machine.load(self.args.machine))
 
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser):
-        """xDSL's arguments, `--constants` and `--debug`."""
+        """xDSL's arguments, `--constants`, `--machine` and `--debug`."""
         arg_parser.prog = "dstc-opt"
         arg_parser.usage = "dstc-opt [option ...] [FILE.mlir]; see --help"
         super().register_all_arguments(arg_parser)
@@ -59,6 +64,11 @@ class OptMain(xDSLOptMain):
             "--constants",
             metavar="FILE.npz",
             help="values of `dstc.constant` ops, for passes that need them",
+        )
+        arg_parser.add_argument(
+            "--machine",
+            metavar="FILE.toml",
+            help="description of a machine that the passes name, if it is not a shipped one",
         )
         arg_parser.add_argument(
             "--debug", action="store_true", help="show the Python traceback of an error"

@@ -51,8 +51,10 @@ def _option_notes(cls: type[ModulePass]) -> dict[str, str]:
     return notes
 
 
-def _default(value: Any) -> str:
-    return "required" if value is None else f"`{value}`"
+def _default(value: Any, kind: str) -> str:
+    if value is None:
+        return "none" if "None" in kind else "required"
+    return f"`{value}`"
 
 
 def _pass(name: str, cls: type[ModulePass]) -> Iterator[str]:
@@ -69,7 +71,7 @@ def _pass(name: str, cls: type[ModulePass]) -> Iterator[str]:
         kind = option.expected_type.strip("'").replace("|", "\\|")
         note = notes.get(option.name, "")
         dashed = option.name.replace("_", "-")
-        yield f"| `{dashed}` | {kind} | {_default(option.default_value)} | {note} |"
+        yield f"| `{dashed}` | {kind} | {_default(option.default_value, kind)} | {note} |"
     yield ""
 
 

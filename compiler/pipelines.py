@@ -6,6 +6,10 @@ and `dstc-opt -p` replays; `{machine}` and `{engine}` stand for the driver's cho
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable
+
 GRAPH = (
     "fold-constants",
     "fuse-epilogue",
@@ -18,8 +22,8 @@ GRAPH = (
 """Model graph to scheduled products (levels 1 and 2)."""
 
 TILE = (
-    "convert-im2col-to-tile",
-    "convert-encode-to-tile",
+    "convert-im2col-to-tile{{machine={machine}}}",
+    "convert-encode-to-tile{{machine={machine}}}",
     "convert-matmul-to-tile",
     "convert-elementwise-to-tile",
     "cse",
@@ -30,17 +34,23 @@ TILE = (
 ISA = (
     "convert-tile-to-isa",
     "eliminate-dead-instructions",
-    "schedule-instructions",
+    "schedule-instructions{{machine={machine}}}",
     "allocate-registers",
     "verify-registers",
 )
 """Tiled kernels to instructions on registers (level 4)."""
 
+
+def _encoded(spec: str) -> str:
+    """select-schedule may count on arguments that arrive encoded."""
+    return spec.replace("engine={engine}", "engine={engine} encoded-inputs=true")
+
+
 PIPELINES: dict[str, list[str]] = {
     "default": [*GRAPH, *TILE, *ISA],
     "graph": [*GRAPH],
     "tile": [*GRAPH, *TILE],
-    "encoded-inputs": [*GRAPH, "encode-inputs", *TILE, *ISA],
+    "encoded-inputs": [*(_encoded(s) for s in GRAPH), "encode-inputs", *TILE, *ISA],
 }
 """`default`: everything; `graph`, `tile`: stop at that level; `encoded-inputs`: bitmap operands
 that are function arguments arrive encoded, as `dstc bench gemm` measures."""
@@ -48,4 +58,14 @@ that are function arguments arrive encoded, as `dstc bench gemm` measures."""
 
 def pipeline(name: str, *, machine: str, engine: str) -> list[str]:
     """Pass specifications of pipeline `name` for a machine and an engine."""
-    return [spec.format(machine=machine, engine=engine) for spec in PIPELINES[name]]
+    return filled(PIPELINES[name], machine=machine, engine=engine)
+
+
+def filled(specs: Iterable[str], *, machine: str = "dstc", engine: str = "auto") -> list[str]:
+    """`specs` for a machine (its name or file) and an engine."""
+    machine = machine if _BARE.fullmatch(machine) else json.dumps(machine, ensure_ascii=False)
+    return [spec.format(machine=machine, engine=engine) for spec in specs]
+
+
+_BARE = re.compile(r"(?!true$|false$)[A-Za-z_][A-Za-z0-9_-]*")
+"""A pass option's value that needs no quotes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.formats import OHMMA_A, OHMMA_B
-from .run_facts import count, layers_compared, number, percent, short
+from .run_facts import changed, count, layers_compared, number, on_machine, percent, short
 
 TEMPLATE = "report.html.jinja"
 
@@ -55,6 +55,8 @@ def render_report(facts: Mapping[str, Any]) -> str:
     return environment.get_template(TEMPLATE).render(
         f=facts,
         model=Path(facts["model"]).name,
+        machine=on_machine(facts),
+        changed=changed,
         timed=facts["cycles"] > 0,
         longest=max((k["cycles"] for k in facts["kernels"]), default=0),
         causes=_causes(facts),

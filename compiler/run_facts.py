@@ -6,7 +6,7 @@ In: kernels as `dstc run --json` writes them; numbers. Out: cycles by layer; sho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 
 def count(n: float) -> str:
@@ -31,6 +31,23 @@ def percent(x: float | None) -> str:
 def number(x: float | None) -> str:
     """Three significant digits; what JSON cannot hold was no number."""
     return "not a number" if x is None else f"{x:.3g}"
+
+
+def on_machine(facts: Mapping[str, Any]) -> str:
+    """The machine's name, and the parameters that the user changed."""
+    return changed(facts["machine"], facts.get("set") or {})
+
+
+def changed(name: str, changes: Mapping[str, Any]) -> str:
+    """A machine's name, and its parameters that the user changed, as they were given."""
+    texts = [f"{key}={_value(value)}" for key, value in changes.items()]
+    return f"{name} with {', '.join(texts)}" if texts else name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, cast("Sequence[Any]", value)))
+    return str(value)
 
 
 def layer_of(kernel: Mapping[str, Any]) -> str:

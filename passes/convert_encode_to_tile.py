@@ -1,7 +1,7 @@
 """convert-encode-to-tile: `dstc.encode` of an activation becomes a kernel.
 
-In: `dstc.encode` whose input is not a constant (constants are encoded ahead of time). Out: a
-`dstc_tile.kernel` in which each warp encodes rows of tiles with ballots and popcounts.
+In: `dstc.encode` whose input is not a constant (constants are encoded ahead of time), the machine.
+Out: a `dstc_tile.kernel` in which each warp encodes rows of tiles with ballots and popcounts.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from xdsl.pattern_rewriter import (
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, ConstantOp, EncodeOp
+from ..runtime.machine import Machine
 from .device_tensor import DeviceTensor
 from .encode_tile import WARPS, Element, encode_grid, encode_rows
 from .kernel_builder import KernelBuilder, Value
 from .kernel_names import KernelNames
+from .target_machine import DEFAULT_MACHINE, machine_of
 
 
-def encode_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
-    """The kernel of one `dstc.encode`."""
+def encode_kernel(op: EncodeOp, name: str, machine: Machine) -> tile.KernelOp:
+    """The kernel of one `dstc.encode`, cut for `machine`."""
     type_ = op.result.type
     assert isinstance(type_, BitmapType)
     layout = type_.layout
@@ -38,7 +40,7 @@ def encode_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
     vector_stride, depth_stride = source.strides
     if type_.side.data == "b":
         vector_stride, depth_stride = depth_stride, vector_stride
-    b = KernelBuilder(name, ["x", "y"], encode_grid(layout), warps=WARPS)
+    b = KernelBuilder(name, ["x", "y"], encode_grid(layout, machine), warps=WARPS)
 
     def elements(vector: SSAValue, depth0: Value) -> Iterator[Element]:
         exists = b.less(vector, layout.vectors)
@@ -49,13 +51,13 @@ def encode_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
             inside = b.less(depth, layout.depth) if last and j >= last else None
             yield b.mad(depth, depth_stride, start), b.both(exists, inside)
 
-    encode_rows(b, layout, b.params["y"], elements)
+    encode_rows(b, layout, machine, b.params["y"], elements)
     return b.finish()
 
 
 class _ConvertEncode(RewritePattern):
-    def __init__(self, names: KernelNames):
-        self.names = names
+    def __init__(self, names: KernelNames, machine: Machine):
+        self.names, self.machine = names, machine
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: EncodeOp, rewriter: PatternRewriter) -> None:
@@ -63,7 +65,7 @@ class _ConvertEncode(RewritePattern):
             return
         name = self.names.fresh(op, "encode")
         launch = tile.LaunchOp(name, [op.input], [op.result.type], op="encode")
-        self.names.replace(op, rewriter, encode_kernel(op, name), launch)
+        self.names.replace(op, rewriter, encode_kernel(op, name, self.machine), launch)
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ class ConvertEncodeToTile(ModulePass):
     """Turn the encoding of activations into kernels and launches."""
 
     name = "convert-encode-to-tile"
+    machine: str = DEFAULT_MACHINE
+    """whose SMs the kernels are to fill."""
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
+        machine = machine_of(ctx, self.machine)
         PatternRewriteWalker(
-            _ConvertEncode(KernelNames(op)), apply_recursively=False
+            _ConvertEncode(KernelNames(op), machine), apply_recursively=False
         ).rewrite_module(op)

@@ -1,7 +1,8 @@
 """convert-im2col-to-tile: `dstc.im2col` becomes a kernel, dense or encoding on the fly.
 
-In: `dstc.im2col`. Out: a `dstc_tile.kernel`; a lane is an output pixel, and the row of the lowered
-matrix (channel, kernel row, kernel column) is worked out once by 16 lanes and shared by shuffles.
+In: `dstc.im2col`, the machine. Out: a `dstc_tile.kernel`; a lane is an output pixel, and the row of
+the lowered matrix (channel, kernel row, kernel column) is worked out once by 16 lanes and shared by
+shuffles.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from ..backend.isa.layout import BitmapLayout, ceil_div
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, Im2colOp, matrix_shape, window_output
+from ..runtime.machine import Machine
 from .device_tensor import DeviceTensor
 from .encode_tile import WARPS, Element, encode_grid, encode_rows
 from .kernel_builder import KernelBuilder, Value
 from .kernel_names import KernelNames
+from .target_machine import DEFAULT_MACHINE, machine_of
 
 MAX_KERNEL = 15
 """Rows and columns of a convolution's kernel: one bit each in half a word."""
@@ -111,12 +114,12 @@ class _Windows:
         return b.select(b.less(pixel, self.pixels), has, 0)
 
 
-def im2col_kernel(op: Im2colOp, name: str) -> tile.KernelOp:
-    """The kernel of one `dstc.im2col`."""
+def im2col_kernel(op: Im2colOp, name: str, machine: Machine) -> tile.KernelOp:
+    """The kernel of one `dstc.im2col`, cut for `machine` if it encodes."""
     if isinstance(op.result.type, BitmapType):
         layout = op.result.type.layout
-        b = KernelBuilder(name, ["x", "y"], encode_grid(layout), warps=WARPS)
-        encode_rows(b, layout, b.params["y"], _Windows(b, op).elements)
+        b = KernelBuilder(name, ["x", "y"], encode_grid(layout, machine), warps=WARPS)
+        encode_rows(b, layout, machine, b.params["y"], _Windows(b, op).elements)
         return b.finish()
     return _dense_kernel(op, name)
 
@@ -145,14 +148,14 @@ def _dense_kernel(op: Im2colOp, name: str) -> tile.KernelOp:
 
 
 class _ConvertIm2col(RewritePattern):
-    def __init__(self, names: KernelNames):
-        self.names = names
+    def __init__(self, names: KernelNames, machine: Machine):
+        self.names, self.machine = names, machine
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: Im2colOp, rewriter: PatternRewriter) -> None:
         name = self.names.fresh(op, "im2col")
         launch = tile.LaunchOp(name, [op.x], [op.result.type], op="im2col")
-        self.names.replace(op, rewriter, im2col_kernel(op, name), launch)
+        self.names.replace(op, rewriter, im2col_kernel(op, name, self.machine), launch)
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,11 @@ class ConvertIm2colToTile(ModulePass):
     """Turn explicit im2col into kernels and launches."""
 
     name = "convert-im2col-to-tile"
+    machine: str = DEFAULT_MACHINE
+    """whose SMs the kernels that encode are to fill."""
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
+        machine = machine_of(ctx, self.machine)
         PatternRewriteWalker(
-            _ConvertIm2col(KernelNames(op)), apply_recursively=False
+            _ConvertIm2col(KernelNames(op), machine), apply_recursively=False
         ).rewrite_module(op)

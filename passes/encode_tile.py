@@ -1,7 +1,8 @@
 """Encoding one 32 x 16 tile into bitmap, condensed values and header by a warp. Not a pass.
 
 In: for each of 16 depths, the address of the lane's element and whether there is one. Out: stores
-to an operand in `BitmapLayout` with a fixed-capacity slot a tile.
+to an operand in `BitmapLayout` with a fixed-capacity slot a tile. The bits of the warp-bitmap are
+ORed into memory, since warps share its words: it must be zero at launch, as fresh buffers are.
 """
 
 from __future__ import annotations
@@ -14,30 +15,32 @@ from xdsl.ir import SSAValue
 from ..backend.isa.layout import SLOT_BYTES, BitmapLayout, ceil_div
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
+from ..runtime.machine import Machine
 from .kernel_builder import KernelBuilder, Value
 
 WARPS = 4
 """Warps a CTA of an encoding kernel; each takes one row of tiles."""
-WARPS_WANTED = 80 * 64
-"""Warps that fill a V100: depth tiles are shared among warps until there are so many."""
 
 Element = tuple[Value, SSAValue | None]
 """Address of an f16, and the predicate that says whether it exists (None: always)."""
 
 
-def tiles_per_warp(layout: BitmapLayout) -> int:
-    """Depth tiles that a warp encodes one after the other."""
-    return max(1, min(layout.k_tiles, layout.tiles // WARPS_WANTED))
+def tiles_per_warp(layout: BitmapLayout, machine: Machine) -> int:
+    """Depth tiles that a warp encodes one after the other; 1 until the machine is full of warps."""
+    warps = int(machine["sm.count"]) * int(machine["sm.max_warps"])
+    return max(1, min(layout.k_tiles, layout.tiles // warps))
 
 
-def encode_grid(layout: BitmapLayout) -> tuple[int, int, int]:
+def encode_grid(layout: BitmapLayout, machine: Machine) -> tuple[int, int, int]:
     """CTAs: x over rows of tiles, y over groups of depth tiles."""
-    return ceil_div(layout.v_tiles, WARPS), ceil_div(layout.k_tiles, tiles_per_warp(layout)), 1
+    turns = tiles_per_warp(layout, machine)
+    return ceil_div(layout.v_tiles, WARPS), ceil_div(layout.k_tiles, turns), 1
 
 
 def encode_rows(
     b: KernelBuilder,
     layout: BitmapLayout,
+    machine: Machine,
     base: Value,
     elements: Callable[[SSAValue, Value], Iterator[Element]],
 ) -> None:
@@ -47,7 +50,7 @@ def encode_rows(
     """
     v_tile = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp, "v_tile")
     vector = b.value(b.mad(v_tile, 32, b.lane, "vector"))
-    turns = tiles_per_warp(layout)
+    turns = tiles_per_warp(layout, machine)
     k_first = b.mul(b.id(tile.Id.CTA_Y), turns)
     below = b.sub(b.shl(b.value(1), b.lane), 1)
     tile_inside = b.less(v_tile, layout.v_tiles) if layout.v_tiles % WARPS else None

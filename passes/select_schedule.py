@@ -14,6 +14,7 @@ from math import comb
 from xdsl.context import Context
 from xdsl.dialects import builtin
 from xdsl.dialects.builtin import FloatAttr
+from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
@@ -24,13 +25,20 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
-from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
+from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 AUTO = "auto"
 Tiles = tuple[tuple[int, int], tuple[int, int], float]
-"""(CTA tile, warp tile, share of the tensor peak that the kernel's main loop reaches)."""
+"""(CTA tile, warp tile, weight: how near the kernel comes to the tensor peak with these tiles).
+
+Properties of our kernels, not of a machine; what is the machine's comes from its file. Only ratios
+of weights within a table matter. They are rounded by hand, after runs of whole products and of one
+CTA alone on an SM, which `benchmarks/tile_efficiency.py` repeats: it prints what the main loops
+reach beside what stands here. Weights of small tiles are higher than that, since several of their
+CTAs share an SM; those of the dual engine lie between dense operands and sparse ones.
+"""
 
 DENSE_TILES: tuple[Tiles, ...] = (
     ((128, 128), (64, 32), 0.90),
@@ -44,13 +52,20 @@ DUAL_TILES: tuple[Tiles, ...] = (
     ((128, 128), (64, 64), 0.90),
     ((64, 128), (32, 64), 0.92),
     ((128, 64), (64, 32), 0.80),
-    ((64, 64), (32, 32), 0.70),
-    ((32, 64), (32, 32), 0.45),
-    ((32, 32), (32, 32), 0.30),
+    ((64, 64), (32, 32), 0.72),
+    ((32, 64), (32, 32), 0.60),
+    ((32, 32), (32, 32), 0.45),
 )
 DUAL_STAGES = {1: 8, 2: 6, 4: 4}
-"""32x32 tiles of a warp -> stages: a short step needs more of them in flight to cover latency."""
+"""32x32 tiles of a warp -> stages: a short step needs more of them in flight to cover latency.
+
+Ours as well: the fastest on whole products at densities 1, 0.5 and 0.1; more would not fit into the
+255 registers of a lane, or gained nothing.
+"""
 DENSE_STAGES = 2
+"""Buffers in shared memory: one is filled while the other is read."""
+_HMMA_MACS = 256
+"""Multiply-adds of an HMMA.884."""
 
 
 @cache
@@ -71,16 +86,12 @@ def _density(attr: FloatAttr | None) -> float:
     return 1.0 if attr is None else float(attr.value.data)
 
 
-def _tiles(tiles: tuple[Tiles, ...], m: int, n: int, slots: int, most_warp: int) -> Tiles:
-    """The tiles with the least rounds of CTAs times time of one."""
-
-    def time(candidate: Tiles) -> float:
-        (cm, cn), _, efficiency = candidate
-        ctas = ceil_div(m, cm) * ceil_div(n, cn)
-        return ceil_div(ctas, slots) * cm * cn / efficiency
-
-    fitting = [t for t in tiles if t[1][0] * t[1][1] <= most_warp]
-    return min(fitting, key=time)
+def _cycles(candidate: Tiles, sizes: tuple[int, int, int], slots: int, peak: float) -> float:
+    """Rounds of CTAs times the time of one; `peak` in multiply-adds a cycle and SM."""
+    m, n, k = sizes
+    (cm, cn), _, efficiency = candidate
+    ctas = ceil_div(m, cm) * ceil_div(n, cn)
+    return ceil_div(ctas, slots) * cm * cn * k / (peak * efficiency)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,8 @@ class SelectSchedule(ModulePass):
     machine: str = DEFAULT_MACHINE
     engine: str = AUTO
     """auto, dense or dual."""
+    encoded_inputs: bool = False
+    """Arguments of @main arrive encoded (encode-inputs): encoding them costs nothing."""
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         machine = machine_of(ctx, self.machine)
@@ -104,14 +117,14 @@ class SelectSchedule(ModulePass):
                 f"machine {machine.name} has no dual-side tensor core; use --engine dense or "
                 "--machine dstc"
             )
-        PatternRewriteWalker(_Select(machine, self.engine), apply_recursively=False).rewrite_module(
-            op
-        )
+        PatternRewriteWalker(
+            _Select(machine, self.engine, self.encoded_inputs), apply_recursively=False
+        ).rewrite_module(op)
 
 
 class _Select(RewritePattern):
-    def __init__(self, machine: Machine, engine: str):
-        self.machine, self.engine = machine, engine
+    def __init__(self, machine: Machine, engine: str, encoded_inputs: bool):
+        self.machine, self.engine, self.encoded_inputs = machine, engine, encoded_inputs
         self.sms = int(machine["sm.count"])
 
     @op_type_rewrite_pattern
@@ -122,17 +135,42 @@ class _Select(RewritePattern):
 
     def choose(self, op: MatmulOp) -> ScheduleAttr:
         """The schedule of one product."""
-        m, n, _ = op.sizes
         a, b = _density(op.a_density), _density(op.b_density)
         straight, swapped = ohmma_share(a, b), ohmma_share(b, a)
-        engine = self.engine
-        if engine == AUTO:
-            dual = "dual_side" in self.machine.features and min(straight, swapped) < 1
-            engine = Engine.DUAL if dual else Engine.DENSE
-        if engine == Engine.DENSE:
-            cta, warp, _ = _tiles(DENSE_TILES, m, n, self.sms, 64 * 64)
-            return ScheduleAttr.of(Engine.DENSE, cta, warp, DENSE_STAGES)
+        dense, dense_cycles = self.best(op, DENSE_TILES, 64 * 64)
+        if self.engine == Engine.DENSE or "dual_side" not in self.machine.features:
+            return ScheduleAttr.of(Engine.DENSE, *dense[:2], DENSE_STAGES)
         most_warp = int(self.machine["accumulator.tiles"]) * 32 * 32
-        cta, warp, _ = _tiles(DUAL_TILES, m, n, self.sms, most_warp)
-        stages = DUAL_STAGES[warp[0] * warp[1] // (32 * 32)]
-        return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap=swapped < straight)
+        dual, dual_cycles = self.best(op, DUAL_TILES, most_warp)
+        share = min(straight, swapped)
+        if self.engine == AUTO and (
+            share >= 1 or dual_cycles * share + self.encoding_cycles(op) >= dense_cycles
+        ):
+            return ScheduleAttr.of(Engine.DENSE, *dense[:2], DENSE_STAGES)
+        (wm, wn) = dual[1]
+        stages = DUAL_STAGES[wm * wn // (32 * 32)]
+        return ScheduleAttr.of(Engine.DUAL, *dual[:2], stages, swap=swapped < straight)
+
+    def best(self, op: MatmulOp, tiles: tuple[Tiles, ...], most_warp: int) -> tuple[Tiles, float]:
+        """The tiles that take the fewest cycles, and these, if nothing is skipped."""
+        peak = int(self.machine["sm.sub_cores"]) * _HMMA_MACS / int(self.machine["hmma.interval"])
+        times = [
+            (_cycles(t, op.sizes, self.sms, peak), t)
+            for t in tiles
+            if t[1][0] * t[1][1] <= most_warp
+        ]
+        cycles, chosen = min(times, key=lambda pair: pair[0])
+        return chosen, cycles
+
+    def encoding_cycles(self, op: MatmulOp) -> float:
+        """What launching an encoding kernel costs for each operand that needs one."""
+        launch = float(self.machine["launch.overhead_us"]) * float(self.machine["clock.core_mhz"])
+        return launch * sum(self.needs_kernel(v) for v in (op.lhs, op.rhs))
+
+    def needs_kernel(self, value: SSAValue) -> bool:
+        """The operand is neither encoded already, nor ahead of time, nor by its im2col."""
+        if isinstance(value, BlockArgument) and self.encoded_inputs:
+            return False
+        return not (
+            isinstance(value.type, BitmapType) or isinstance(value.owner, ConstantOp | Im2colOp)
+        )

@@ -25,8 +25,11 @@ class Device:
     """A simulated device.
 
     `mode`: "cycle" (values and time) or "functional" (values alone). `checked`: reads of registers,
-    predicates and accumulation tiles that were never written trap. `threads` is accepted for
-    later; results never depend on it. Raises `DstcError` for an unknown machine, parameter or mode.
+    predicates and accumulation tiles that were never written trap. `overrides`: machine parameters
+    by `section.key`. `max_instructions`: bound on one warp; a launch may take four times as many
+    (or 2^18 a resident warp, if that is more) without any warp finishing. `threads` is accepted
+    for later; results never depend on it. Raises `DstcError` for an unknown machine, parameter or
+    mode.
     """
 
     def __init__(
@@ -44,7 +47,11 @@ class Device:
             raise DstcError(f"threads must be at least 1, not {threads}")
         if max_instructions < 1:
             raise DstcError(f"max_instructions must be at least 1, not {max_instructions}")
-        self.machine = machine if isinstance(machine, Machine) else Machine.load(machine, overrides)
+        self.machine = (
+            machine.overridden(overrides)
+            if isinstance(machine, Machine)
+            else Machine.load(machine, overrides)
+        )
         self.mode, self.threads, self.checked = mode, threads, checked
         self.max_instructions = max_instructions
         self.memory = Memory()
@@ -87,7 +94,7 @@ class Device:
     def launch(
         self, kernel: Any, grid: Sequence[int] = (1, 1, 1), args: Sequence[int] = ()
     ) -> LaunchResult:
-        """Run `kernel` over `grid` (x, y, z CTAs) with the parameter words `args`.
+        """Run `kernel` over `grid` (CTAs in x, y, z; 1 if left out) with parameter words `args`.
 
         Raises `DstcError` for an invalid kernel, wrong arguments or one that does not fit the
         machine, `Trap` when it goes wrong.
@@ -97,6 +104,11 @@ class Device:
             raise DstcError(
                 f"kernel {kernel.name} takes {len(kernel.params)} arguments "
                 f"({', '.join(kernel.params) or 'none'}), {len(args)} given"
+            )
+        if not 1 <= len(grid) <= 3:
+            raise DstcError(
+                f"kernel {kernel.name}: grid {tuple(grid)} must be one to three sizes, "
+                f"not {len(grid)}"
             )
         x, y, z = (*map(int, grid), 1, 1)[:3]
         words = np.array([int(a) & 0xFFFFFFFF for a in args], np.uint32)

@@ -114,7 +114,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def check_inputs(plan: Plan, inputs: Mapping[str, Array]) -> None:
-    """Raises `DstcError` unless each input is there, numeric and of its shape."""
+    """Raises `DstcError` unless each input is there, of its dtype and of its shape."""
     names = [port.name for port in plan.inputs]
     unknown = [n for n in inputs if n not in names]
     if unknown:
@@ -123,15 +123,21 @@ def check_inputs(plan: Plan, inputs: Mapping[str, Array]) -> None:
         if port.name not in inputs:
             raise DstcError(f"input {port.name!r} is missing; give it as {port.name}=file.npy")
         array = inputs[port.name]
-        if array.dtype.kind not in "fiub":
-            raise DstcError(
-                f"input {port.name!r} has dtype {array.dtype}; the model takes {port.dtype}"
-            )
+        check_dtype(port.name, array, port.dtype)
         if tuple(array.shape) != tuple(port.shape):
             raise DstcError(
                 f"input {port.name!r} has shape {'x'.join(map(str, array.shape))}; the program "
                 f"takes {'x'.join(map(str, port.shape))}"
             )
+
+
+def check_dtype(name: str, array: Array, wanted: str) -> None:
+    """Raises `DstcError` unless `array`, input `name`, has dtype `wanted` in native byte order."""
+    if array.dtype.name != wanted or not array.dtype.isnative:
+        raise DstcError(
+            f"input {name!r} has dtype {array.dtype}; the model takes {wanted}: convert it with "
+            f'.astype("{wanted}")'
+        )
 
 
 def run_program(

@@ -1,12 +1,14 @@
 """Machine descriptions: TOML files of parameters, each with unit and source.
 
 In: the name of a shipped machine or a path, and overrides. Out: a `Machine`, a checked flat map
-from `section.key` to a number that simulator and cost model read.
+from `section.key` to a number that simulator and cost model read, or its file, all on its own.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.files import write_atomic
 
 Value = int | float | tuple[int, ...]
 _FOLDER = Path(__file__).parent / "machines"
 _META = ("name", "inherits", "summary", "features", "sources")
 _FIELDS = {"value", "unit", "source", "min", "max"}
+DUAL_SIDE_KEYS = (
+    "ohmma.interval", "ohmma.latency", "ohmma.squash_per_cycle", "bohmma.interval",
+    "bohmma.latency", "spwmma.queue", "spwmma.startup", "spwmma.min_busy", "spwmma.latency",
+    "accumulator.tiles", "accumulator.rows_per_cycle", "accumulator.latency",
+    "accumulator.clear_cycles",
+)  # fmt: skip
+"""Parameters that a machine with the feature `dual_side` must have."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +74,38 @@ class Machine:
         Raises `DstcError` for an unknown machine, a malformed file, an unknown parameter or a
         value of the wrong kind or range.
         """
-        machine = _read(_find(str(name)), ())
-        parameters = dict(machine.parameters)
+        return _read(_find(str(name)), ()).overridden(overrides)
+
+    def overridden(self, overrides: Mapping[str, object] | None) -> Machine:
+        """The machine with `overrides` put on top; raises `DstcError` as `load` does."""
+        parameters = dict(self.parameters)
         for key, value in (overrides or {}).items():
             if key not in parameters:
                 raise DstcError(
-                    f"machine {machine.name} has no parameter '{key}'{_hint(key, parameters)}; "
-                    f"`dstc machines {machine.name}` lists them"
+                    f"machine {self.name} has no parameter '{key}'{_hint(key, parameters)}; "
+                    f"`dstc machines {self.name}` lists them"
                 )
             parameters[key] = parameters[key].replaced(value, "set by the user")
-        _check(machine.name, parameters)
-        return Machine(machine.name, machine.summary, machine.features, parameters, machine.sources)
+        _check(self.name, parameters, self.features)
+        return Machine(self.name, self.summary, self.features, parameters, self.sources)
+
+    def save(self, path: str | Path) -> None:
+        """Write a TOML file that loads as this machine and inherits from none."""
+        lines = [
+            "# The machine with all its parameters, as it was used.",
+            f"name = {_text(self.name)}",
+            f"summary = {_text(self.summary)}",
+            f"features = [{', '.join(map(_text, sorted(self.features)))}]",
+            "\n[sources]",
+            *(f"{_key(key)} = {_text(text)}" for key, text in self.sources.items()),
+        ]
+        sections: dict[str, list[str]] = {}
+        for key, parameter in self.parameters.items():
+            section, _, name = key.partition(".")
+            sections.setdefault(section, []).append(f"{_key(name)} = {_entry(parameter)}")
+        for section, entries in sections.items():
+            lines += [f"\n[{_key(section)}]", *entries]
+        write_atomic(path, ("\n".join(lines) + "\n").encode())
 
 
 def list_machines() -> list[str]:
@@ -197,18 +228,47 @@ def _converted(parameter: Parameter, given: object) -> Value:
     return value
 
 
+def _text(text: str) -> str:
+    """A TOML string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _key(key: str) -> str:
+    """A TOML key, quoted if need be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
+
+
+def _entry(p: Parameter) -> str:
+    """A parameter as a TOML table in one line."""
+    value = list(p.value) if isinstance(p.value, tuple) else p.value
+    fields = [f"value = {value}", f"unit = {_text(p.unit)}", f"source = {_text(p.source)}"]
+    if p.minimum:
+        fields.append(f"min = {p.minimum!r}")
+    if p.maximum != float("inf"):
+        fields.append(f"max = {p.maximum!r}")
+    return f"{{ {', '.join(fields)} }}"
+
+
 def _required(name: str, parameters: Mapping[str, Parameter], key: str) -> Any:
     if key not in parameters:
-        raise DstcError(f"machine {name} lacks parameter '{key}'; add it, or inherit from v100")
+        parent = "dstc" if key in DUAL_SIDE_KEYS else "v100"
+        raise DstcError(f"machine {name} lacks parameter '{key}'; add it, or inherit from {parent}")
     return parameters[key].value
 
 
-def _check(name: str, parameters: Mapping[str, Parameter]) -> None:
-    """Constraints between parameters."""
+def _check(name: str, parameters: Mapping[str, Parameter], features: frozenset[str]) -> None:
+    """Parameters that the features need, and constraints between parameters."""
 
     def value(key: str) -> Any:
         return _required(name, parameters, key)
 
+    for key in DUAL_SIDE_KEYS if "dual_side" in features else ():
+        value(key)
+    if value("l2.request_latency") >= value("l2.latency"):
+        raise DstcError(
+            f"machine {name}: l2.request_latency is {value('l2.request_latency')}; it must be less "
+            f"than l2.latency = {value('l2.latency')}"
+        )
     longest = value("l2.latency") - value("l1.latency")
     if not value("simulation.quantum") <= longest:
         raise DstcError(

@@ -59,13 +59,12 @@ def _densities(text: str, option: str) -> list[float]:
 
 def gemm(args: argparse.Namespace) -> int:
     """`dstc bench gemm`."""
-    if args.mode == "estimate":
-        raise DstcError("--mode estimate is not there yet; use cycle or functional")
     from ...runtime.machine import Machine
     from ..bench import products, run_gemm
     from .progress import steps_shown
 
     machine = Machine.load(args.machine, key_values(args.set))
+    changes = {key: machine[key] for key in key_values(args.set)}
     todo = products(
         (args.m, args.n, args.k),
         _densities(args.a_density, "--a-density"),
@@ -83,14 +82,14 @@ def gemm(args: argparse.Namespace) -> int:
                     machine=machine,
                     engine=args.engine,
                     mode=args.mode,
-                    threads=max(1, args.threads),
+                    threads=args.threads,
                     check=args.check,
                 )
             )
     if args.json:
-        write_json(args.json, {"schema": 1, "rows": rows})
+        write_json(args.json, {"schema": 1, "set": changes, "rows": rows})
     if args.json != "-":
-        print_rows(rows)
+        print_rows(rows, changes)
         if args.json:
             print(f"wrote {args.json}")
     wrong = [r for r in rows if r["bit_exact"] is False]
@@ -102,12 +101,13 @@ def gemm(args: argparse.Namespace) -> int:
     return 0
 
 
-def print_rows(rows: list[dict[str, Any]]) -> None:
-    """A table of the rows of the JSON."""
+def print_rows(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
+    """A table of the rows of the JSON, for a machine with parameters that the user changed."""
     from rich.console import Console
 
     from ..bench import tightest
-    from .tables import count, percent, table
+    from ..run_facts import changed, count, percent
+    from .tables import table
 
     lines: list[list[str]] = []
     for r in rows:
@@ -129,7 +129,8 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
             ]
         )
     first = rows[0]
-    title = f"{first['m']} x {first['n']} x {first['k']} on {first['machine']} ({first['mode']})"
+    machine = changed(first["machine"], changes)
+    title = f"{first['m']} x {first['n']} x {first['k']} on {machine} ({first['mode']})"
     columns = ["A", "B", "engine", "tiles", "cycles", "us", "TFLOP/s", "of bound", "exact", "s"]
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -12,14 +12,13 @@ import json
 import math
 import os
 import sys
-import tempfile
 import textwrap
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ...backend.isa.errors import DstcError
+from ...backend.isa.files import write_atomic
 
 
 def positive(text: str) -> int:
@@ -127,35 +126,6 @@ def key_values(pairs: Iterable[str], option: str = "--set") -> dict[str, str]:
     return result
 
 
-@contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
-    """A temporary file beside `path`, which replaces `path` when the block ends without error.
-
-    Missing parent directories are made. A `path` that exists and is no regular file (a device, a
-    pipe) is written directly. `DstcError` if the place cannot be written.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise DstcError(f"{target}: is a directory; give the name of a file")
-    if target.exists() and not target.is_file():
-        yield target
-        return
-    target = target.resolve()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-    except OSError as e:
-        raise DstcError(f"{path}: cannot be written ({e.strerror}); give another place") from e
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def check_outputs(*paths: str | None) -> None:
     """`DstcError` for a file that could not be written, before any work; nothing is made.
 
@@ -178,19 +148,12 @@ def check_outputs(*paths: str | None) -> None:
             )
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_text(path: str, text: str) -> None:
     """Write `text` to file `path`, whole or not at all; `-` is standard output."""
     if path == "-":
         sys.stdout.write(text)
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_atomic(path, text.encode())
 
 
 def write_json(path: str, obj: Any) -> None:

@@ -18,6 +18,8 @@ from ...backend.isa.errors import DstcError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...backend.isa.program import Port
+
 RANDOM = "random"
 
 
@@ -88,10 +90,13 @@ def for_names(
     )
 
 
-def random_inputs(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, NDArray[np.float32]]:
-    """Normally distributed inputs, the same for the same seed."""
+def random_inputs(ports: Sequence[Port], seed: int) -> dict[str, NDArray[Any]]:
+    """Normally distributed inputs of the ports' dtypes, the same for the same seed."""
     rng = np.random.default_rng(seed)
-    return {n: rng.standard_normal(tuple(s), dtype=np.float32) for n, s in shapes.items()}
+    return {
+        p.name: rng.standard_normal(p.shape, dtype=np.float32).astype(np.dtype(p.dtype))
+        for p in ports
+    }
 
 
 def _load(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:

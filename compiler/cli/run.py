@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...backend.isa.errors import CheckFailed, DstcError
+from ...backend.isa.files import write_npz
 from .common import add_options, check_outputs, key_values, write_json, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...runtime.executor import RunResult
+    from ...runtime.machine import Machine
     from ..api import Compiled
 
 EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
@@ -108,10 +110,15 @@ def _is_program(path: str) -> bool:
         raise DstcError(f"{path}: cannot be read: {e.strerror}") from e
 
 
-def _target(machine: str, args: argparse.Namespace, *, overrides: bool = True) -> Any:
+def _target(args: argparse.Namespace) -> Machine:
     from ...runtime.machine import Machine
 
-    return Machine.load(machine, key_values(args.set) if overrides else {})
+    return Machine.load(args.machine, key_values(args.set))
+
+
+def _changes(machine: Machine, args: argparse.Namespace) -> dict[str, Any]:
+    """The parameters of `machine` that `--set` changed, as it has them."""
+    return {key: machine[key] for key in key_values(args.set) if key in machine.parameters}
 
 
 class _Job:
@@ -126,18 +133,41 @@ class _Job:
         self.dims = _dims(args)
         self.inputs: dict[str, NDArray[Any]] = {}
         self.truth: NDArray[Any] | None = None
+        self.notes: list[str] = []
 
-    def compiled(self, machine: str | None, *, main: bool) -> Compiled:
-        """The model for a machine, or the program as it is; None: the program's, or dstc."""
+    def targets(self) -> list[Machine]:
+        """The machine to run on, then those to compare it with; `--set` changes each.
+
+        A compared machine without a parameter stays as it is there, which a note tells.
+        """
         from ...backend.isa.program import Program
+        from ...runtime.machine import Machine
+
+        name = self.args.machine
+        if name is None and self.is_program:
+            plan = Program.load(self.args.model).plan
+            name = plan.machine if plan is not None else None
+        changes = key_values(self.args.set)
+        targets = [Machine.load(name or "dstc", changes)]
+        for word in filter(None, self.args.compare.split(",")):
+            known = Machine.load(word).parameters
+            fitting = {key: value for key, value in changes.items() if key in known}
+            target = Machine.load(word, fitting)
+            if target.name in [t.name for t in targets]:
+                raise DstcError(f"--compare {word}: {target.name} is there already; name it once")
+            targets.append(target)
+            self.notes += [
+                f"--set {key} does not apply to {target.name}, which has no such parameter"
+                for key in changes
+                if key not in known
+            ]
+        return targets
+
+    def compiled(self, target: Machine, *, main: bool) -> Compiled:
+        """The model for a machine, or the program as it is."""
         from ..api import compile_model, load_program
         from .progress import passes_shown
 
-        if machine is None and self.is_program:
-            plan = Program.load(self.args.model).plan
-            machine = plan.machine if plan is not None else None
-        machine = machine or "dstc"
-        target = _target(machine, self.args, overrides=main)
         if self.is_program:
             if self.args.engine != "auto":
                 raise DstcError("--engine chooses code at compile time; this is a program already")
@@ -161,15 +191,19 @@ class _Job:
         return compiled
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the given inputs, by the names of the model's inputs."""
-        from ..frontends.onnx_import import input_names
+        """Shapes of the given inputs, by the names of the model's inputs; dtypes are checked."""
+        from ...runtime.executor import check_dtype
+        from ..frontends.onnx_import import input_types
         from .inputs import check_names, for_names
 
         if not self.arrays:
             return {}
-        names = input_names(self.args.model)
-        check_names(self.args.input, names, self.args.labels)
-        return {n: tuple(a.shape) for n, a in for_names(self.arrays, names, self.labels).items()}
+        types = input_types(self.args.model)
+        check_names(self.args.input, list(types), self.args.labels)
+        arrays = for_names(self.arrays, list(types), self.labels)
+        for name, array in arrays.items():
+            check_dtype(name, array, types[name])
+        return {name: tuple(array.shape) for name, array in arrays.items()}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -192,7 +226,7 @@ class _Job:
                 "random"
             )
         if self.seed is not None:
-            self.inputs = dict(random_inputs({p.name: p.shape for p in ports}, self.seed))
+            self.inputs = random_inputs(ports, self.seed)
         if self.arrays:
             names = [p.name for p in ports if self.seed is None or p.name in self.arrays]
             self.inputs.update(for_names(self.arrays, names, self.labels))
@@ -249,24 +283,23 @@ def run(args: argparse.Namespace) -> int:
     """`dstc run`."""
     check_outputs(args.json, args.output, args.report)
     job = _Job(args)
-    machines = [args.machine, *(m for m in args.compare.split(",") if m)]
     runs: list[tuple[Compiled, RunResult]] = []
-    for i, machine in enumerate(machines):
-        compiled = job.compiled(machine, main=i == 0)
+    for i, target in enumerate(job.targets()):
+        compiled = job.compiled(target, main=i == 0)
         if i == 0:
             job.check_labels(compiled)
         runs.append((compiled, job.run(compiled)))
     compiled, result = runs[0]
     check: dict[str, Any] | None = None
     if args.check and compiled.model is not None:
-        check = {"reference": "onnx"}
-        worst = [c.check(job.inputs, r) for c, r in runs]
-        check.update(min(worst, key=lambda c: (c["ok"], -c["max_abs_error"])))
+        checks = {c.machine.name: c.check(job.inputs, r) for c, r in runs}
+        worst = min(checks, key=lambda m: (checks[m]["ok"], -checks[m]["max_abs_error"]))
+        check = {"reference": "onnx", "machines": list(checks), "worst": worst, **checks[worst]}
     facts = _facts(args, job, runs, check)
     if args.check and job.is_program:
         facts["notes"].append("not checked: a program has no ONNX model to compare with")
     if args.output:
-        _save_outputs(args.output, result)
+        write_npz(args.output, result.outputs)
     if args.report:
         from ..report import render_report
 
@@ -282,24 +315,10 @@ def run(args: argparse.Namespace) -> int:
                 print(f"wrote {path}")
     if check is not None and not check["ok"]:
         raise CheckFailed(
-            f"{args.model}: outputs differ from the ONNX reference by "
+            f"{args.model}: outputs on {check['worst']} differ from the ONNX reference by "
             f"{check['max_abs_error']:.3g}, more than the bound {check['bound']:.3g}"
         )
     return 0
-
-
-def _save_outputs(path: str, result: RunResult) -> None:
-    """An .npz; member by member, since `numpy.savez` refuses an output named `file`."""
-    import zipfile
-
-    import numpy as np
-
-    from .common import atomic_path
-
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in result.outputs.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _facts(
@@ -313,6 +332,7 @@ def _facts(
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
+        "set": _changes(compiled.machine, args),
         "engine": args.engine,
         "mode": args.mode,
         "check": check,
@@ -324,7 +344,7 @@ def _facts(
         "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
         "kernels": [k.to_json() for k in result.kernels],
         "host_ops": [h.to_json() for h in result.host_ops],
-        "notes": list(compiled.notes),
+        "notes": [*compiled.notes, *job.notes],
         "compare": {},
     }
     accuracy = job.accuracy(result)
@@ -332,6 +352,7 @@ def _facts(
         facts["accuracy"] = {"right": accuracy[0], "of": accuracy[1]}
     for other, ran in runs[1:]:
         entry: dict[str, Any] = {
+            "set": _changes(other.machine, args),
             "cycles": ran.cycles,
             "time_us": ran.time_us,
             "warp_instructions": ran.warp_instructions,
@@ -367,7 +388,7 @@ def compile_(args: argparse.Namespace) -> int:
     with passes_shown("compile") as on_pass:
         compiled = compile_model(
             args.model,
-            machine=_target(args.machine, args),
+            machine=_target(args),
             engine=args.engine,
             dims=_dims(args),
             on_pass=on_pass,
@@ -383,6 +404,7 @@ def compile_(args: argparse.Namespace) -> int:
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
+        "set": _changes(compiled.machine, args),
         "written": written,
         "wall_seconds": {"compile": compiled.seconds},
         "passes": [_pass_json(p) for p in compiled.passes],
@@ -421,7 +443,7 @@ def inspect(args: argparse.Namespace) -> int:
     with passes_shown("compile") as on_pass:
         compiled = compile_model(
             args.model,
-            machine=_target(args.machine, args),
+            machine=_target(args),
             engine=args.engine,
             dims=_dims(args),
             ir_dir=args.ir_dir,
@@ -432,6 +454,7 @@ def inspect(args: argparse.Namespace) -> int:
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
+        "set": _changes(compiled.machine, args),
         "ir_dir": args.ir_dir,
         "passes": passes,
         "notes": list(compiled.notes),

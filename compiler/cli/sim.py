@@ -11,7 +11,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from ...backend.isa.errors import DstcError
-from .common import add_options, atomic_path, check_outputs, key_values, write_json
+from ...backend.isa.files import atomic_path
+from .common import add_options, check_outputs, key_values, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,8 @@ def add_parsers(subparsers: Any) -> None:
         "--max-instructions",
         type=int,
         metavar="N",
-        help="instructions of one warp before it is a runaway",
+        help="instructions of one warp before it is a runaway (default: 2^27); a launch is one "
+        "after 4 * N, or 2^18 a resident warp if more, in which no warp finishes",
     )
     p.add_argument("--unchecked", action="store_true", help="unwritten registers read as zero")
     add_options(p, "machine", "set", "mode", "threads", "json")
@@ -112,7 +114,8 @@ def sim(args: argparse.Namespace) -> int:
     result = device.launch(kernel, _grid(args.grid), [words[name] for name in kernel.params])
     for name, target in dumps.items():
         _dump(device, name, *buffers[name], target)
-    facts = _facts(kernel, device, args.mode, result)
+    changes = {key: device.machine[key] for key in key_values(args.set)}
+    facts = _facts(kernel, device, changes, args.mode, result)
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
@@ -234,12 +237,15 @@ def _dump(device: Device, name: str, address: int, size: int, target: str) -> No
         np.save(stream, array)
 
 
-def _facts(kernel: Kernel, device: Device, mode: str, result: LaunchResult) -> dict[str, Any]:
+def _facts(
+    kernel: Kernel, device: Device, changes: dict[str, Any], mode: str, result: LaunchResult
+) -> dict[str, Any]:
     values = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
     return {
         "schema": 1,
         "kernel": kernel.name,
         "machine": device.machine.name,
+        "set": changes,
         "mode": mode,
         **values,
         **{key: result.counters[key] for key in ("ohmma_issued", "ohmma_skipped", "dram_bytes")},
@@ -247,7 +253,9 @@ def _facts(kernel: Kernel, device: Device, mode: str, result: LaunchResult) -> d
 
 
 def _report(facts: dict[str, Any]) -> None:
-    print(f"kernel {facts['kernel']} on {facts['machine']}, {facts['mode']} mode")
+    from ..run_facts import on_machine
+
+    print(f"kernel {facts['kernel']} on {on_machine(facts)}, {facts['mode']} mode")
     for key in ("cycles", "time_us", "warp_instructions"):
         if key == "warp_instructions" or facts["mode"] == "cycle":
             print(f"  {key:24} {facts[key]:>16,}")

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..run_facts import count, layers_compared, number, percent, short
+from ..run_facts import changed, count, layers_compared, number, on_machine, percent, short
 
 PIPED_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -91,7 +91,7 @@ def print_run(facts: dict[str, Any]) -> None:
         columns.append(("share", 1))
         for row, k in zip(rows, facts["kernels"], strict=True):
             row.append(percent(k["cycles"] / total))
-    title = f"{facts['model']} on {facts['machine']} ({facts['mode']} mode)"
+    title = f"{facts['model']} on {on_machine(facts)} ({facts['mode']} mode)"
     keep = fitting(console.width, columns, rows)
     if rows:
         kept = [[r[i] for i in keep] for r in rows]
@@ -105,16 +105,15 @@ def print_run(facts: dict[str, Any]) -> None:
             "not in the cycles",
         )
     _print_totals(console, facts, timed)
-    if "accuracy" in facts:
-        a = facts["accuracy"]
-        share = percent(a["right"] / a["of"] if a["of"] else None)
-        _say(console, f"accuracy: {a['right']} of {a['of']} right ({share})")
+    _print_accuracy(console, facts)
     check = facts["check"]
     if check is not None:
+        worst = f" ({check['worst']})" if len(check["machines"]) > 1 else ""
         _say(
             console,
-            f"check against the ONNX reference: {'ok' if check['ok'] else 'FAILED'}, largest error "
-            f"{number(check['max_abs_error'])}, bound {number(check['bound'])}",
+            f"check against the ONNX reference on {', '.join(check['machines'])}: "
+            f"{'ok' if check['ok'] else 'FAILED'}, largest error "
+            f"{number(check['max_abs_error'])}{worst}, bound {number(check['bound'])}",
         )
     wall = facts["wall_seconds"]
     _say(
@@ -123,6 +122,14 @@ def print_run(facts: dict[str, Any]) -> None:
     )
     for note in facts["notes"]:
         _say(console, f"note: {note}")
+
+
+def _print_accuracy(console: Console, facts: dict[str, Any]) -> None:
+    for name, ran in {facts["machine"]: facts, **facts["compare"]}.items():
+        if "accuracy" in ran:
+            right, of = ran["accuracy"]["right"], ran["accuracy"]["of"]
+            share = percent(right / of if of else None)
+            _say(console, f"accuracy on {name}: {right} of {of} right ({share})")
 
 
 def _print_totals(console: Console, facts: dict[str, Any], timed: bool) -> None:
@@ -154,7 +161,8 @@ def _print_totals(console: Console, facts: dict[str, Any], timed: bool) -> None:
         launches += [f"{other['time_us']:.1f}", f"{speedup:.2f}x" if speedup else "-"]
     rows.append(launches)
     _say(console, "")
-    console.print(table(f"{facts['machine']} and {', '.join(others)}", columns, rows))
+    compared = ", ".join(changed(name, other.get("set") or {}) for name, other in others.items())
+    console.print(table(f"{on_machine(facts)}; compared: {compared}", columns, rows))
 
 
 def _sum_row(facts: dict[str, Any]) -> tuple[str, int, list[int]]:
@@ -174,7 +182,7 @@ def print_passes(facts: dict[str, Any]) -> None:
         for p in facts["passes"]
     ]
     console = _console()
-    title = f"{facts['model']} for {facts['machine']}"
+    title = f"{facts['model']} for {on_machine(facts)}"
     console.print(table(title, ["pass", "ms", "ops before", "ops after", "changed"], rows))
     if facts.get("ir_dir"):
         _say(console, f"wrote {len(rows) + 1} IR files to {facts['ir_dir']}")
@@ -186,7 +194,7 @@ def print_compiled(facts: dict[str, Any]) -> None:
     """The kernels of a compiled program."""
     rows = [[k["name"], *(count(k[c]) for c in _KERNEL_COLUMNS)] for k in facts["kernels"]]
     console = _console()
-    title = f"{facts['model']} for {facts['machine']}"
+    title = f"{facts['model']} for {on_machine(facts)}"
     columns = ["kernel", *(c.replace("_", " ") for c in _KERNEL_COLUMNS)]
     console.print(table(title, columns, rows))
     _say(console, f"compiled in {facts['wall_seconds']['compile']:.2f} s")

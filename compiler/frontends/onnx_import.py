@@ -80,11 +80,10 @@ def _load(
     return draft.finish(Path(file).stem)
 
 
-def input_names(source: str | os.PathLike[str] | bytes | ModelProto) -> list[str]:
-    """Names of the inputs that a caller gives (initializers are none), in order."""
-    _, model = read_model(source)
-    constants = {t.name for t in model.graph.initializer}
-    return [v.name for v in model.graph.input if v.name not in constants]
+def input_types(source: str | os.PathLike[str] | bytes | ModelProto) -> dict[str, str]:
+    """Name -> dtype (a numpy name) of the inputs that a caller gives (initializers are none)."""
+    file, model = read_model(source)
+    return {value.name: _element(value, "input", file) for value in _ports(model.graph)}
 
 
 def read_model(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[str, ModelProto]:

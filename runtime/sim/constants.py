@@ -82,7 +82,7 @@ Fault = _numbered(
     NONE GLOBAL_BOUNDS SHARED_BOUNDS MISALIGNED REGISTER_UNINITIALISED
     PREDICATE_UNINITIALISED ACC_UNINITIALISED ACC_BOUNDS NO_REGION STACK_OVERFLOW
     BSYNC_WITHOUT_BSSY DIVERGENT_CONTROL DIVERGENT_BARRIER DIVERGENT_TENSOR RUNAWAY
-    BAD_PC STREAM_END DEADLOCK
+    RUNAWAY_LAUNCH BAD_PC STREAM_END DEADLOCK
     """,
 )
 """Why a warp trapped."""
@@ -91,7 +91,6 @@ D = _numbered(
     "D",
     """
     OP
-    CLASS  # Unit, as its index
     PIPE INTERVAL LATENCY
     CAUSE  # of those that wait for the result
     CREDIT  # cycles by which a tensor result is early for the accumulator input
@@ -150,6 +149,8 @@ W = _numbered(
     CTA  # CTA slot
     ID  # warp within the CTA
     SUB  # sub-core
+    LINEAR  # number of its CTA in the grid
+    ATOMIC  # 1: it issued a RED or ATOM that takes place at the quantum's end
     """,
 )
 """State of a resident warp."""
@@ -178,6 +179,7 @@ C = _numbered(
     BUSY X Y Z
     LIVE  # warps that have not exited
     ARRIVED  # warps at the barrier
+    FREE  # no CTA can start in it before
     """,
 )
 """State of a CTA slot."""
@@ -208,6 +210,10 @@ M = _numbered(
     FAULT FAULT_PC FAULT_WARP FAULT_LANE FAULT_ADDRESS FAULT_TIME L1_CLOCK
     PORT_READ  # in ticks
     PORT_WRITE
+    TAKEN  # CTAs of its own list that it started in this quantum
+    RANK  # place among the SMs that have a list in this quantum, -1: none
+    SPENT  # instructions issued since a warp of the launch last finished
+    RETIRED  # warps that finished in this quantum
     """,
 )
 """State of an SM."""
@@ -252,30 +258,39 @@ R = _numbered(
     MASK
     OFFSET  # of the destination in the register file
     SLOT  # row of the address and value lists
+    LINEAR  # W.LINEAR at issue: the warp's slot may have another warp by then
     """,
 )
 """A load or atomic whose completion the quantum's end fixes."""
 
 PARAMETERS = (
-    "alu.latency", "predicate.latency", "branch.latency", "branch.taken_latency",
+    "predicate.latency", "branch.latency", "branch.taken_latency",
     "barrier.latency", "shared.latency", "shared.queue", "shared.shuffle_latency",
-    "l1.latency", "l1.sectors_per_cycle", "l1.queue", "l2.latency", "dram.latency",
+    "l1.latency", "l1.sectors_per_cycle", "l1.queue", "l2.latency",
+    "l2.request_latency", "dram.latency", "dispatch.latency",
     "atomic.interval", "noc.read_bytes_per_sm_cycle", "noc.write_bytes_per_sm_cycle",
-    "l2.sectors_per_slice_cycle", "ohmma.latency", "ohmma.squash_per_cycle",
+    "l2.sectors_per_slice_cycle",
+)  # fmt: skip
+"""Machine parameters that compiled code reads, in the order of its parameter vector."""
+DUAL_SIDE_PARAMETERS = (
+    "ohmma.latency", "ohmma.squash_per_cycle",
     "spwmma.queue", "spwmma.startup", "spwmma.min_busy", "spwmma.latency",
     "accumulator.rows_per_cycle", "accumulator.latency", "accumulator.clear_cycles",
 )  # fmt: skip
-"""Machine parameters that compiled code reads, in the order of its parameter vector."""
+"""Those of the dual-side extension, which follow; 0, and never read, without it."""
 
 
 P = _numbered(
     "P",
     """
-    ALU PREDICATE BRANCH TAKEN BARRIER SHARED SHARED_QUEUE SHUFFLE L1 L1_RATE L1_QUEUE
-    L2 DRAM ATOMIC PORT_READ PORT_WRITE L2_RATE OHMMA SQUASH SP_QUEUE SP_STARTUP
-    SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS
+    PREDICATE BRANCH TAKEN BARRIER SHARED SHARED_QUEUE SHUFFLE L1 L1_RATE L1_QUEUE
+    L2 L2_REQUEST DRAM DISPATCH ATOMIC PORT_READ PORT_WRITE L2_RATE OHMMA SQUASH SP_QUEUE SP_STARTUP
+    SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
     DRAM_TICKS  # ticks that a sector takes of its channel
-    SUBS MAX_INSTRUCTIONS WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z CHECKED
+    SUBS MAX_INSTRUCTIONS
+    MAX_LAUNCH  # instructions of the launch without any warp finishing
+    BARRIERS  # 1: the kernel has a BAR
+    WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z CHECKED
     FRAME  # elements of a warp's frame in the register file
     RESIDENT  # warp slots an SM
     """,

@@ -41,7 +41,6 @@ from .constants import (
     Pipe,
 )
 
-UNITS = tuple(Unit)
 _FLEX_PARAMETER = 2
 _REGISTER_COLUMN = {"rd": D.RE, "ra": D.RA, "rb": D.RB, "rc": D.RC}
 _TIMING = {
@@ -49,6 +48,8 @@ _TIMING = {
     "ACLR": "", "ARD": "", "AWR": "", "SHFL": "lsu",
 }  # fmt: skip
 """Section of the machine file for instructions that their unit does not time."""
+_OWN_LATENCY = ("", "lsu")
+"""Sections without `latency`: the timing model finds out what the instruction takes."""
 _UNIT_SECTION = {
     Unit.ALU: "alu", Unit.FMA: "fma", Unit.MUFU: "mufu", Unit.BRANCH: "", Unit.BARRIER: "",
     Unit.SHARED: "lsu", Unit.GLOBAL: "lsu", Unit.TENSOR: "",
@@ -140,11 +141,10 @@ class _Decoder:
 
     def timing(self, spec: Instruction, row: list[int]) -> None:
         section = _TIMING.get(spec.mnemonic, _UNIT_SECTION[spec.unit])
-        row[D.CLASS] = UNITS.index(spec.unit)
         row[D.PIPE] = PIPE_OF_UNIT[spec.unit]
         row[D.CAUSE] = CAUSE_OF_UNIT[spec.unit]
         row[D.INTERVAL] = self.machine[f"{section}.interval"] if section else 0
-        row[D.LATENCY] = self.machine.get(f"{section}.latency", 0)
+        row[D.LATENCY] = self.machine[f"{section}.latency"] if section not in _OWN_LATENCY else 0
         if spec.mnemonic == "HMMA":
             row[D.CREDIT] = self.machine["hmma.latency"] - self.machine["hmma.accumulate_latency"]
         if spec.mnemonic in ("ARD", "AWR", "ACLR"):

@@ -19,6 +19,7 @@ from ...backend.isa.table import BY_OPCODE, WARP_SIZE
 from ..machine import Machine
 from ..memory import Memory
 from .constants import (
+    DUAL_SIDE_PARAMETERS,
     PARAMETERS,
     PENDING,
     PREDICATE_SLOTS,
@@ -31,6 +32,7 @@ from .constants import (
     K,
     M,
     N,
+    Op,
     P,
     Q,
     R,
@@ -45,6 +47,9 @@ _SCRATCH = 32 * 8 + 32
 _ATOMIC_ROW = 64
 _QUANTA_A_CALL = 512
 _MAX_RING = 64
+_LAUNCH_FACTOR, _LAUNCH_WARP = 4, 1 << 18
+"""Bound on the instructions of a launch in which no warp finishes: the first times
+`max_instructions`, or if more the second times the resident warps."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,10 @@ class _State:
         def zeros(*shape: int) -> NDArray[np.int64]:
             return np.zeros(shape, np.int64)
 
-        self.chip = zeros(4)
+        # an SM starts no more than this many CTAs in a quantum, beside those started at its begin
+        most = resident * (quantum // machine["dispatch.latency"] + 1) if timed else 0
+        pool = zeros(min(total, count * (resident + most)))
+        self.chip = zeros(7)
         self.sms, self.counters = zeros(count, len(M)), zeros(count, len(N))
         self.subs = zeros(count, subs, SUB_COLUMNS)
         self.subs[:, :, S.WAKE] = 2 * PENDING
@@ -211,7 +219,7 @@ class _State:
         self.chip_counters = zeros(len(N))
         self.grid = np.array(grid, np.int64)
         self.arrays: tuple[Any, ...] = (
-            self.chip, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
+            self.chip, pool, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
             acc.view(np.uint32), np.zeros(count * (1024 + 32), np.float32), shared,
             shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
             zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
@@ -235,13 +243,19 @@ class _State:
         machine, kernel = self.machine, self.kernel
         param = np.zeros(len(P), np.int64)
         for i, key in enumerate(PARAMETERS):
-            param[i] = machine.get(key, 1)
+            param[i] = machine[key]
+        if "dual_side" in machine.features:
+            for i, key in enumerate(DUAL_SIDE_PARAMETERS, len(PARAMETERS)):
+                param[i] = machine[key]
         cycles_a_second = machine["clock.core_mhz"] * 1e6
         bytes_a_second = machine["dram.peak_gb_s"] * 1e9 * machine["dram.efficiency"]
         channel = bytes_a_second / machine["dram.channels"] / cycles_a_second
         param[P.DRAM_TICKS] = ceil(32 * TICKS / channel)
         param[P.SUBS] = machine["sm.sub_cores"]
-        param[P.MAX_INSTRUCTIONS] = max_instructions
+        param[P.MAX_INSTRUCTIONS] = min(max_instructions, PENDING)
+        most = max(_LAUNCH_FACTOR * max_instructions, _LAUNCH_WARP * resident * self.sms_count)
+        param[P.MAX_LAUNCH] = min(most, PENDING)
+        param[P.BARRIERS] = (self.decoded.rows[:, D.OP] == Op.BAR).any()
         param[P.WARPS_PER_CTA], param[P.SHARED_BYTES] = kernel.warps, kernel.shared_bytes
         param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checked
         param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid
@@ -260,7 +274,8 @@ class _State:
     def run(self) -> None:
         """Run to the end; raises `Trap`."""
         from .compiled import must_compile
-        from .kernel import FAULT_SM, RUNNING, run_kernel
+        from .dispatch import FAULT_SM
+        from .kernel import RUNNING, run_kernel
 
         if must_compile(run_kernel) and sys.stderr.isatty():
             print("compiling the simulator, once: about half a minute ...", file=sys.stderr)
@@ -274,7 +289,7 @@ class _State:
 
     def result(self, limits: dict[str, int]) -> LaunchResult:
         """Totals of the run."""
-        from .kernel import END
+        from .dispatch import END
 
         machine = self.machine
         issued = self.pc_issued.sum(axis=0)

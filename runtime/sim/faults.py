@@ -26,6 +26,7 @@ MESSAGES: dict[int, str] = {
     Fault.DIVERGENT_BARRIER: "barrier reached by only some of the warp's lanes",
     Fault.DIVERGENT_TENSOR: "a warp-wide accumulator instruction with lanes switched off",
     Fault.RUNAWAY: "runaway: the warp exceeded max_instructions",
+    Fault.RUNAWAY_LAUNCH: "runaway: the launch exceeded 4 * max_instructions and no warp ended",
     Fault.BAD_PC: "the program counter left the kernel",
     Fault.STREAM_END: "OHMMA reads past the 512 condensed values of a tile",
     Fault.DEADLOCK: "deadlock: no warp can ever go on",

@@ -68,15 +68,21 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
 @inline
 def data_time(
     row: Any, w: int, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
-    acc_transfer: Any, acc_tiles: int,
+    acc_transfer: Any, acc_tiles: int, atomic: int, barriers: int,
 ) -> tuple[int, int]:  # fmt: skip
     """When the operands are there and the results may be written, and whose result is waited for.
 
     `PENDING`: not known yet. It changes no more once known, as a warp issues in order. A value that
-    was never written counts as ready (see `uninitialised`).
+    was never written counts as ready (see `uninitialised`). `atomic`: the warp's RED or ATOM has
+    yet to take place. Loads and stores act at once, so they wait for it, as does what other warps
+    take as a sign: BAR, and with `barriers` EXIT.
     """
     time, cause = 0, Cause.SCOREBOARD_ALU
     op = row[D.OP]
+    if atomic != 0 and (
+        op == Op.LDG or op == Op.STG or op == Op.BAR or (op == Op.EXIT and barriers != 0)
+    ):
+        return PENDING, Cause.SCOREBOARD_GLOBAL
     if op >= Op.SPWMMA and op != Op.BOHMMA:
         tile = row[D.ACC]
         if tile < acc_tiles:

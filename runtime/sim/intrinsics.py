@@ -1,4 +1,4 @@
-"""Building blocks that numba does not have: bit casts, fused multiply-add, vector kernels.
+"""Building blocks that numba does not have: bit casts, bit counts, vector kernels.
 
 In: scalars, or offsets into the flat register file. Out: LLVM instructions in the caller. The two
 vector kernels (a HMMA step, one row of an outer product) and the f16 widening are written as
@@ -41,26 +41,10 @@ bits_of_float = _unary("bits_of_float", types.uint32, types.float32, lambda b, x
 """The 32 bits of an f32."""
 popcount = _unary("popcount", types.uint32, types.uint32, lambda b, x: b.ctpop(x))
 """Number of ones in a 32-bit word."""
-leading_zeros = _unary(
-    "leading_zeros", types.uint32, types.uint32, lambda b, x: b.ctlz(x, ir.Constant(I1, 0))
-)
-"""Zeros above the highest one of a 32-bit word; 32 if it is 0."""
 trailing_zeros = _unary(
     "trailing_zeros", types.uint32, types.uint32, lambda b, x: b.cttz(x, ir.Constant(I1, 0))
 )
 """Zeros below the lowest one of a 32-bit word; 32 if it is 0."""
-reverse_bits = _unary("reverse_bits", types.uint32, types.uint32, lambda b, x: b.bitreverse(x))
-"""A 32-bit word in reverse bit order."""
-
-
-@intrinsic
-def fused_multiply_add(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
-    """f32 a * b + c, rounded once."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return types.float32(types.float32, types.float32, types.float32), codegen
 
 
 def splat(value: float | int, kind: Any) -> Any:

@@ -8,117 +8,37 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import entry, inline
-from .constants import (
-    FULL_MASK,
-    PENDING,
-    PREDICATE_SLOTS,
-    UNINITIALISED,
-    C,
-    Fault,
-    M,
-    N,
-    P,
-    S,
-    W,
-    WarpState,
-)
+from .constants import PENDING, C, Fault, M, N, P, S, W, WarpState
+from .dispatch import END, FAULT_SM, GIVEN, NOW, POOLED, deal, dispatch, refill
 from .l2 import drain
 from .sm import run_sm
 
 FINISHED, RUNNING, FAULTED = 0, 1, 2
-NEXT_CTA, NOW, END, FAULT_SM = 0, 1, 2, 3
-"""Places of the `chip` array: next CTA to dispatch, the time, the last cycle, who trapped."""
 
 
 @inline
-def place_cta(
-    sm: int, slot: int, cta: int, now: int, param: Any, ctas: Any, warps: Any, subs: Any,
-    queue: Any, preds: Any, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
-    acc_transfer: Any, regs: Any, shared32: Any, constant_elements: int,
-) -> None:  # fmt: skip
-    """Put a CTA into a free slot: its warps go to the sub-cores with the fewest."""
-    grid_x, grid_y = param[P.GRID_X], param[P.GRID_Y]
-    ctas[sm, slot, C.BUSY] = 1
-    ctas[sm, slot, C.X] = cta % grid_x
-    ctas[sm, slot, C.Y] = cta // grid_x % grid_y
-    ctas[sm, slot, C.Z] = cta // (grid_x * grid_y)
-    ctas[sm, slot, C.LIVE] = param[P.WARPS_PER_CTA]
-    ctas[sm, slot, C.ARRIVED] = 0
-    initial = UNINITIALISED if param[P.CHECKED] else 0
-    frame = param[P.FRAME]
-    words = param[P.SHARED_BYTES] // 4
-    stride = shared32.shape[0] // max(1, ctas.shape[0] * ctas.shape[1])
-    for i in range(words):
-        shared32[(sm * ctas.shape[1] + slot) * stride + i] = 0
-    for i in range(param[P.WARPS_PER_CTA]):
-        w = sm * param[P.RESIDENT] + slot * param[P.WARPS_PER_CTA] + i
-        best = 0
-        for s in range(param[P.SUBS]):
-            if subs[sm, s, S.WARPS] < subs[sm, best, S.WARPS]:
-                best = s
-        queue[sm, best, subs[sm, best, S.WARPS]] = w
-        subs[sm, best, S.WARPS] += 1
-        subs[sm, best, S.WAKE] = min(subs[sm, best, S.WAKE], now)
-        warps[w, W.STATE] = WarpState.RUNNING
-        warps[w, W.PC] = 0
-        warps[w, W.WAKE] = now
-        warps[w, W.CAUSE] = 0
-        warps[w, W.DATA] = -1
-        warps[w, W.ACTIVE] = FULL_MASK
-        warps[w, W.ALIVE] = FULL_MASK
-        warps[w, W.DEPTH] = 0
-        warps[w, W.COUNT] = 0
-        warps[w, W.CTA] = slot
-        warps[w, W.ID] = i
-        warps[w, W.SUB] = best
-        for p in range(PREDICATE_SLOTS):
-            preds[w, p] = 0
-            pred_ready[w, p] = initial if p < 7 else 0
-        preds[w, 7] = FULL_MASK
-        for r in range(ready.shape[1]):
-            ready[w, r] = initial
-            release[w, r] = 0
-            meta[w, r] = 0
-        for t in range(acc_ready.shape[1]):
-            acc_ready[w, t] = 0
-            acc_transfer[w, t] = initial
-        for e in range(frame):
-            regs[constant_elements + w * frame + e] = 0
-
-
-@inline
-def dispatch(
-    now: int, total: int, sms_count: int, chip: Any, param: Any, ctas: Any, warps: Any,
-    subs: Any, queue: Any, preds: Any, ready: Any, release: Any, meta: Any, pred_ready: Any,
-    acc_ready: Any, acc_transfer: Any, regs: Any, shared32: Any, constant_elements: int,
-) -> int:  # fmt: skip
-    """Free finished CTAs, hand out waiting ones breadth first; returns the CTAs resident."""
-    resident = 0
-    for sm in range(sms_count):
-        for slot in range(ctas.shape[1]):
-            if ctas[sm, slot, C.BUSY] and ctas[sm, slot, C.LIVE] == 0:
-                ctas[sm, slot, C.BUSY] = 0
-            resident += ctas[sm, slot, C.BUSY]
-    for _round in range(ctas.shape[1]):
-        for sm in range(sms_count):
-            if chip[NEXT_CTA] >= total:
-                return resident
-            for slot in range(ctas.shape[1]):
-                if ctas[sm, slot, C.BUSY] == 0:
-                    place_cta(
-                        sm, slot, chip[NEXT_CTA], now, param, ctas, warps, subs, queue, preds,
-                        ready, release, meta, pred_ready, acc_ready, acc_transfer, regs,
-                        shared32, constant_elements,
-                    )  # fmt: skip
-                    chip[NEXT_CTA] += 1
-                    resident += 1
-                    break
-    return resident
+def blame(fault: int, chip: Any, sms: Any, warps: Any, resident: int) -> int:
+    """Record a fault of the launch: the running warp that issued most, else one at a barrier."""
+    worst = 0
+    for w in range(len(warps)):
+        state, best = warps[w, W.STATE], warps[worst, W.STATE]
+        if state == WarpState.RUNNING:
+            if best != WarpState.RUNNING or warps[w, W.COUNT] > warps[worst, W.COUNT]:
+                worst = w
+        elif state == WarpState.AT_BARRIER and best != WarpState.RUNNING:
+            worst = w
+    sm = worst // resident
+    chip[FAULT_SM] = sm
+    sms[sm, M.FAULT] = fault
+    sms[sm, M.FAULT_WARP] = worst
+    at_barrier = warps[worst, W.STATE] == WarpState.AT_BARRIER
+    sms[sm, M.FAULT_PC] = warps[worst, W.PC] - (1 if at_barrier else 0)
+    return FAULTED
 
 
 @entry
 def run_kernel(
-    quanta: int, quantum: int, timed: bool, chip: Any, param: Any, program: Any,
+    quanta: int, quantum: int, timed: bool, chip: Any, pool: Any, param: Any, program: Any,
     regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addresses: Any, scratches: Any,
     warps: Any, stack: Any, ctas: Any, subs: Any, queue: Any, ring: Any, sms: Any,
@@ -138,17 +58,21 @@ def run_kernel(
     sms_count = sms.shape[0]
     for _quantum in range(quanta):
         begin = chip[NOW]
+        refill(total, sms_count, chip, sms, pool)
         resident = dispatch(
-            begin, total, sms_count, chip, param, ctas, warps, subs, queue, preds, ready,
+            begin, sms_count, chip, sms, pool, param, ctas, warps, subs, queue, preds, ready,
             release, meta, pred_ready, acc_ready, acc_transfer, regs, shared32,
             constant_elements,
         )  # fmt: skip
+        deal(sms_count, chip, sms)
         if resident == 0:
             chip[END] = chip_counters[N.STORE_END]
             for sm in range(sms_count):
                 chip[END] = max(chip[END], sms[sm, M.LAST])
             return FINISHED
         end = begin + quantum if timed else PENDING
+        if not timed:
+            chip[GIVEN] = chip[POOLED]  # without time, CTAs run one after the other
         for sm in range(sms_count):
             wake = 2 * PENDING
             for s in range(param[P.SUBS]):
@@ -156,9 +80,9 @@ def run_kernel(
             if wake >= end:
                 continue
             run_sm(
-                sm, begin, end, timed, param, program, regs, fregs, preds, acc, acc_bits, wide,
-                shared8, shared32, mem8, mem32, addresses, scratches, warps, stack, ctas, subs,
-                queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
+                sm, begin, end, timed, chip, pool, param, program, regs, fregs, preds, acc,
+                acc_bits, wide, shared8, shared32, mem8, mem32, addresses, scratches, warps, stack,
+                ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
                 alloc_high, ready, release, meta, pred_ready, acc_ready, acc_transfer, l1_tags,
                 l1_used, l1_fills, requests, records, atomics, outs, grid, l1_sets,
                 constant_elements,
@@ -178,6 +102,16 @@ def run_kernel(
                 ready, l1_fills, regs, mem32, l2_tags, l2_used, l2_valid, l2_dirty, l2_fills,
                 slices_free, channels_free, clock, chip_counters, next_request,
             )  # fmt: skip
+        spent, retired = 0, 0
+        for sm in range(sms_count):
+            spent += sms[sm, M.SPENT]
+            retired += sms[sm, M.RETIRED]
+        if retired > 0:
+            for sm in range(sms_count):
+                sms[sm, M.SPENT] = 0
+                sms[sm, M.RETIRED] = 0
+        elif spent > param[P.MAX_LAUNCH]:
+            return blame(Fault.RUNAWAY_LAUNCH, chip, sms, warps, param[P.RESIDENT])
         # skip to the next time at which a warp can move or a CTA be dispatched
         following = 2 * PENDING
         freed = False
@@ -194,8 +128,8 @@ def run_kernel(
             chip[NOW] = end
         else:
             chip[NOW] = max(end, following)
+        # No kernel gets here: a barrier opens when all live warps are there, and what else waits
+        # without a known end waits for the quantum's. It would otherwise be an endless loop.
         if not freed and following >= PENDING:
-            chip[FAULT_SM] = 0
-            sms[0, M.FAULT] = Fault.DEADLOCK
-            return FAULTED
+            return blame(Fault.DEADLOCK, chip, sms, warps, param[P.RESIDENT])
     return RUNNING

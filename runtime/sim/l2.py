@@ -13,7 +13,7 @@ import numpy as np
 
 from .access import atomic_lane
 from .compiled import helper, inline
-from .constants import TICKS, M, N, P, Q, R, Request, S, W, WarpState
+from .constants import PENDING, TICKS, M, N, P, Q, R, Request, S, W, WarpState
 
 SECTOR_BYTES = 32
 _ALL = 15
@@ -87,7 +87,7 @@ def drain(
     channels_free: Any, clock: Any, counters: Any, next_request: Any,
 ) -> None:  # fmt: skip
     """Serve every request of the quantum begin..end-1 and clear the SMs' lists."""
-    request_path = param[P.L2] // 2
+    request_path = param[P.L2_REQUEST]
     read_ticks = SECTOR_BYTES * TICKS // param[P.PORT_READ]
     write_ticks = SECTOR_BYTES * TICKS // param[P.PORT_WRITE]
     left = 0
@@ -148,19 +148,22 @@ def drain(
                     done = max(have + lanes * param[P.ATOMIC] + param[P.L2] - request_path, end)
                     records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
                     if records[sm, record, R.SLOT] >= 0:
-                        update_memory(sm, record, records, atomics, regs, mem32)
+                        update_memory(sm, record, records, atomics, regs, mem32, warps)
                 n += 1
             next_request[sm] = n
         time = later
     for sm in range(sms_count):
         for record in range(sms[sm, M.RECORDS]):
             w = records[sm, record, R.WARP]
+            if warps[w, W.LINEAR] != records[sm, record, R.LINEAR]:
+                continue  # the warp exited without waiting for it
+            warps[w, W.ATOMIC] = 0
             first = records[sm, record, R.DEST]
             for r in range(first, first + records[sm, record, R.COUNT]):
                 ready[w, r] = records[sm, record, R.DONE]
             sub = warps[w, W.SUB]
-            if warps[w, W.STATE] == WarpState.RUNNING:
-                warps[w, W.WAKE] = min(warps[w, W.WAKE], end)
+            if warps[w, W.STATE] == WarpState.RUNNING and warps[w, W.WAKE] > PENDING // 2:
+                warps[w, W.WAKE] = end
                 warps[w, W.DATA] = -1
                 subs[sm, sub, S.WAKE] = min(subs[sm, sub, S.WAKE], end)
         sms[sm, M.REQUESTS] = 0
@@ -169,15 +172,18 @@ def drain(
 
 
 @inline
-def update_memory(sm: int, record: int, records: Any, atomics: Any, regs: Any, mem32: Any) -> None:
+def update_memory(
+    sm: int, record: int, records: Any, atomics: Any, regs: Any, mem32: Any, warps: Any
+) -> None:
     """Carry out a RED or ATOM, lane by lane, at its first request."""
     slot = records[sm, record, R.SLOT]
     records[sm, record, R.SLOT] = -1
     kind = records[sm, record, R.KIND]
     mask = records[sm, record, R.MASK]
+    alive = warps[records[sm, record, R.WARP], W.LINEAR] == records[sm, record, R.LINEAR]
     for lane in range(32):
         if (mask >> lane) & 1:
             value = np.uint32(atomics[sm, slot, 32 + lane])
             old = atomic_lane(mem32, atomics[sm, slot, lane], value, kind)
-            if kind == 3:
+            if kind == 3 and alive:
                 regs[records[sm, record, R.OFFSET] + lane] = old

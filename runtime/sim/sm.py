@@ -31,6 +31,7 @@ from .constants import (
     W,
     WarpState,
 )
+from .dispatch import own_next, place_cta
 from .execute import atomic_kind, execute
 from .hazards import data_time, hold_sources, mark_results, pipe_time, uninitialised
 
@@ -54,10 +55,14 @@ def leave_barrier(
 
 
 @inline
-def retire_warp(sm: int, s: int, w: int, ctas: Any, warps: Any, subs: Any, queue: Any) -> None:
+def retire_warp(
+    sm: int, s: int, w: int, ctas: Any, warps: Any, subs: Any, queue: Any, sms: Any
+) -> None:
     """A warp whose lanes have all exited leaves its sub-core."""
     warps[w, W.STATE] = WarpState.EXITED
     ctas[sm, warps[w, W.CTA], C.LIVE] -= 1
+    sms[sm, M.SPENT] = 0
+    sms[sm, M.RETIRED] += 1
     count = subs[sm, s, S.WARPS]
     at = 0
     while queue[sm, s, at] != w:
@@ -80,7 +85,8 @@ def account(
     op = row[D.OP]
     pipe = row[D.PIPE]
     if pipe != Pipe.NONE:
-        subs[sm, s, S.PIPE + pipe] = now + row[D.INTERVAL]
+        # a SPWMMA, though switched off, issues while another has the pipe for longer
+        subs[sm, s, S.PIPE + pipe] = max(subs[sm, s, S.PIPE + pipe], now + row[D.INTERVAL])
     warps[w, W.WAKE] = now + 1
     if row[D.PD] < 7:
         pred_ready[w, row[D.PD]] = now + param[P.PREDICATE]
@@ -105,8 +111,10 @@ def account(
     elif pipe == Pipe.LSU:
         global_access(
             row, w, sm, now, mask, param, regs, base, addr, scratch, sms, counters, ready, meta,
-            tags, used, fills, requests, records, atomics, sets,
+            tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR],
         )  # fmt: skip
+        if op == Op.RED or op == Op.ATOM:
+            warps[w, W.ATOMIC] = 1
     elif pipe == Pipe.TENSOR:
         if op == Op.SPWMMA:
             busy = max(out[1], param[P.SP_MIN])
@@ -162,7 +170,7 @@ def sub_tensor_end(ring: Any, sm: int, s: int, param: Any) -> int:
 def global_access(
     row: Any, w: int, sm: int, now: int, mask: int, param: Any, regs: Any, base: int, addr: Any,
     scratch: Any, sms: Any, counters: Any, ready: Any, meta: Any, tags: Any, used: Any,
-    fills: Any, requests: Any, records: Any, atomics: Any, sets: int,
+    fills: Any, requests: Any, records: Any, atomics: Any, sets: int, linear: int,
 ) -> None:  # fmt: skip
     """A global load, store or atomic: through L1, what misses to the request list."""
     op = row[D.OP]
@@ -209,6 +217,7 @@ def global_access(
         records[sm, record, R.SLOT] = row_of
     sms[sm, M.RECORDS] = record + 1
     records[sm, record, R.WARP] = w
+    records[sm, record, R.LINEAR] = linear
     records[sm, record, R.DEST] = row[D.DEST]
     records[sm, record, R.COUNT] = row[D.NDEST]
     mark_results(row, w, PENDING, row[D.CAUSE], ready, meta)
@@ -216,7 +225,7 @@ def global_access(
 
 @helper
 def run_sm(
-    sm: int, begin: int, end: int, timed: bool, param: Any, program: Any,
+    sm: int, begin: int, end: int, timed: bool, chip: Any, pool: Any, param: Any, program: Any,
     regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addresses: Any, scratches: Any,
     warps: Any, stack: Any, ctas: Any, subs: Any, queue: Any, ring: Any, sms: Any,
@@ -275,7 +284,7 @@ def run_sm(
                             if time < 0:
                                 time, cause = data_time(
                                     program[pc], w, ready, release, meta, pred_ready, acc_ready,
-                                    acc_transfer, acc_tiles,
+                                    acc_transfer, acc_tiles, warps[w, W.ATOMIC], param[P.BARRIERS],
                                 )  # fmt: skip
                                 warps[w, W.DATA] = time
                                 warps[w, W.DATA_CAUSE] = cause
@@ -295,7 +304,7 @@ def run_sm(
                     if warps[w, W.WAKE] < soon:
                         soon = warps[w, W.WAKE]
                         soon_cause = warps[w, W.CAUSE]
-                        soon_pc = warps[w, W.PC]
+                        soon_pc = warps[w, W.PC] if soon_cause != Cause.NO_WARP else -1
                 if chosen < 0:
                     subs[sm, s, S.WAKE] = soon
                     subs[sm, s, S.IDLE_CAUSE] = soon_cause
@@ -306,12 +315,15 @@ def run_sm(
                 w = chosen
                 pc = warps[w, W.PC]
                 warps[w, W.COUNT] += 1
+                sms[sm, M.SPENT] += 1
                 warps[w, W.DATA] = -1
                 fault = 0
                 if pc < 0 or pc >= code_size:
                     fault = Fault.BAD_PC
                 elif warps[w, W.COUNT] > limit:
                     fault = Fault.RUNAWAY
+                elif sms[sm, M.SPENT] > param[P.MAX_LAUNCH]:
+                    fault = Fault.RUNAWAY_LAUNCH
                 row = program[min(max(pc, 0), code_size - 1)]
                 op = row[D.OP]
                 active = warps[w, W.ACTIVE]
@@ -368,10 +380,20 @@ def run_sm(
                 if warps[w, W.STATE] == WarpState.RUNNING:
                     subs[sm, s, S.GREEDY] = w
                 if op == Op.EXIT and warps[w, W.ALIVE] == 0:
-                    retire_warp(sm, s, w, ctas, warps, subs, queue)
+                    retire_warp(sm, s, w, ctas, warps, subs, queue, sms)
                     leave_barrier(
                         sm, cta, now, param[P.BARRIER], ctas, warps, subs, resident, per_cta
                     )
+                    if ctas[sm, cta, C.LIVE] == 0:
+                        start = now + param[P.DISPATCH]
+                        ctas[sm, cta, C.FREE] = start
+                        following = own_next(sm, sms, chip, pool)
+                        if following >= 0:
+                            place_cta(
+                                sm, cta, following, start, param, ctas, warps, subs, queue, preds,
+                                ready, release, meta, pred_ready, acc_ready, acc_transfer, regs,
+                                shared32, constant_elements,
+                            )  # fmt: skip
                 elif op == Op.BAR and mask != 0:
                     leave_barrier(
                         sm, cta, now, param[P.BARRIER], ctas, warps, subs, resident, per_cta

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dstc.backend.allocator import allocate
-from dstc.backend.scheduler import Latencies, schedule
+from dstc.backend.scheduler import schedule
 from dstc.dialects.dstc_isa import IsaOp
 from dstc.passes.eliminate_dead_instructions import eliminate
+from dstc.passes.schedule_instructions import latencies_of
+from dstc.runtime.machine import Machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +17,13 @@ from .gemm_like import gemm_like
 from .isa_text import parsed
 from .random_kernels import agree, instructions, random_kernel, run_ir
 
+V100 = latencies_of(Machine.load("v100"))
+
 
 def order(body: str, **options: int) -> list[str]:
     """Mnemonics of `body` after scheduling, with the immediate b or the offset."""
     kernel = parsed(body)
-    schedule(kernel, Latencies(**options))
+    schedule(kernel, replace(V100, **options))
     kernel.verify()
     shown: list[str] = []
     for op in instructions(kernel):
@@ -34,15 +40,15 @@ def test_random_programs_do_the_same(seed: int, pressure: int) -> None:
     before = [run_ir(kernel, lane) for lane in range(4)]
     eliminate(kernel)
     kernel.verify()
-    schedule(kernel, Latencies(pressure=pressure))
+    schedule(kernel, replace(V100, pressure=pressure))
     kernel.verify()
     assert all(agree(stores, run_ir(kernel, lane)) for lane, stores in enumerate(before))
 
 
 def test_the_same_order_every_time() -> None:
     first, second = random_kernel(3, 200), random_kernel(3, 200)
-    schedule(first)
-    schedule(second)
+    schedule(first, V100)
+    schedule(second, V100)
     assert str(first) == str(second)
 
 
@@ -113,7 +119,7 @@ def test_a_counter_is_stepped_after_its_last_reader() -> None:
 ^e:
   dstc_isa.exit"""
     kernel = parsed(body)
-    schedule(kernel)
+    schedule(kernel, V100)
     allocate(kernel)
     assert "dstc_isa.mov" not in [op.name for op in kernel.body.blocks[1].ops]
 
@@ -126,7 +132,7 @@ def test_pressure_is_bounded() -> None:
     needed: dict[int, int] = {}
     for pressure in (200, 40):
         kernel = parsed(body)
-        schedule(kernel, Latencies(pressure=pressure))
+        schedule(kernel, replace(V100, pressure=pressure))
         allocate(kernel)
         needed[pressure] = kernel.registers.value.data
     assert needed[40] <= 44
@@ -135,7 +141,7 @@ def test_pressure_is_bounded() -> None:
 
 def test_accumulators_do_not_move_after_scheduling() -> None:
     kernel = gemm_like(accumulators=64, steps=4)
-    schedule(kernel)
+    schedule(kernel, V100)
     allocate(kernel)
     loop = kernel.body.blocks[1]
     assert [op.name for op in loop.ops].count("dstc_isa.mov") == 0
@@ -174,5 +180,5 @@ def test_predicates_are_not_hoisted_beyond_what_there_is() -> None:
             f"dstc_isa.stg<32> b(%a), guard(%p{i}) : (!dstc_isa.reg<1>, !dstc_isa.pred) -> ()",
         ]
     kernel = parsed("\n".join([*lines, "dstc_isa.exit"]))
-    schedule(kernel)
+    schedule(kernel, V100)
     allocate(kernel)

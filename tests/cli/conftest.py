@@ -61,6 +61,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "wide.npy", np.zeros((4, 25), np.float32))
     np.save(folder / "text.npy", np.full((4, 24), "a"))
     np.save(folder / "seven.npy", np.zeros(7, np.int64))
+    np.save(folder / "double.npy", x.astype(np.float64))
+    np.save(folder / "whole.npy", np.ones((4, 24), np.int64))
+    np.save(folder / "half.npy", x.astype(np.float16))
+    half = model(nodes, {"x": [4, 24]}, constants={"w": random(rng, 24, 16).astype(np.float16)},
+                 dtype=onnx.TensorProto.FLOAT16)  # fmt: skip
+    onnx.save(half, folder / "half.onnx")
     (folder / "garbage.npy").write_text("hello")
     assert main(["compile", str(folder / "small.onnx"), "-o", str(folder / "small.bin"),
                  "--dim", "n=4"]) == 0  # fmt: skip

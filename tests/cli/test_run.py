@@ -41,6 +41,44 @@ def test_everything_at_once(dstc: Command, files: Path, tmp_path: Path) -> None:
     assert f"total: {facts['cycles']:,} cycles" in done.out
 
 
+def test_set_changes_every_machine(dstc: Command, files: Path, tmp_path: Path) -> None:
+    words = ["run", files / "small.onnx", "--input", files / "data.npz", "--labels", "y"]
+    sets = ["--set", "sm.count=2", "--set", "ohmma.latency=30", "--set", "dram.latency=900"]
+    done = dstc(*words, *sets, "--compare", "v100", "--json", tmp_path / "o.json",
+                "--report", tmp_path / "o.html")  # fmt: skip
+    assert done.code == 0, done.err
+    both = json.loads((tmp_path / "o.json").read_text())
+    assert both["set"] == {"sm.count": 2, "ohmma.latency": 30, "dram.latency": 900}
+    assert both["compare"]["v100"]["set"] == {"sm.count": 2, "dram.latency": 900}
+    note = "--set ohmma.latency does not apply to v100, which has no such parameter"
+    assert note in both["notes"] and f"note: {note}\n" in done.out
+    alone = dstc(*words, "--machine", "v100", *sets[:2], *sets[4:], "--json", "-").json
+    assert both["compare"]["v100"]["cycles"] == alone["cycles"]
+    assert alone["cycles"] != dstc(*words, "--machine", "v100", "--json", "-").json["cycles"]
+    title = "on dstc with sm.count=2, ohmma.latency=30, dram.latency=900"
+    assert title in done.out.splitlines()[0]
+    assert "v100 with sm.count=2, dram.latency=900" in done.out
+    report = (tmp_path / "o.html").read_text()
+    assert title in report and "v100 with sm.count=2, dram.latency=900" in report
+    for name in ("dstc", "v100"):
+        assert f"accuracy on {name}: " in done.out
+    assert "check against the ONNX reference on dstc, v100: ok" in done.out
+
+
+def test_set_is_told_everywhere(dstc: Command, files: Path, tmp_path: Path) -> None:
+    small, changed = files / "small.onnx", ("--set", "sm.count=2")
+    (tmp_path / "k.s").write_text(".kernel k\nEXIT\n.end\n")
+    for words in (
+        ("compile", small, "-o", tmp_path / "o.bin", "--dim", "n=4"),
+        ("inspect", small, "--ir-dir", tmp_path / "ir", "--dim", "n=4"),
+        ("bench", "gemm", "-m", "32", "-n", "32", "-k", "16"),
+        ("sim", tmp_path / "k.s", "--grid", "1"),
+    ):
+        done = dstc(*words, *changed, "--json", tmp_path / "o.json")
+        assert done.code == 0 and "dstc with sm.count=2" in done.out, (words, done)
+        assert json.loads((tmp_path / "o.json").read_text())["set"] == {"sm.count": 2}
+
+
 def test_a_compiled_program_gives_the_same(dstc: Command, files: Path, tmp_path: Path) -> None:
     runs = []
     for name in ("small.onnx", "small.bin"):
@@ -71,11 +109,17 @@ BAD = {
     "wrong shape": ("small.onnx --input wide.npy", "must be 24, not 25"),
     "wrong shape for a program": ("small.bin --input wide.npy", "4x25"),
     "wrong dtype": ("small.onnx --input text.npy", "the model takes float32"),
+    "64 bits": ("small.onnx --input x=double.npy", '.astype("float32")'),
+    "64 bits for a program": ("small.bin --input double.npy", "input 'x' has dtype float64"),
+    "whole numbers": ("small.onnx --input whole.npy", "int64; the model takes float32"),
+    "16 bits": ("half.onnx --input x.npy", "float32; the model takes float16"),
     "no array": ("small.onnx --input garbage.npy", "no .npy or .npz file of numbers"),
     "no such array": ("small.onnx --input none.npy", "no such file"),
     "labels that do not fit": ("small.bin --input x.npy --labels seven.npy", "shape 7"),
     "no such labels": ("small.bin --input x.npy --labels q", "no such array"),
     "unknown machine": ("small.onnx --input x.npy --machine v101", "did you mean 'v100'"),
+    "unknown machine to compare": ("small.onnx --input x.npy --compare v101", "'v100'"),
+    "a machine twice": ("small.onnx --input x.npy --compare v100,v100", "name it once"),
     "unknown parameter": ("small.onnx --input x.npy --set foo=1", "no parameter 'foo'"),
     "dual on v100": ("small.onnx --input x.npy --machine v100 --engine dual", "no dual-side"),
     "an engine not there": ("small.onnx --input x.npy --engine nm", "invalid choice: 'nm'"),
@@ -101,6 +145,23 @@ def test_bad_input_is_one_line(
     assert done.code == 2 and done.out == ""
     assert message in done.err and done.err.count("\n") == 1, done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_dtype_is_told_before_compiling(
+    dstc: Command, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("dstc.compiler.api.compile_module")
+    done = dstc("run", files / "small.onnx", "--input", files / "whole.npy")
+    assert done.code == 2 and "input 'x' has dtype int64" in done.err
+
+
+@pytest.mark.parametrize("given", ["random:3", "half.npy"])
+def test_a_model_of_16_bits(
+    given: str, dstc: Command, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    done = dstc("run", "half.onnx", "--input", given, "--json", "-")
+    assert done.code == 0 and done.json["check"]["ok"], done.err
 
 
 @pytest.mark.parametrize("option", ["--json", "--report", "--output"])
@@ -173,27 +234,36 @@ def test_every_level(dstc: Command, files: Path, tmp_path: Path) -> None:
     assert listing[listing.index(".kernel") :] == text.read_text()
 
 
-def test_inspect_replays(dstc: Command, files: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "ir"
-    done = dstc("inspect", files / "small.onnx", "--ir-dir", folder, "--dim", "n=4", "--json", "-")
-    assert done.code == 0
-    names = sorted(folder.glob("*.mlir"))
-    assert len(names) == len(done.json["passes"]) + 1
-    final = names[-1].read_text().strip()
-    script = """
+REPLAY = """
 import contextlib, io, shlex, sys
 from pathlib import Path
 from dstc.compiler.opt import main
 for name in sys.argv[1:]:
     line = Path(name).read_text().split("\\n")[0]
-    words = shlex.split(line.removeprefix("// dstc-opt ")) if line.startswith("//") else [name]
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert main(words) == 0, name
-    assert out.getvalue().strip() == Path(sys.argv[-1]).read_text().strip(), name
+        assert main(shlex.split(line.removeprefix("// dstc-opt "))) == 0, name
+    last = Path(sys.argv[-1]).read_text().split("\\n", 1)[1]
+    assert out.getvalue().strip() == last.strip(), name
 """
+
+
+@pytest.mark.parametrize("machine", ["shipped", "set", "file"])
+def test_inspect_replays(machine: str, dstc: Command, files: Path, tmp_path: Path) -> None:
+    folder, own = tmp_path / "ir", tmp_path / "own.toml"
+    own.write_text('name = "one SM"\ninherits = "dstc"\n[sm]\ncount = 1\n')
+    options = {"shipped": [], "set": ["--set", "sm.count=1"], "file": ["--machine", own]}[machine]
+    options += ["--dim", "n=512"]
+    done = dstc("inspect", files / "small.onnx", "--ir-dir", folder, *options, "--json", "-")
+    assert done.code == 0, done.err
+    assert dstc("compile", files / "small.onnx", "-o", tmp_path / "isa.mlir", "--emit", "isa",
+                *options).code == 0  # fmt: skip
+    own.unlink()
+    names = sorted(folder.glob("*.mlir"))
+    assert len(names) == len(done.json["passes"]) + 1
+    final = names[-1].read_text().split("\n", 1)[1]
+    assert "func.func @main" in final and (tmp_path / "isa.mlir").read_text() == final
     some = [names[0].name, names[len(names) // 2].name, names[-2].name, names[-1].name]
-    subprocess.run([sys.executable, "-c", script, *some], cwd=folder, check=True, timeout=120)
-    assert "func.func @main" in final
+    subprocess.run([sys.executable, "-c", REPLAY, *some], cwd=folder, check=True, timeout=120)
 
 
 def test_reports_of_the_tables(dstc: Command) -> None:

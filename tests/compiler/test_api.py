@@ -130,4 +130,4 @@ def test_users_errors() -> None:
     with pytest.raises(DstcError, match="no dual-side tensor core"):
         compile_model(proto, machine="v100", engine="dual", dims={"n": 2})
     with pytest.raises(DstcError, match="input 'x' has shape 3x24; the program takes 2x24"):
-        compile_model(proto, dims={"n": 2}).run(np.zeros((3, 24)))
+        compile_model(proto, dims={"n": 2}).run(np.zeros((3, 24), np.float32))

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dstc.backend.isa.errors import CheckFailed, DstcError, Trap
+from dstc.backend.isa.files import atomic_path, write_atomic
 from dstc.compiler.cli.common import (
     Parser,
     add_options,
-    atomic_path,
     guarded,
     key_values,
     write_json,
@@ -89,6 +89,23 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     for bad in (tmp_path, tmp_path / "file" / "o"):
         with pytest.raises(DstcError, match=str(bad)), atomic_path(bad):
             pass
+
+
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("old")
+    old.chmod(0o600)
+    for path in (old, new):
+        write_atomic(path, b"x")
+    (tmp_path / "plain").write_text("x")
+    assert old.stat().st_mode & 0o777 == 0o600
+    assert new.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has this device")
+def test_a_full_disk_is_one_line() -> None:
+    with pytest.raises(DstcError, match="/dev/full: cannot be written"):
+        write_atomic("/dev/full", b"x" * 100_000)
 
 
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:

@@ -66,14 +66,15 @@ def facts() -> dict[str, Any]:
     kernels = [kernel("l1_encode", 1000, **none), kernel("l1", 2500), kernel("<l2>&", 40)]
     return {
         "schema": 1, "model": "dir/<m>.onnx", "machine": "dstc", "engine": "auto", "mode": "cycle",
-        "check": {"reference": "onnx", "ok": True, "max_abs_error": 0.01, "max_rel_error": 0.001,
+        "check": {"reference": "onnx", "machines": ["dstc", "v100"], "worst": "v100", "ok": True,
+                  "max_abs_error": 0.01, "max_rel_error": 0.001,
                   "bound": 0.05},
         "cycles": 3540, "time_us": 3.54, "warp_instructions": 24780,
         "wall_seconds": {"compile": 1.0, "simulate": 2.0},
         "inputs": {"x": [4, 8]}, "outputs": {"y": [4, 2]}, "kernels": kernels,
         "host_ops": [{"name": "pool", "op": "pool2d", "source": ["pool"], "wall_seconds": 0.002}],
         "notes": ["dimension <n> assumed 1"], "accuracy": {"right": 3, "of": 4},
-        "compare": {"v100": {"cycles": 7080, "time_us": 7.0, "warp_instructions": 5,
+        "compare": {"v100": {"set": {}, "cycles": 7080, "time_us": 7.0, "warp_instructions": 5,
                              "speedup": 1.98, "speedup_cycles": 2.0,
                              "kernels": [kernel("l1", 7000), kernel("own", 80)],
                              "accuracy": {"right": 3, "of": 4}}},

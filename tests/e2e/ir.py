@@ -125,7 +125,8 @@ def check_module(
     )
     plan = compiled.program.plan
     assert plan is not None and wanted
-    result = compiled.run(dict(zip((p.name for p in plan.inputs), inputs, strict=True)))
+    given = {p.name: x.astype(p.dtype) for p, x in zip(plan.inputs, inputs, strict=True)}
+    result = compiled.run(given)
     for got, want in zip(result.outputs.values(), wanted, strict=True):
         assert_same(got, want, "on the simulator")
     return compiled

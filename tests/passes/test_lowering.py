@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dstc.compiler.driver import new_context, run_pipeline
-from dstc.compiler.pipelines import TILE
+from dstc.compiler.pipelines import TILE, filled
 from dstc.compiler.reference import run_module
 from dstc.dialects import dstc
 from dstc.dialects.dstc_tile import LaunchOp
@@ -51,7 +51,7 @@ def check(body: str, inputs: Sequence[Array], result: str) -> None:
     module = Parser(ctx, text).parse_module()
     module.verify()
     (want,) = run_module(module, ctx, inputs)
-    run_pipeline(ctx, module, TILE)
+    run_pipeline(ctx, module, filled(TILE))
     assert_lowered(module)
     (got,) = run_module(module, ctx, inputs)
     assert got.dtype == want.dtype

@@ -7,7 +7,7 @@ import pytest
 from dstc.compiler.api import Compiled
 from dstc.compiler.driver import new_context, run_pipeline
 from dstc.compiler.package import package
-from dstc.compiler.pipelines import ISA
+from dstc.compiler.pipelines import ISA, filled
 from dstc.compiler.reference import run_module
 from dstc.dialects.constants import constants_of
 from dstc.runtime.machine import Machine
@@ -211,7 +211,7 @@ def test_same_bits(case: str) -> None:
     numbers[8:16] -= np.uint32(30)  # some negative
     x = numbers.view(np.float32)
     (want,) = run_module(module, ctx, [x])
-    run_pipeline(ctx, module, ISA)
+    run_pipeline(ctx, module, filled(ISA))
     program = package(module, constants_of(ctx), None, "dstc", "k")
     assert program.plan is not None
     compiled = Compiled(program=program, machine=Machine.load("dstc"))

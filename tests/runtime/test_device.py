@@ -12,6 +12,7 @@ import pytest
 from dstc.backend.isa.errors import DstcError, Trap
 from dstc.compiler.cli.main import main
 from dstc.runtime.device import Device
+from dstc.runtime.machine import Machine
 
 from .sim_kernels import kernel
 
@@ -75,6 +76,20 @@ def test_device_options():
     for bad in ({"mode": "fast"}, {"threads": 0}, {"max_instructions": 0}, {"machine": "k80"}):
         with pytest.raises(DstcError):
             Device(**bad)
+
+
+def test_overrides_of_a_machine_object_count():
+    machine = Machine.load("dstc")
+    device = Device(machine, overrides={"sm.count": 3})
+    assert device.machine["sm.count"] == 3 and machine["sm.count"] == 80
+    with pytest.raises(DstcError, match=r"did you mean 'sm\.count'"):
+        Device(machine, overrides={"sm.cuont": 3})
+
+
+@pytest.mark.parametrize("grid", [(1, 1, 1, 2), ()])
+def test_a_grid_has_one_to_three_sizes(grid):
+    with pytest.raises(DstcError, match="one to three sizes"):
+        Device().launch(kernel(".kernel k\nEXIT ;\n.end"), grid)
 
 
 def test_sim_command(tmp_path, capsys):

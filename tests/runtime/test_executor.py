@@ -96,6 +96,10 @@ def test_memory_is_given_back(x: np.ndarray) -> None:
         ({}, "input 'x' is missing"),
         ({"x": np.zeros((2, 15), np.float32)}, "shape 2x15; the program takes 2x16"),
         ({"x": np.zeros(SHAPE, complex)}, "dtype complex128; the model takes float32"),
+        ({"x": np.zeros(SHAPE)}, r'float64; .* float32: convert it with .astype\("float32"\)'),
+        ({"x": np.zeros(SHAPE, np.int64)}, "dtype int64; the model takes float32"),
+        ({"x": np.zeros(SHAPE, bool)}, "dtype bool; the model takes float32"),
+        ({"x": np.zeros(SHAPE, ">f4")}, "dtype >f4; the model takes float32"),
         ({"x": np.zeros(SHAPE), "q": np.zeros(1)}, "no input 'q'; its inputs: x"),
     ],
 )

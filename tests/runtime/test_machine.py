@@ -5,6 +5,8 @@ In: names, paths, overrides. Out: parameters, or one line that says what there i
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from dstc.backend.isa.errors import DstcError
 from dstc.runtime.machine import Machine, list_machines
@@ -41,6 +43,7 @@ BAD = {
     "range": (("dstc", {"sm.count": 0}), "at least 1"),
     "above": (("dstc", {"dram.efficiency": 1.5}), "at most 1"),
     "nan": (("dstc", {"dram.efficiency": "nan"}), "out of range"),
+    "request": (("dstc", {"l2.request_latency": 193}), "must be less than l2.latency = 193"),
     "lookahead": (("dstc", {"simulation.quantum": 500}), "no more than l2.latency"),
 }
 
@@ -62,7 +65,8 @@ FILES = {
     'inherits = "v100"\n[sm]\ncount = { valu = 3 }': "needs",
     'inherits = "v100"\n[new]\nx = { value = "a", unit = "b", source = "c" }': "must be numbers",
     'inherits = "v100"\nfeatures = "dual_side"': "list of strings",
-    'name = "empty"': "lacks",
+    'name = "empty"': "lacks .*inherit from v100",
+    'inherits = "v100"\nfeatures = ["dual_side"]': "lacks parameter 'ohmma.*inherit from dstc",
 }
 
 
@@ -78,3 +82,14 @@ def test_own_file(tmp_path):
     path = tmp_path / "half.toml"
     path.write_text('name = "half"\ninherits = "dstc"\n[sm]\ncount = 40\n')
     assert Machine.load(str(path))["sm.count"] == 40
+
+
+@pytest.mark.parametrize("name", ["v100", "dstc"])
+def test_a_saved_machine_loads_as_itself(tmp_path, name):
+    machine = Machine.load(name, {"sm.count": 3, "dram.peak_gb_s": 1.25})
+    odd = dataclasses.replace(
+        machine, name='a "b"\\c', summary="l1\nl2\x7f\u00b5", sources={"a b": "c"}
+    )
+    for one in (machine, odd):
+        one.save(tmp_path / "m.toml")
+        assert Machine.load(tmp_path / "m.toml") == one

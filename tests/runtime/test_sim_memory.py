@@ -96,6 +96,74 @@ def test_atomics(mode):
     assert (device.read(tickets, 4 * 80 * 6).view(U) == 1).all()
 
 
+ORDER = {
+    # body; what the word at OUT and the word of warp 0 at OUT + 4 end up as
+    "load after RED": ("RED.ADD.U32 [R3], R5 ;\nLDG.32 R6, [R3] ;\nSTG.32 [R3+4], R6 ;", 5, 5),
+    "store after RED": ("RED.ADD.U32 [R3], R5 ;\nSTG.32 [R3], R7 ;", 100, 0),
+    "store after ATOM": ("ATOM.ADD.U32 R6, [R3], R5 ;\nSTG.32 [R3], R7 ;", 100, 0),
+    "RED after RED": ("RED.ADD.U32 [R3], R5 ;\nRED.OR.U32 [R3], R8 ;\nRED.ADD.U32 [R3], R5 ;",
+                      (5 | 2) + 5, 0),
+    "RED after store": ("STG.32 [R3], R7 ;\nRED.ADD.U32 [R3], R5 ;", 105, 0),
+    "load after store, RED": ("STG.32 [R3], R7 ;\nRED.ADD.U32 [R3], R5 ;\nLDG.32 R6, [R3] ;\n"
+                              "STG.32 [R3+4], R6 ;", 105, 105),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ORDER)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_warp_sees_its_atomics_in_program_order(case, mode):
+    body, first, second = ORDER[case]
+    device = Device(mode=mode)
+    out = device.allocate(8)
+    start = "S2R R0, SR_LANE ;\nISETP.EQ.U32 P0, R0, 0 ;\nMOV R3, c[OUT] ;\n"
+    start += "MOV R5, 5 ;\nMOV R7, 100 ;\nMOV R8, 2 ;\n"
+    body = "\n".join(f"@P0 {line}" for line in body.split("\n"))
+    text = f".kernel order\n.param OUT\n{start}{body}\nEXIT ;\n.end"
+    device.launch(kernel(text), (1, 1, 1), [out])
+    assert device.read(out, 8).view(U).tolist() == [first, second]
+
+
+@pytest.mark.parametrize("leave", ["BAR.SYNC ;", "EXIT ;"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_barrier_orders_atomics(leave, mode):
+    """Warp 0 stores 5 and adds 5; warp 1 reads after the barrier, or after warp 0's exit."""
+    k = kernel(f"""
+    .kernel order
+    .warps 2
+    .param OUT
+    S2R R0, SR_TID ;
+    S2R R1, SR_WARP ;
+    ISETP.EQ.U32 P0, R0, 0 ;
+    ISETP.EQ.U32 P1, R1, 0 ;
+    MOV R3, c[OUT] ;
+    MOV R5, 5 ;
+    @P0 STG.32 [R3], R5 ;
+    @P0 RED.ADD.U32 [R3], R5 ;
+    @P1 {leave}
+    @P1 EXIT ;
+    BAR.SYNC ;
+    LDG.32 R6, [R3] ;
+    STG.32 [R3+4], R6 ;
+    EXIT ;
+    .end""")
+    device = Device(mode=mode)
+    out = device.allocate(8)
+    device.launch(k, (1, 1, 1), [out])
+    assert device.read(out, 8).view(U).tolist() == [10, 10]
+
+
+def test_results_of_an_exited_warp_do_not_reach_the_next_in_its_slot():
+    """Each CTA leaves with an ATOM and a load under way; the next must find R4 unwritten."""
+    body = "MOV R2, c[X] ;\nS2R R9, SR_CTAID_X ;\nISETP.EQ.U32 P0, R9, 1 ;\n"
+    late = "NOP ;\n" * 30 + "@P0 IADD3 R4, R4, R5, RZ ;\n"
+    text = body + "@!P0 ATOM.ADD.U32 R4, [R2], R9 ;\n@!P0 LDG.32 R5, [R2+128] ;\n@!P0 EXIT ;\n"
+    device = Device("v100", checked=False, overrides={"sm.count": 1, "sm.max_ctas": 1})
+    at = device.upload(np.full(64, 7, U))
+    end = "MOV R8, c[X] ;\n@P0 STG.32 [R8+64], R4 ;"
+    timed(text + late + end, header=".param X", grid=(2,), args=(at,), device=device)
+    assert device.read(at + 64, 4).view(U)[0] == 0
+
+
 SHARED_ACCESS = {
     # address of a lane, as assembly on R0 = lane; width; wavefronts
     "consecutive": ("SHL R1, R0, 2 ;", "32", 1),

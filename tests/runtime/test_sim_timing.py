@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dstc.backend.isa.errors import Trap
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 
@@ -243,9 +244,95 @@ def test_ctas_wait_for_a_free_sm():
     assert 5 * one <= five <= 5 * (one + V100["simulation.quantum"])
 
 
+SHORT = {
+    "MOV, EXIT": ("MOV R4, 0 ;", ".warps 1", 4000, 1),
+    "full SM": ("MOV R4, 0 ;\nIADD3 R4, R4, 1, RZ ;\nMUFU.RCP R4, R4 ;", ".warps 4", 4000, 3),
+    "one CTA a time": ("MOV R4, 0 ;\nMUFU.RCP R4, R4 ;", ".shared 98304", 300, 1),
+    "loads": ("MOV R4, c[X] ;\nLDG.32 R5, [R4] ;\nIADD3 R5, R5, R5, RZ ;", ".param X", 3000, 2),
+}
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_short_ctas_do_not_wait_for_the_quantum(case):
+    body, header, ctas, sms = SHORT[case]
+
+    def run(quantum: int) -> int:
+        device = Device("v100", overrides={"sm.count": sms, "simulation.quantum": quantum})
+        at = device.allocate(128)
+        args = (at,) if "X" in header else ()
+        result = timed(body, header=header, grid=(ctas,), args=args, device=device)
+        assert stall_sum(device, result)
+        return result.cycles
+
+    cycles = [run(quantum) for quantum in (1, 16, 64, 128)]
+    assert max(cycles) <= 1.04 * min(cycles), cycles
+
+
+def test_a_cta_starts_when_its_slot_is_free():
+    """On its own, each CTA takes its MOV and EXIT and the dispatch."""
+    few, many = (
+        timed("MOV R4, 0 ;", header=".shared 98304", grid=(n,), sm__count=1).cycles
+        for n in (10, 110)
+    )
+    assert (many - few) / 100 == V100["dispatch.latency"] + 1
+
+
+@pytest.mark.parametrize("sms", [1, 3, 80])
+def test_every_cta_runs_once(sms):
+    """CTAs of very different length over SMs that start them on their own."""
+    device = Device("v100", overrides={"sm.count": sms})
+    count = 2500
+    at = device.allocate(4 * count)
+    body = """
+    S2R R0, SR_CTAID_X ;
+    SHL R1, R0, 2 ;
+    IADD3 R1, R1, c[X], RZ ;
+    MOV R2, 1 ;
+    LOP.AND R3, R0, 15 ;
+    again:
+    ISETP.EQ.U32 P0, R3, 0 ;
+    @P0 BRA out ;
+    ISUB R3, R3, 1 ;
+    BRA again ;
+    out:
+    S2R R4, SR_LANE ;
+    ISETP.EQ.U32 P0, R4, 0 ;
+    @P0 RED.ADD.U32 [R1], R2 ;
+    """
+    result = timed(body, header=".param X", grid=(count,), args=(at,), device=device)
+    assert (device.read(at, 4 * count).view(np.uint32) == 1).all()
+    assert stall_sum(device, result)
+
+
+def test_a_switched_off_spwmma_does_not_free_the_tensor_core():
+    """A later OHMMA waits for the running SPWMMA, whether or not a void one is in between."""
+    setup = SP_SETUP + "MOV R24, 0xffffffff ;\nMOV R25, 0xffffffff ;\nISETP.NE.U32 P0, R0, R0 ;\n"
+    first = "SPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\n"
+    last = "OHMMA.8161.A0.B0 ACC1, R8, R16, R30, R29 ;\n"
+    void = "@P0 " + first.replace("ACC0", "ACC1")
+    plain = timed(f"{setup}ACLR ACC1 ;\n{first}{last}", "dstc", header=".acc 2").cycles
+    with_void = timed(f"{setup}ACLR ACC1 ;\n{first}{void}{last}", "dstc", header=".acc 2").cycles
+    assert plain > 128 and with_void >= plain
+
+
 def test_launch_overhead_is_in_the_time_only():
     result = timed("NOP ;")
     assert result.time_us == pytest.approx(8 + result.cycles / 1447)
+
+
+@pytest.mark.parametrize("mode", ["cycle", "functional"])
+def test_many_spinning_warps_stop_soon(mode):
+    """The launch has a bound of its own: 16 warps do not take 16 times as long as one."""
+    device = Device(mode=mode, max_instructions=1 << 21)
+    k = kernel(".kernel k\n.warps 8\nhere:\nNOP ;\nBAR.SYNC ;\nBRA here ;\n.end")
+    message = r"4 \* max_instructions.*kernel k, pc \d `.*CTA \(\d,0,0\), warp \d"
+    with pytest.raises(Trap, match=message):
+        device.launch(k, (2, 1, 1))
+
+
+def test_the_launch_bound_counts_from_the_last_exit():
+    device = Device("v100", max_instructions=100, overrides={"sm.count": 2})
+    timed("NOP ;\n" * 90, header=".warps 2", grid=(100,), device=device)
 
 
 def test_infinite_work_is_interrupted_by_the_budget():

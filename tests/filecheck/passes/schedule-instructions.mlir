@@ -1,5 +1,7 @@
 // RUN: dstc-opt %s -p schedule-instructions | filecheck %s
-// RUN: dstc-opt %s -p 'schedule-instructions{alu=1 fma=1 mufu=1 shared=1 shuffle=1 global-memory=1 tensor=1 accumulate=1 pressure=1}' | filecheck %s --check-prefix TIGHT
+// RUN: dstc-opt %s -p 'schedule-instructions{alu=1 fma=1 mufu=1 predicate=1 shared=1 shuffle=1 global-memory=1 tensor=1 accumulate=1 pressure=1}' | filecheck %s --check-prefix TIGHT
+// RUN: dstc-opt %s -p 'schedule-instructions{machine=v100}' | filecheck %s
+// RUN: not dstc-opt %s -p 'schedule-instructions{machine=v200}' 2>&1 | filecheck %s --check-prefix MACHINE
 // RUN: not dstc-opt %s -p 'schedule-instructions{alu=-1}' 2>&1 | filecheck %s --check-prefix NEGATIVE
 // RUN: not dstc-opt %s -p allocate-registers,schedule-instructions 2>&1 | filecheck %s --check-prefix LATE
 
@@ -33,5 +35,6 @@ dstc_isa.kernel @hide ["x"] warps = 1, shared = 0, acc = 0 {
 // TIGHT-LABEL: @hide
 // TIGHT:      ^l(%i
 // TIGHT-NEXT: dstc_isa.shl
+// MACHINE: error: schedule-instructions: machine 'v200': no such machine
 // NEGATIVE: error: schedule-instructions: alu must not be negative, unlike -1
 // LATE: kernel hide: registers are allocated already; run schedule-instructions before allocate-registers
