@@ -68,8 +68,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
                  dtype=onnx.TensorProto.FLOAT16)  # fmt: skip
     onnx.save(half, folder / "half.onnx")
     (folder / "garbage.npy").write_text("hello")
-    assert main(["compile", str(folder / "small.onnx"), "-o", str(folder / "small.bin"),
-                 "--dim", "n=4"]) == 0  # fmt: skip
+    compile_small = ["compile", str(folder / "small.onnx"), "--dim", "n=4", "-o"]
+    assert main([*compile_small, str(folder / "small.bin")]) == 0
+    assert main([*compile_small, str(folder / "dual.bin"), "--engine", "dual"]) == 0
     data = (folder / "small.bin").read_bytes()
     (folder / "short.bin").write_bytes(data[:300])
     (folder / "corrupt.bin").write_bytes(data[:3000] + b"xxxx" + data[3004:])

@@ -129,7 +129,7 @@ BAD = {
     "size of a program": ("small.bin --input x.npy --dim n=4", "a program already"),
     "short program": ("short.bin --input x.npy", "300 bytes"),
     "corrupt program": ("corrupt.bin --input x.npy", "damaged"),
-    "code of another machine": ("small.bin --input x.npy --machine v100", "v100 lacks"),
+    "code of another machine": ("dual.bin --input x.npy --machine v100", "v100 lacks"),
 }
 
 

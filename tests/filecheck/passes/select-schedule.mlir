@@ -1,4 +1,5 @@
-// RUN: dstc-opt %s -p select-schedule | filecheck %s
+// RUN: dstc-opt %s -p 'select-schedule{encoded-inputs=true}' | filecheck %s
+// RUN: dstc-opt %s -p select-schedule | filecheck %s --check-prefix=ENCODE
 // RUN: dstc-opt %s -p 'select-schedule{engine=dense}' | filecheck %s --check-prefix=DENSE
 // RUN: dstc-opt %s -p 'select-schedule{engine=dual}' | filecheck %s --check-prefix=DUAL
 // RUN: dstc-opt %s -p 'select-schedule{machine=v100}' | filecheck %s --check-prefix=DENSE
@@ -12,6 +13,9 @@ func.func @sparse(%x: tensor<64x64xf16>, %w: tensor<64x64xf16>) -> (tensor<64x64
 // CHECK-LABEL: @sparse
 // CHECK:       dstc.matmul {{.*}} schedule = #dstc.schedule<dual, cta = {{[0-9x]+}}, warp = {{[0-9x]+}}, stages = {{[0-9]}}>}
 // CHECK:       dstc.matmul {{.*}} schedule = #dstc.schedule<dual, cta = {{[0-9x]+}}, warp = {{[0-9x]+}}, stages = {{[0-9]}}, swap>}
+// So small a product does not pay for launching kernels that encode its operands.
+// ENCODE-LABEL: @sparse
+// ENCODE:       schedule = #dstc.schedule<dense,
 // DENSE-LABEL: @sparse
 // DENSE:       schedule = #dstc.schedule<dense,
 // DENSE:       schedule = #dstc.schedule<dense,
