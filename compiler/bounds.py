@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.isa.layout import ceil_div
-from ..backend.isa.table import TILE_M
+from ..backend.isa.table import HMMA_MACS, TILE_M
 from ..runtime.formats import Bitmap, encode, statistics
 from ..runtime.machine import Machine
 
@@ -25,7 +25,6 @@ RESOURCES = ("ohmma", "hmma", "issue", "shared_memory", "l1", "accumulator", "dr
 
 FRAGMENT = 16
 """HMMA works on 16 x 16 x 16 fragments, padding included."""
-HMMA_MACS = 256
 WAVEFRONT_BYTES = 128
 ACCESS_BYTES = 512
 """Most that one warp instruction loads or stores: 16 bytes a lane."""

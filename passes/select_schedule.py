@@ -25,6 +25,7 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
+from ..backend.isa.table import HMMA_MACS
 from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
 from .target_machine import DEFAULT_MACHINE, machine_of
@@ -64,8 +65,6 @@ Ours as well: the fastest on whole products at densities 1, 0.5 and 0.1; more wo
 """
 DENSE_STAGES = 2
 """Buffers in shared memory: one is filled while the other is read."""
-_HMMA_MACS = 256
-"""Multiply-adds of an HMMA.884."""
 
 
 @cache
@@ -153,7 +152,7 @@ class _Select(RewritePattern):
 
     def best(self, op: MatmulOp, tiles: tuple[Tiles, ...], most_warp: int) -> tuple[Tiles, float]:
         """The tiles that take the fewest cycles, and these, if nothing is skipped."""
-        peak = int(self.machine["sm.sub_cores"]) * _HMMA_MACS / int(self.machine["hmma.interval"])
+        peak = int(self.machine["sm.sub_cores"]) * HMMA_MACS / int(self.machine["hmma.interval"])
         times = [
             (_cycles(t, op.sizes, self.sms, peak), t)
             for t in tiles

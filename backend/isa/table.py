@@ -25,6 +25,8 @@ TILE_M = 32
 TILE_N = 32
 TILE_K = 16
 """A dual-side warp tile is TILE_M x TILE_K (A side) times TILE_K x TILE_N (B side)."""
+HMMA_MACS = 8 * 8 * 4
+"""Multiply-adds of one HMMA.884."""
 VALUE_REGISTERS = 8
 """Registers that hold the condensed values of one 32x16 tile: 512 f16 at most."""
 
