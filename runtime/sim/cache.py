@@ -36,24 +36,23 @@ def wavefronts(addr: Any, mask: int, width: int, words: Any) -> int:
             total += 1
             continue
         worst = 0
-        used = 0
         for bank in range(32):
-            words[32 * 8 + bank] = 0
+            words[bank] = 0
         for lane in range(start, start + group):
             if (mask >> lane) & 1:
                 for r in range(per_lane):
                     word = (addr[lane] >> 2) + r
-                    known = False
-                    for i in range(used):
-                        if words[i] == word:
-                            known = True
-                            break
-                    if not known:
-                        words[used] = word
-                        used += 1
-                        bank = 32 * 8 + (word & 31)
-                        words[bank] += 1
-                        worst = max(worst, words[bank])
+                    bank = word & 31
+                    # the bank's words so far stand in row `bank`, their number in words[bank]
+                    first = 32 * (bank + 1)
+                    used = words[bank]
+                    i = 0
+                    while i < used and words[first + i] != word:
+                        i += 1
+                    if i == used:
+                        words[first + i] = word
+                        words[bank] = used + 1
+                        worst = max(worst, used + 1)
         total += worst
     return total
 

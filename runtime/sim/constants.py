@@ -90,24 +90,29 @@ Fault = _numbered(
 D = _numbered(
     "D",
     """
-    OP
-    PIPE INTERVAL LATENCY
-    CAUSE  # of those that wait for the result
-    CREDIT  # cycles by which a tensor result is early for the accumulator input
-    FORM  # of alu or compare (see alu.py)
+    OP PIPE
+    OUTSIDE  # 1: reaches beyond its SM (global memory, EXIT), so may not run ahead
+    PLAIN  # 1: ready once the registers at SLOT and the predicates are, and its pipe
     GUARD
     GUARD_NOT  # all ones: negated
+    PA PA_NOT PB PB_NOT
+    SLOT  # PLAIN: the registers that it reads or writes, filled up with the one always ready
+    SLOT1 SLOT2 SLOT3 SLOT4 SLOT5 SLOT6 SLOT7
+    FORM  # of alu or compare (see alu.py); HMMA: of the vector kernel
+    INTERVAL LATENCY
+    CAUSE  # of those that wait for the result
+    CREDIT  # cycles by which a tensor result is early for the accumulator input
+    DEST  # first register written
+    NDEST
     RD  # element offset in the warp's frame
     RA  # element offset ...
     RA_REL  # ... in the frame (1) or in the constants (0)
-    RB RB_REL RC RC_REL RE RE_REL PD PA PA_NOT PB PB_NOT ACC
+    RB RB_REL RC RC_REL RE RE_REL PD ACC
     IMM  # signed
     M0  # modifiers by index, in table order
     M1 M2 M3
     WIDTH  # bytes a lane
     NREG  # registers of the data operand
-    DEST  # first register written
-    NDEST
     FWD  # first register of an accumulator input that takes CREDIT
     NFWD
     NSRC  # groups that follow as (first, count)
@@ -116,6 +121,7 @@ D = _numbered(
 )
 """Columns of the decoded program, one row an instruction (see decode.py)."""
 
+SLOTS = 8
 SOURCE_GROUPS = 5
 DECODED_COLUMNS = D.SRC + 2 * SOURCE_GROUPS
 ZERO_ROWS = 8
@@ -141,7 +147,7 @@ W = _numbered(
     WAKE  # cannot issue before
     CAUSE  # what it waits for until then
     DATA  # when the next instruction's operands are ready; -1: to be found out
-    DATA_CAUSE
+    DATA_CAUSE  # -1: ready, and nothing that it reads was never written
     ACTIVE  # lane mask
     ALIVE  # lanes that have not exited
     DEPTH  # entries of the reconvergence stack
@@ -214,6 +220,7 @@ M = _numbered(
     RANK  # place among the SMs that have a list in this quantum, -1: none
     SPENT  # instructions issued since a warp of the launch last finished
     RETIRED  # warps that finished in this quantum
+    RESUME  # it ran ahead of the quantum up to an instruction that others see; 0: it did not
     """,
 )
 """State of an SM."""
@@ -288,6 +295,7 @@ P = _numbered(
     SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
     DRAM_TICKS  # ticks that a sector takes of its channel
     SUBS MAX_INSTRUCTIONS
+    HOLDS  # 1: some instruction reads its sources for long (release times matter)
     MAX_LAUNCH  # instructions of the launch without any warp finishing
     BARRIERS  # 1: the kernel has a BAR
     WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z CHECKED

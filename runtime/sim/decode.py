@@ -34,12 +34,15 @@ from .constants import (
     DUMP_ROWS,
     FULL_MASK,
     PIPE_OF_UNIT,
+    SLOTS,
     SOURCE_GROUPS,
     ZERO_ROWS,
     Cause,
     D,
     Pipe,
 )
+
+from .intrinsics import hmma_form
 
 _FLEX_PARAMETER = 2
 _REGISTER_COLUMN = {"rd": D.RE, "ra": D.RA, "rb": D.RB, "rc": D.RC}
@@ -48,6 +51,8 @@ _TIMING = {
     "ACLR": "", "ARD": "", "AWR": "", "SHFL": "lsu",
 }  # fmt: skip
 """Section of the machine file for instructions that their unit does not time."""
+_WITH_TILE = ("SPWMMA", "OHMMA", "ACLR", "ARD", "AWR")
+"""Those that wait for an accumulation tile."""
 _OWN_LATENCY = ("", "lsu")
 """Sections without `latency`: the timing model finds out what the instruction takes."""
 _UNIT_SECTION = {
@@ -110,6 +115,7 @@ class _Decoder:
             )
         row = [0] * DECODED_COLUMNS
         row[D.OP] = spec.opcode
+        row[D.OUTSIDE] = spec.unit is Unit.GLOBAL or spec.mnemonic == "EXIT"
         modifiers = self.modifiers(spec, w1, row)
         self.timing(spec, row)
         row[D.GUARD] = _field(w0, "guard")
@@ -127,7 +133,19 @@ class _Decoder:
         groups += [(0, 0)] * (SOURCE_GROUPS - len(groups))
         row[D.NSRC] = sum(1 for _, count in groups if count)
         row[D.SRC :] = [number for group in groups for number in group]
+        self.slots(spec, row, groups)
         return row
+
+    def slots(self, spec: Instruction, row: list[int], groups: list[tuple[int, int]]) -> None:
+        """PLAIN and SLOT: what a short look at the scoreboard must find ready."""
+        touched = (*groups, (row[D.FWD], row[D.NFWD]), (row[D.DEST], row[D.NDEST]))
+        registers = sorted({r for first, n in touched for r in range(first, first + n)})
+        special = row[D.OUTSIDE] or spec.unit is Unit.BARRIER or spec.mnemonic in _WITH_TILE
+        row[D.PLAIN] = not special and len(registers) <= SLOTS
+        if row[D.PLAIN]:
+            # the register after the kernel's last is never written, and ready from the start
+            registers += [self.registers] * (SLOTS - len(registers))
+            row[D.SLOT : D.SLOT + SLOTS] = registers
 
     def modifiers(self, spec: Instruction, w1: int, row: list[int]) -> dict[str, str]:
         chosen: dict[str, str] = {}
@@ -146,6 +164,7 @@ class _Decoder:
         row[D.INTERVAL] = self.machine[f"{section}.interval"] if section else 0
         row[D.LATENCY] = self.machine[f"{section}.latency"] if section not in _OWN_LATENCY else 0
         if spec.mnemonic == "HMMA":
+            row[D.FORM] = hmma_form(row[D.M0 + 1], row[D.M0 + 2], row[D.M0 + 3])
             row[D.CREDIT] = self.machine["hmma.latency"] - self.machine["hmma.accumulate_latency"]
         if spec.mnemonic in ("ARD", "AWR", "ACLR"):
             row[D.PIPE] = Pipe.NONE if spec.mnemonic == "ACLR" else Pipe.ACC

@@ -23,9 +23,10 @@ from .constants import (
     WarpState,
 )
 
-NEXT_CTA, NOW, END, FAULT_SM, POOLED, GIVEN, LISTS = 0, 1, 2, 3, 4, 5, 6
+NEXT_CTA, NOW, END, FAULT_SM, POOLED, GIVEN, LISTS, SKIPPED = 0, 1, 2, 3, 4, 5, 6, 7
 """Places of the `chip` array: next CTA for the pool, the time, the last cycle, who trapped, the
-pool's length, how many of it were started between quanta, and the SMs with a list."""
+pool's length, how many of it were started between quanta, the SMs with a list, and whether
+quanta in which nothing happened were left out."""
 
 
 @inline
@@ -35,7 +36,7 @@ def refill(total: int, sms_count: int, chip: Any, sms: Any, pool: Any) -> None:
     chip[GIVEN] = 0
     for sm in range(sms_count):
         started += sms[sm, M.TAKEN]
-        sms[sm, M.RANK] = 0 if sms[sm, M.TAKEN] > 0 else -1
+        sms[sm, M.RANK] = 0 if sms[sm, M.TAKEN] > 0 and chip[SKIPPED] == 0 else -1
         sms[sm, M.TAKEN] = 0
     if started > 0:
         kept = 0
@@ -123,6 +124,7 @@ def place_cta(
             ready[w, r] = initial
             release[w, r] = 0
             meta[w, r] = 0
+        ready[w, ready.shape[1] - 1] = 0  # the register that is always ready
         for t in range(acc_ready.shape[1]):
             acc_ready[w, t] = 0
             acc_transfer[w, t] = initial

@@ -43,8 +43,10 @@ from .decode import Decoded, decode
 from .faults import describe
 
 _TILE_WORDS = 1024
-_SCRATCH = 32 * 8 + 32
+_CHIP_PLACES = 8
+_SCRATCH = 32 * 33
 _ATOMIC_ROW = 64
+_LINE = 16
 _QUANTA_A_CALL = 512
 _MAX_RING = 64
 _LAUNCH_FACTOR, _LAUNCH_WARP = 4, 1 << 18
@@ -166,6 +168,13 @@ def launch(
     return state.result(limits)
 
 
+def _aligned(words: int) -> NDArray[np.uint32]:
+    """Zeros from a cache line's first byte on: vectors of registers then cross no line."""
+    whole = np.zeros(words + _LINE, np.uint32)
+    first = -whole.ctypes.data % (4 * _LINE) // 4
+    return whole[first : first + words]
+
+
 class _State:
     """The arrays of one launch, in the shapes that `kernel.run_kernel` documents by use."""
 
@@ -184,7 +193,7 @@ class _State:
         shared_stride = max(16, round_up(kernel.shared_bytes, 16))
         self.param = self.parameters(grid, resident * kernel.warps, checked, max_instructions)
         constants = decoded.constants.size
-        regs = np.zeros(constants + warps * decoded.frame, np.uint32)
+        regs = _aligned(constants + warps * decoded.frame)
         regs[:constants] = decoded.constants.ravel()
         acc = np.zeros(max(1, warps * kernel.acc_tiles) * _TILE_WORDS, np.float32)
         shared = np.zeros(count * resident * shared_stride, np.uint8)
@@ -205,7 +214,7 @@ class _State:
         # an SM starts no more than this many CTAs in a quantum, beside those started at its begin
         most = resident * (quantum // machine["dispatch.latency"] + 1) if timed else 0
         pool = zeros(min(total, count * (resident + most)))
-        self.chip = zeros(7)
+        self.chip = zeros(_CHIP_PLACES)
         self.sms, self.counters = zeros(count, len(M)), zeros(count, len(N))
         self.subs = zeros(count, subs, SUB_COLUMNS)
         self.subs[:, :, S.WAKE] = 2 * PENDING
@@ -255,7 +264,9 @@ class _State:
         param[P.MAX_INSTRUCTIONS] = min(max_instructions, PENDING)
         most = max(_LAUNCH_FACTOR * max_instructions, _LAUNCH_WARP * resident * self.sms_count)
         param[P.MAX_LAUNCH] = min(most, PENDING)
-        param[P.BARRIERS] = (self.decoded.rows[:, D.OP] == Op.BAR).any()
+        opcodes = self.decoded.rows[:, D.OP]
+        param[P.BARRIERS] = (opcodes == Op.BAR).any()
+        param[P.HOLDS] = np.isin(opcodes, (Op.SPWMMA, Op.AWR)).any()
         param[P.WARPS_PER_CTA], param[P.SHARED_BYTES] = kernel.warps, kernel.shared_bytes
         param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checked
         param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid

@@ -102,6 +102,20 @@ def control(op: int, row: Any, pc: int, mask: int, warps: Any, w: int, stack: An
 
 
 @inline
+def tensor_step(row: Any, regs: Any, base: int, frame: int, mask: int) -> None:
+    """HMMA, the most frequent instruction by far, has its own way."""
+    d = base + row[D.RD]
+    a = row[D.RA] + row[D.RA_REL] * base
+    b = row[D.RB] + row[D.RB_REL] * base
+    c = row[D.RC] + row[D.RC_REL] * base
+    spare = base + frame - 256
+    hmma(regs, row[D.FORM], d if mask == FULL_MASK else spare, a, b, c)
+    if mask != FULL_MASK:
+        copy_lanes(regs, d, spare, np.uint32(mask))
+        copy_lanes(regs, d + 32, spare + 32, np.uint32(mask))
+
+
+@inline
 def execute(
     row: Any, pc: int, w: int, sm: int, mask: int, now: int, timed: bool,
     regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
@@ -109,7 +123,7 @@ def execute(
     warps: Any, stack: Any, cta: Any, grid: Any, sms: Any, alloc_low: Any, alloc_high: Any,
     base: int, frame: int, shared_base: int, shared_size: int, acc_tiles: int, out: Any,
 ) -> int:  # fmt: skip
-    """Run `row` in the lanes of `mask` (0: only the pc moves). Returns a `Fault`, 0 if none.
+    """Run `row`, not a HMMA that is on, in the lanes of `mask` (0: only the pc moves). Returns a `Fault`, 0 if none.
 
     `base` and `frame`: the warp's registers in `regs`. out[0]: jumped; out[1]: tensor busy cycles;
     out[2]: 1 if an OHMMA was squashed. With `timed`, atomics are left to the quantum's end.
@@ -129,13 +143,6 @@ def execute(
     b = row[D.RB] + row[D.RB_REL] * base
     c = row[D.RC] + row[D.RC_REL] * base
     spare = base + frame - 256
-    if op == Op.HMMA:
-        to = d if mask == FULL_MASK else spare
-        hmma(regs, to, a, b, c, row[D.M0 + 1], row[D.M0 + 2], row[D.M0 + 3])
-        if mask != FULL_MASK:
-            copy_lanes(regs, d, spare, lanes)
-            copy_lanes(regs, d + 32, spare + 32, lanes)
-        return 0
     if op == Op.LDG or op == Op.LDS or op == Op.STG or op == Op.STS or op == Op.RED or (
         op == Op.ATOM
     ):  # fmt: skip

@@ -11,6 +11,9 @@ from typing import Any
 from .compiled import inline
 from .constants import PENDING, TICKS, UNINITIALISED, Cause, D, Fault, M, Op, P, Pipe, S
 
+KNOWN = -1
+"""In place of a `Cause`: nothing is waited for, and nothing that is read was never written."""
+
 
 @inline
 def uninitialised(
@@ -36,16 +39,64 @@ def uninitialised(
 
 
 @inline
+def latest(row: Any, ready: Any, preds: Any) -> int:
+    """When the registers and predicates of a PLAIN row are all ready, or later.
+
+    `ready`, `preds`: the warp's rows of register and predicate times.
+    """
+    time = max(preds[row[D.GUARD]], preds[row[D.PA]], preds[row[D.PB]])
+    early = max(ready[row[D.SLOT]], ready[row[D.SLOT1]], ready[row[D.SLOT2]], ready[row[D.SLOT3]])
+    late = max(ready[row[D.SLOT4]], ready[row[D.SLOT5]], ready[row[D.SLOT6]], ready[row[D.SLOT7]])
+    return max(time, early, late)
+
+
+@inline
+def held(row: Any, now: int, release: Any) -> bool:
+    """Whether a register that the row writes is still being read (`release`: the warp's row)."""
+    for r in range(row[D.DEST], row[D.DEST] + row[D.NDEST]):
+        if release[r] > now:
+            return True
+    return False
+
+
+@inline
+def operands_time(
+    row: Any, w: int, now: int, holds: bool, ready: Any, release: Any, meta: Any, pred_ready: Any,
+    acc_ready: Any, acc_transfer: Any, acc_tiles: int, atomic: int, barriers: int,
+) -> tuple[int, int]:  # fmt: skip
+    """As `data_time`; (0, KNOWN) if by `now` all is there and nothing unwritten is read."""
+    if row[D.PLAIN] != 0 and latest(row, ready[w], pred_ready[w]) <= now:
+        if not holds or not held(row, now, release[w]):
+            return 0, KNOWN
+    return data_time(
+        row, w, ready, release, meta, pred_ready, acc_ready, acc_transfer, acc_tiles, atomic,
+        barriers,
+    )  # fmt: skip
+
+
+@inline
+def unwritten(
+    row: Any, w: int, mask: int, ready: Any, pred_ready: Any, acc_transfer: Any, acc_tiles: int
+) -> int:
+    """Fault of an instruction, on in the lanes of `mask`, that reads what was never written."""
+    if row[D.PLAIN] != 0 and latest(row, ready[w], pred_ready[w]) < UNINITIALISED:
+        return 0
+    if pred_ready[w, row[D.GUARD]] >= UNINITIALISED:
+        return Fault.PREDICATE_UNINITIALISED
+    if mask == 0:
+        return 0
+    return uninitialised(row, w, ready, pred_ready, acc_transfer, acc_tiles)
+
+
+@inline
 def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, int]:
     """When pipe and queue next take the instruction, and the cause of a wait for them.
 
     `sub`, `ring`, `sm`: rows of this sub-core, its SPWMMA queue and its SM.
     """
-    time, cause = 0, Cause.UNIT
-    pipe = row[D.PIPE]
-    if pipe == Pipe.NONE:
-        return time, cause
-    op = row[D.OP]
+    # Pipe.NONE is never taken
+    cause = Cause.UNIT
+    pipe, op = row[D.PIPE], row[D.OP]
     time = sub[S.PIPE + pipe]
     if pipe == Pipe.TENSOR:
         cause = Cause.TENSOR

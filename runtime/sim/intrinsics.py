@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-from numba import extending, types
+from llvmlite import binding, ir
+from numba import config, extending, types
 
 from ...backend.isa.layout import hmma_a_position, hmma_b_position, hmma_d_position
 from ...backend.isa.table import WARP_SIZE
@@ -78,85 +78,125 @@ def _widen_both(builder: Any, words: Any) -> tuple[Any, Any]:
     return widen(builder, words), widen(builder, builder.lshr(words, splat(16, V32I)))
 
 
-_STEP_LANES = {
-    (register, lane): (row, column)
-    for row in range(8)
-    for column in range(8)
-    for lane, register in [hmma_d_position(0, row, column)]
-}
+_CHUNK = 16
+"""Lanes of the vectors that a HMMA is computed in: half a register of its results."""
 
 
-def _hmma_masks(layouts: tuple[str, str], step: int) -> tuple[list[Any], list[Any]]:
-    """Shuffles of the widened {low halves, high halves} of A and B: [k] and [k][register]."""
+def hmma_form(layout_a: int, layout_b: int, step: int) -> int:
+    """Number of a HMMA's variant in the vector kernel's switch."""
+    return (layout_a * 2 + layout_b) * 4 + step
 
-    def of(register: int, lane: int, k: int, side: int) -> int:
-        row, column = _STEP_LANES[register, lane]
-        if side == 0:
-            at, half = hmma_a_position(layouts[0], 8 * (step // 2) + row, k)
-        else:
-            at, half = hmma_b_position(layouts[1], k, 8 * (step % 2) + column)
-        return at + WARP_SIZE * half
 
-    lanes = range(WARP_SIZE)
-    a = [[[of(r, i, k, 0) for i in lanes] for r in range(2)] for k in range(4)]
-    b = [[[of(r, i, k, 1) for i in lanes] for r in range(2)] for k in range(4)]
+def _hmma_operands(layouts: tuple[str, str], step: int) -> tuple[list[int], list[int]]:
+    """Where the 32 f16 of A and of B that a step takes lie among the operand's 64 (lane, half).
+
+    A result chunk (register r, lanes 16 h ...) covers rows 4 h to 4 h + 3, one a group of four
+    lanes, and columns r, r + 2 ... So A is ordered [k // 2][row % 4][k % 2, row // 4], B
+    [k][column % 2][column // 2]: a chunk's operand is then one element of each group of four
+    lanes of A spread over the group, and one group of B repeated.
+    """
+    a, b = [], []
+    for number in range(32):
+        k, row = number // 16 * 2 + number // 2 % 2, number // 4 % 4 + 4 * (number % 2)
+        lane, half = hmma_a_position(layouts[0], 8 * (step // 2) + row, k)
+        a.append(2 * lane + half)
+        k, column = number // 8, 2 * (number % 4) + number // 4 % 2
+        lane, half = hmma_b_position(layouts[1], k, 8 * (step % 2) + column)
+        b.append(2 * lane + half)
     return a, b
 
 
-@intrinsic
-def hmma(
-    _context: Any, regs: Any, _d: Any, _a: Any, _b: Any, _c: Any, _la: Any, _lb: Any, _step: Any
-) -> Any:
-    """hmma(regs, d, a, b, c, layout_a, layout_b, step): one HMMA.884 on register offsets.
+def _check_results() -> None:
+    """The order of results that `hmma` is written for is that of the layout."""
+    for row in range(8):
+        for column in range(8):
+            assert hmma_d_position(0, row, column) == (4 * row + column // 2, column % 2)
 
-    `regs` is the flat uint32 register file; d, a, b, c are element offsets of registers (d and c
-    of two). acc = f32(acc + a * b) for ascending k; f16 products are exact in f32.
+
+_check_results()
+
+
+def _mask(places: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(I32, len(places)), places)
+
+
+def _has_half_conversion() -> bool:
+    """Whether f16 to f32 is an instruction (else it would be a library call)."""
+    features = config.CPU_FEATURES
+    if features is not None:
+        return "+f16c" in features
+    host = binding.get_host_cpu_features()
+    return host.get("f16c", "avx" not in host)
+
+
+def _chosen(builder: Any, halves: Any, places: list[int]) -> Any:
+    """<32 x float> of the 32 f16 at `places` of a <64 x i16>."""
+    picked = builder.shuffle_vector(halves, halves, _mask(places))
+    if _has_half_conversion():
+        half = builder.bitcast(picked, ir.VectorType(ir.HalfType(), WARP_SIZE))
+        return builder.fpext(half, V32F)
+    return widen(builder, builder.zext(picked, V32I))
+
+
+@intrinsic
+def hmma(_context: Any, regs: Any, _form: Any, _d: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    """hmma(regs, form, d, a, b, c): one HMMA.884 on register offsets.
+
+    `regs` is the flat uint32 register file, `form` that of `hmma_form`; d, a, b, c are element
+    offsets of registers (d and c of two). acc = f32(acc + a * b) for ascending k; f16 products are
+    exact in f32.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind, array = signature.args[0], args[0]
+        chunk = ir.VectorType(F32, _CHUNK)
+        words = ir.VectorType(ir.IntType(16), 2 * WARP_SIZE)
 
-        def at(offset: Any, vector: Any) -> Any:
-            return pointer(context, builder, kind, array, offset, vector)
+        def at(offset: Any, more: int, vector: Any) -> Any:
+            place = builder.add(offset, ir.Constant(offset.type, more))
+            return pointer(context, builder, kind, array, place, vector)
 
-        row = ir.Constant(args[1].type, WARP_SIZE)
-        a = _widen_both(builder, load(builder, at(args[2], V32I)))
-        b = _widen_both(builder, load(builder, at(args[3], V32I)))
-        c = [
-            load(builder, at(args[4], V32F)),
-            load(builder, at(builder.add(args[4], row), V32F)),
-        ]
-        out = [at(args[1], V32F), at(builder.add(args[1], row), V32F)]
-        two = ir.Constant(args[5].type, 2)
-        four = ir.Constant(args[5].type, 4)
-        case = builder.add(builder.mul(builder.add(builder.mul(args[5], two), args[6]), four),
-                           args[7])  # fmt: skip
+        halves = [load(builder, at(args[i], 0, words)) for i in (3, 4)]
+        places = [_CHUNK * i for i in range(4)]  # register 0 lanes 0, 16; register 1 lanes 0, 16
+        c = [load(builder, at(args[5], place, chunk)) for place in places]
+        entry = builder.block
         done = builder.append_basic_block("hmma.done")
-        switch = builder.switch(case, done)
-        index_vector = ir.VectorType(I32, WARP_SIZE)
+        switch = builder.switch(args[1], done)
+        results: list[tuple[Any, list[Any]]] = [(entry, c)]
         for number in range(16):
             layouts = (("AROW", "ACOL")[number >> 3], ("BROW", "BCOL")[number >> 2 & 1])
-            masks_a, masks_b = _hmma_masks(layouts, number & 3)
             block = builder.append_basic_block(f"hmma.{number}")
-            switch.add_case(ir.Constant(args[5].type, number), block)
+            switch.add_case(ir.Constant(args[1].type, number), block)
             with builder.goto_block(block):
-                for register in range(2):
-                    total = c[register]
-                    for k in range(4):
-                        left = builder.shuffle_vector(
-                            *a, ir.Constant(index_vector, masks_a[k][register])
+                operands = _hmma_operands(layouts, number & 3)
+                a, b = (_chosen(builder, h, o) for h, o in zip(halves, operands, strict=True))
+                totals = list(c)
+                for k in range(4):
+                    left = [
+                        builder.shuffle_vector(
+                            a, a, _mask([k // 2 * 16 + i // 4 * 4 + k % 2 * 2 + h for i in range(16)])
                         )
-                        right = builder.shuffle_vector(
-                            *b, ir.Constant(index_vector, masks_b[k][register])
-                        )
-                        total = builder.fadd(total, builder.fmul(left, right))
-                    builder.store(total, out[register], align=4)
+                        for h in range(2)
+                    ]
+                    right = [
+                        builder.shuffle_vector(b, b, _mask([k * 8 + r * 4 + i % 4 for i in range(16)]))
+                        for r in range(2)
+                    ]
+                    for i in range(4):
+                        product = builder.fmul(left[i % 2], right[i // 2])
+                        totals[i] = builder.fadd(totals[i], product)
+                results.append((builder.block, totals))
                 builder.branch(done)
         builder.position_at_end(done)
+        merged = [builder.phi(chunk) for _ in places]
+        for i, (place, total) in enumerate(zip(places, merged, strict=True)):
+            for block, totals in results:
+                total.add_incoming(totals[i], block)
+            builder.store(total, at(args[2], place, chunk), align=4)
         return context.get_dummy_value()
 
     at = types.intp
-    return types.void(regs, at, at, at, at, at, at, at), codegen
+    return types.void(regs, at, at, at, at, at), codegen
 
 
 @intrinsic

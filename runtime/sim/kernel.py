@@ -9,11 +9,13 @@ from typing import Any
 
 from .compiled import entry, inline
 from .constants import PENDING, C, Fault, M, N, P, S, W, WarpState
-from .dispatch import END, FAULT_SM, GIVEN, NOW, POOLED, deal, dispatch, refill
+from .dispatch import END, FAULT_SM, GIVEN, NOW, POOLED, SKIPPED, deal, dispatch, refill
 from .l2 import drain
 from .sm import run_sm
 
 FINISHED, RUNNING, FAULTED = 0, 1, 2
+AHEAD = 64
+"""Quanta by which an SM may be ahead of the others."""
 
 
 @inline
@@ -34,6 +36,18 @@ def blame(fault: int, chip: Any, sms: Any, warps: Any, resident: int) -> int:
     at_barrier = warps[worst, W.STATE] == WarpState.AT_BARRIER
     sms[sm, M.FAULT_PC] = warps[worst, W.PC] - (1 if at_barrier else 0)
     return FAULTED
+
+
+@inline
+def next_event(sm: int, param: Any, sms: Any, subs: Any) -> int:
+    """When SM `sm` next does something, as far as its warps know; its fault, if it has one."""
+    if sms[sm, M.FAULT] != 0:
+        return sms[sm, M.FAULT_TIME]
+    wake = 2 * PENDING
+    for s in range(param[P.SUBS]):
+        if subs[sm, s, S.WARPS] > 0:
+            wake = min(wake, subs[sm, s, S.WAKE])
+    return max(wake, sms[sm, M.RESUME])
 
 
 @entry
@@ -71,16 +85,15 @@ def run_kernel(
                 chip[END] = max(chip[END], sms[sm, M.LAST])
             return FINISHED
         end = begin + quantum if timed else PENDING
+        limit = end + AHEAD * quantum if timed else PENDING
         if not timed:
             chip[GIVEN] = chip[POOLED]  # without time, CTAs run one after the other
         for sm in range(sms_count):
-            wake = 2 * PENDING
-            for s in range(param[P.SUBS]):
-                wake = min(wake, subs[sm, s, S.WAKE])
-            if wake >= end:
+            event = next_event(sm, param, sms, subs)
+            if event >= end or sms[sm, M.FAULT] != 0:
                 continue
             run_sm(
-                sm, begin, end, timed, chip, pool, param, program, regs, fregs, preds, acc,
+                sm, max(begin, event), end, limit, timed, chip, pool, param, program, regs, fregs, preds, acc,
                 acc_bits, wide, shared8, shared32, mem8, mem32, addresses, scratches, warps, stack,
                 ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
                 alloc_high, ready, release, meta, pred_ready, acc_ready, acc_transfer, l1_tags,
@@ -89,8 +102,8 @@ def run_kernel(
             )  # fmt: skip
         worst = -1
         for sm in range(sms_count):
-            if sms[sm, M.FAULT] != 0 and (
-                worst < 0 or sms[sm, M.FAULT_TIME] < sms[worst, M.FAULT_TIME]
+            if sms[sm, M.FAULT] != 0 and sms[sm, M.FAULT_TIME] < (
+                end if worst < 0 else sms[worst, M.FAULT_TIME]
             ):
                 worst = sm
         if worst >= 0:
@@ -116,9 +129,7 @@ def run_kernel(
         following = 2 * PENDING
         freed = False
         for sm in range(sms_count):
-            for s in range(param[P.SUBS]):
-                if subs[sm, s, S.WARPS] > 0:
-                    following = min(following, subs[sm, s, S.WAKE])
+            following = min(following, next_event(sm, param, sms, subs))
             for slot in range(ctas.shape[1]):
                 if ctas[sm, slot, C.BUSY] and ctas[sm, slot, C.LIVE] == 0:
                     freed = True
@@ -126,8 +137,9 @@ def run_kernel(
             chip[NOW] = begin + 1
         elif freed:
             chip[NOW] = end
-        else:
-            chip[NOW] = max(end, following)
+        else:  # to a multiple of the quantum: how far single SMs are ahead leaves no trace
+            chip[NOW] = max(end, following - following % quantum)
+        chip[SKIPPED] = timed and chip[NOW] > end
         # No kernel gets here: a barrier opens when all live warps are there, and what else waits
         # without a known end waits for the quantum's. It would otherwise be an endless loop.
         if not freed and following >= PENDING:

@@ -15,7 +15,6 @@ from .compiled import helper, inline
 from .constants import (
     FULL_MASK,
     PENDING,
-    UNINITIALISED,
     C,
     Cause,
     D,
@@ -32,8 +31,8 @@ from .constants import (
     WarpState,
 )
 from .dispatch import own_next, place_cta
-from .execute import atomic_kind, execute
-from .hazards import data_time, hold_sources, mark_results, pipe_time, uninitialised
+from .execute import atomic_kind, execute, tensor_step
+from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
 
 
 @inline
@@ -223,9 +222,20 @@ def global_access(
     mark_results(row, w, PENDING, row[D.CAUSE], ready, meta)
 
 
+@inline
+def private(sm: int, sms: Any, ctas: Any) -> bool:
+    """Whether nothing at the quantum's end can change what the SM does next."""
+    if sms[sm, M.REQUESTS] != 0 or sms[sm, M.RECORDS] != 0:
+        return False
+    for slot in range(ctas.shape[1]):
+        if ctas[sm, slot, C.BUSY] != 0 and ctas[sm, slot, C.LIVE] == 0:
+            return False
+    return True
+
+
 @helper
 def run_sm(
-    sm: int, begin: int, end: int, timed: bool, chip: Any, pool: Any, param: Any, program: Any,
+    sm: int, begin: int, end: int, limit: int, timed: bool, chip: Any, pool: Any, param: Any, program: Any,
     regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addresses: Any, scratches: Any,
     warps: Any, stack: Any, ctas: Any, subs: Any, queue: Any, ring: Any, sms: Any,
@@ -234,9 +244,11 @@ def run_sm(
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
     grid: Any, sets: int, constant_elements: int,
 ) -> int:  # fmt: skip
-    """Run SM `sm` over cycles begin..end-1. Returns when it can go on: `PENDING`: not known.
+    """Run SM `sm` over cycles begin..end-1, and ahead up to limit-1 while nobody can tell.
 
-    Stops at a fault, which it leaves in `sms`.
+    Beyond `end` it stops before the first instruction that reaches outside of the SM, and leaves
+    the time in M.RESUME; it does not go there at all with requests that the quantum's end must
+    answer, or a CTA that it ended. Stops at a fault, which it leaves in `sms`.
     """
     subs_count = param[P.SUBS]
     frame = param[P.FRAME]
@@ -246,97 +258,113 @@ def run_sm(
     shared_size = param[P.SHARED_BYTES]
     shared_stride = shared8.shape[0] // max(1, ctas.shape[0] * ctas.shape[1])
     checked = param[P.CHECKED] != 0
-    limit = param[P.MAX_INSTRUCTIONS]
+    holds = param[P.HOLDS] != 0
+    most = param[P.MAX_INSTRUCTIONS]
+    most_launch = param[P.MAX_LAUNCH]
     code_size = program.shape[0]
     addr = addresses[sm]
     scratch = scratches[sm]
     out = outs[sm]
+    # this SM's rows
+    chip_sm = sms[sm]
+    own_subs, own_queue, own_ring = subs[sm], queue[sm], ring[sm]
+    own_stalls, own_issued, own_stalled = stalls[sm], pc_issued[sm], pc_stalled[sm]
+    own_counters = counters[sm]
+    chip_sm[M.RESUME] = 0
     now = begin
     while True:
         soonest = 2 * PENDING
         for s in range(subs_count):
-            wake = subs[sm, s, S.WAKE]
-            if wake > now:
-                soonest = min(soonest, wake)
+            sub = own_subs[s]
+            if sub[S.WAKE] > now:
+                soonest = min(soonest, sub[S.WAKE])
                 continue
             # account for the idle cycles since the last look
-            idle = now - subs[sm, s, S.IDLE_FROM]
+            idle = now - sub[S.IDLE_FROM]
             if idle > 0:
-                stalls[sm, subs[sm, s, S.IDLE_CAUSE]] += idle
-                if subs[sm, s, S.IDLE_PC] >= 0:
-                    pc_stalled[sm, subs[sm, s, S.IDLE_PC]] += idle
-                subs[sm, s, S.IDLE_FROM] = now
+                own_stalls[sub[S.IDLE_CAUSE]] += idle
+                if sub[S.IDLE_PC] >= 0:
+                    own_stalled[sub[S.IDLE_PC]] += idle
+                sub[S.IDLE_FROM] = now
             squashes = param[P.SQUASH]
             while True:
                 # pick: the greedy warp, then the oldest that can
                 chosen = -1
                 soon, soon_cause, soon_pc = 2 * PENDING, Cause.NO_WARP, -1
-                greedy = subs[sm, s, S.GREEDY]
-                for i in range(-1, subs[sm, s, S.WARPS]):
-                    w = greedy if i < 0 else queue[sm, s, i]
+                greedy = sub[S.GREEDY]
+                for i in range(-1, sub[S.WARPS]):
+                    w = greedy if i < 0 else own_queue[s, i]
                     if w < 0 or (i >= 0 and w == greedy):
                         continue
-                    if warps[w, W.WAKE] <= now:
-                        pc = warps[w, W.PC]
-                        if timed and 0 <= pc < code_size:
-                            time = warps[w, W.DATA]
-                            cause = warps[w, W.DATA_CAUSE]
-                            if time < 0:
-                                time, cause = data_time(
-                                    program[pc], w, ready, release, meta, pred_ready, acc_ready,
-                                    acc_transfer, acc_tiles, warps[w, W.ATOMIC], param[P.BARRIERS],
-                                )  # fmt: skip
-                                warps[w, W.DATA] = time
-                                warps[w, W.DATA_CAUSE] = cause
-                            free, pipe_cause = pipe_time(
-                                program[pc], subs[sm, s], ring[sm, s], sms[sm], param
-                            )
-                            if free > time:
-                                time, cause = free, pipe_cause
-                            if time <= now:
-                                chosen = w
-                                break
-                            warps[w, W.WAKE] = time
-                            warps[w, W.CAUSE] = cause
-                        else:
+                    warp = warps[w]
+                    if warp[W.WAKE] <= now:
+                        pc = warp[W.PC]
+                        if not timed or pc < 0 or pc >= code_size:
                             chosen = w
                             break
-                    if warps[w, W.WAKE] < soon:
-                        soon = warps[w, W.WAKE]
-                        soon_cause = warps[w, W.CAUSE]
-                        soon_pc = warps[w, W.PC] if soon_cause != Cause.NO_WARP else -1
+                        row = program[pc]
+                        time = warp[W.DATA]
+                        if time < 0:
+                            time, cause = operands_time(
+                                row, w, now, holds, ready, release, meta, pred_ready, acc_ready,
+                                acc_transfer, acc_tiles, warp[W.ATOMIC], param[P.BARRIERS],
+                            )  # fmt: skip
+                            warp[W.DATA] = time
+                            warp[W.DATA_CAUSE] = cause
+                        free, pipe_cause = pipe_time(row, sub, own_ring[s], chip_sm, param)
+                        if free <= now and time <= now:
+                            chosen = w
+                            break
+                        warp[W.WAKE] = max(free, time)
+                        warp[W.CAUSE] = pipe_cause if free > time else warp[W.DATA_CAUSE]
+                    if warp[W.WAKE] < soon:
+                        soon = warp[W.WAKE]
+                        soon_cause = warp[W.CAUSE]
+                        soon_pc = warp[W.PC] if soon_cause != Cause.NO_WARP else -1
                 if chosen < 0:
-                    subs[sm, s, S.WAKE] = soon
-                    subs[sm, s, S.IDLE_CAUSE] = soon_cause
-                    subs[sm, s, S.IDLE_PC] = soon_pc
+                    sub[S.WAKE] = soon
+                    sub[S.IDLE_CAUSE] = soon_cause
+                    sub[S.IDLE_PC] = soon_pc
                     soonest = min(soonest, soon)
                     break
                 # issue
                 w = chosen
-                pc = warps[w, W.PC]
-                warps[w, W.COUNT] += 1
-                sms[sm, M.SPENT] += 1
-                warps[w, W.DATA] = -1
+                warp = warps[w]
+                pc = warp[W.PC]
+                row = program[min(max(pc, 0), code_size - 1)]
+                if now >= end and row[D.OUTSIDE] != 0 and 0 <= pc < code_size:
+                    chip_sm[M.RESUME] = now
+                    return
+                warp[W.COUNT] += 1
+                chip_sm[M.SPENT] += 1
                 fault = 0
                 if pc < 0 or pc >= code_size:
                     fault = Fault.BAD_PC
-                elif warps[w, W.COUNT] > limit:
+                elif warp[W.COUNT] > most:
                     fault = Fault.RUNAWAY
-                elif sms[sm, M.SPENT] > param[P.MAX_LAUNCH]:
+                elif chip_sm[M.SPENT] > most_launch:
                     fault = Fault.RUNAWAY_LAUNCH
-                row = program[min(max(pc, 0), code_size - 1)]
                 op = row[D.OP]
-                active = warps[w, W.ACTIVE]
-                mask = active & (preds[w, row[D.GUARD]] ^ row[D.GUARD_NOT])
-                if checked and fault == 0:
-                    if pred_ready[w, row[D.GUARD]] >= UNINITIALISED:
-                        fault = Fault.PREDICATE_UNINITIALISED
-                    elif mask != 0:
-                        fault = uninitialised(row, w, ready, pred_ready, acc_transfer, acc_tiles)
-                cta = warps[w, W.CTA]
-                if fault == 0 and op != Op.BAR:
+                mask = warp[W.ACTIVE] & (preds[w, row[D.GUARD]] ^ row[D.GUARD_NOT])
+                if checked and fault == 0 and not (timed and warp[W.DATA_CAUSE] == KNOWN):
+                    fault = unwritten(
+                        row, w, mask, ready, pred_ready, acc_transfer, acc_tiles
+                    )
+                warp[W.DATA] = -1
+                cta = warp[W.CTA]
+                base = constant_elements + w * frame
+                if op == Op.HMMA and mask != 0 and fault == 0:
+                    tensor_step(row, regs, base, frame, mask)
+                    warp[W.PC] = pc + 1
+                    if timed:
+                        sub[S.PIPE + Pipe.TENSOR] = now + row[D.INTERVAL]
+                        warp[W.WAKE] = now + 1
+                        own_counters[N.TENSOR_BUSY] += row[D.INTERVAL]
+                        mark_results(row, w, now + row[D.LATENCY], row[D.CAUSE], ready, meta)
+                    else:
+                        mark_results(row, w, 0, 0, ready, meta)
+                elif fault == 0 and op != Op.BAR:
                     shared_base = (sm * ctas.shape[1] + cta) * shared_stride
-                    base = constant_elements + w * frame
                     fault = execute(
                         row, pc, w, sm, mask, now, timed, regs, fregs, preds, acc, acc_bits, wide,
                         shared8, shared32, mem8, mem32, addr, warps, stack, ctas[sm, cta], grid,
@@ -355,31 +383,31 @@ def run_sm(
                         pred_ready[w, row[D.PD]] = 0
                         if op == Op.ACLR or op == Op.AWR:
                             acc_transfer[w, row[D.ACC]] = 0
-                        counters[sm, N.OHMMA_ISSUED] += out[1]
+                        own_counters[N.OHMMA_ISSUED] += out[1]
                         if op == Op.SPWMMA:
-                            counters[sm, N.OHMMA_SKIPPED] += 128 - out[1]
+                            own_counters[N.OHMMA_SKIPPED] += 128 - out[1]
                         elif op == Op.OHMMA:
-                            counters[sm, N.OHMMA_SKIPPED] += out[2]
+                            own_counters[N.OHMMA_SKIPPED] += out[2]
                 elif fault == 0:
-                    warps[w, W.PC] = pc + 1
+                    warp[W.PC] = pc + 1
                     if mask != 0:
-                        if mask != warps[w, W.ALIVE]:
+                        if mask != warp[W.ALIVE]:
                             fault = Fault.DIVERGENT_BARRIER
-                        warps[w, W.STATE] = WarpState.AT_BARRIER
-                        warps[w, W.WAKE] = PENDING
-                        warps[w, W.CAUSE] = Cause.BARRIER
+                        warp[W.STATE] = WarpState.AT_BARRIER
+                        warp[W.WAKE] = PENDING
+                        warp[W.CAUSE] = Cause.BARRIER
                         ctas[sm, cta, C.ARRIVED] += 1
-                        subs[sm, s, S.GREEDY] = -1
+                        sub[S.GREEDY] = -1
                 if fault != 0:
-                    sms[sm, M.FAULT] = fault
-                    sms[sm, M.FAULT_PC] = pc
-                    sms[sm, M.FAULT_WARP] = w
-                    sms[sm, M.FAULT_TIME] = now
-                    return 0
-                pc_issued[sm, pc] += 1
-                if warps[w, W.STATE] == WarpState.RUNNING:
-                    subs[sm, s, S.GREEDY] = w
-                if op == Op.EXIT and warps[w, W.ALIVE] == 0:
+                    chip_sm[M.FAULT] = fault
+                    chip_sm[M.FAULT_PC] = pc
+                    chip_sm[M.FAULT_WARP] = w
+                    chip_sm[M.FAULT_TIME] = now
+                    return
+                own_issued[pc] += 1
+                if warp[W.STATE] == WarpState.RUNNING:
+                    sub[S.GREEDY] = w
+                if op == Op.EXIT and warp[W.ALIVE] == 0:
                     retire_warp(sm, s, w, ctas, warps, subs, queue, sms)
                     leave_barrier(
                         sm, cta, now, param[P.BARRIER], ctas, warps, subs, resident, per_cta
@@ -398,19 +426,21 @@ def run_sm(
                     leave_barrier(
                         sm, cta, now, param[P.BARRIER], ctas, warps, subs, resident, per_cta
                     )
-                if out[2] != 0 and op == Op.OHMMA and squashes > 0:
+                elif op == Op.OHMMA and out[2] != 0 and squashes > 0:
                     squashes -= 1  # dropped by the front end: the issue slot is still there
-                    warps[w, W.WAKE] = now
-                    subs[sm, s, S.PIPE + Pipe.TENSOR] = now
+                    warp[W.WAKE] = now
+                    sub[S.PIPE + Pipe.TENSOR] = now
                     continue
-                stalls[sm, Cause.ISSUED] += 1
-                sms[sm, M.LAST] = now + 1
-                subs[sm, s, S.IDLE_FROM] = now + 1
-                subs[sm, s, S.WAKE] = now + 1
+                own_stalls[Cause.ISSUED] += 1
+                chip_sm[M.LAST] = now + 1
+                sub[S.IDLE_FROM] = now + 1
+                sub[S.WAKE] = now + 1
                 soonest = now + 1
                 break
-        for s in range(subs_count):
-            soonest = min(soonest, subs[sm, s, S.WAKE])
-        now = max(now + 1, soonest)
-        if now >= end:
-            return soonest
+        if soonest > now + 1:
+            for s in range(subs_count):
+                soonest = min(soonest, own_subs[s, S.WAKE])
+        following = max(now + 1, soonest)
+        if following >= limit or (now < end <= following and not private(sm, sms, ctas)):
+            return
+        now = following
