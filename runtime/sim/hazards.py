@@ -62,6 +62,9 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
             free = sm[M.L1_FREE] // param[P.L1_RATE] - param[P.L1_QUEUE]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
+            free = sm[M.MISS_ROOM] if op == Op.LDG else sm[M.STORE_ROOM]
+            if free > time:
+                time, cause = free, Cause.GLOBAL_QUEUE
     return time, cause
 
 
@@ -82,7 +85,7 @@ def data_time(
     if atomic != 0 and (
         op == Op.LDG or op == Op.STG or op == Op.BAR or (op == Op.EXIT and barriers != 0)
     ):
-        return PENDING, Cause.SCOREBOARD_GLOBAL
+        return PENDING, Cause.SCOREBOARD_L2
     if op >= Op.SPWMMA and op != Op.BOHMMA:
         tile = row[D.ACC]
         if tile < acc_tiles:

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .cache import coalesce, l1_find, load_sectors, request, wavefronts
+from .cache import coalesce, find_room, l1_find, load_sectors, request, wavefronts
 from .compiled import helper, inline
 from .constants import (
     FULL_MASK,
+    LEVEL_BITS,
     PENDING,
     UNINITIALISED,
+    UNSETTLED,
     C,
     Cause,
     D,
@@ -79,7 +81,7 @@ def account(
     regs: Any, base: int, addr: Any, scratch: Any, warps: Any, subs: Any, ring: Any, sms: Any,
     counters: Any, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
     acc_transfer: Any, tags: Any, used: Any, fills: Any, requests: Any, records: Any,
-    atomics: Any, sets: int,
+    atomics: Any, sets: int, landings: Any,
 ) -> None:  # fmt: skip
     """Time of an issued instruction: pipes, queues, scoreboard, requests."""
     op = row[D.OP]
@@ -111,7 +113,7 @@ def account(
     elif pipe == Pipe.LSU:
         global_access(
             row, w, sm, now, mask, param, regs, base, addr, scratch, sms, counters, ready, meta,
-            tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR],
+            tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR], landings,
         )  # fmt: skip
         if op == Op.RED or op == Op.ATOM:
             warps[w, W.ATOMIC] = 1
@@ -171,6 +173,7 @@ def global_access(
     row: Any, w: int, sm: int, now: int, mask: int, param: Any, regs: Any, base: int, addr: Any,
     scratch: Any, sms: Any, counters: Any, ready: Any, meta: Any, tags: Any, used: Any,
     fills: Any, requests: Any, records: Any, atomics: Any, sets: int, linear: int,
+    landings: Any,
 ) -> None:  # fmt: skip
     """A global load, store or atomic: through L1, what misses to the request list."""
     op = row[D.OP]
@@ -184,8 +187,10 @@ def global_access(
             requests, sms, counters,
         )  # fmt: skip
         if misses == 0:
-            mark_results(row, w, done, row[D.CAUSE], ready, meta)
+            level = done & ((1 << LEVEL_BITS) - 1)
+            mark_results(row, w, done >> LEVEL_BITS, Cause.SCOREBOARD_L1 + level, ready, meta)
             return
+        find_room(sm, param, sms, landings)
         records[sm, record, R.DONE] = done
         records[sm, record, R.KIND] = 0
     else:
@@ -201,6 +206,8 @@ def global_access(
             request(sm, slot // rate, sectors[i], kind, about, touched[i], requests, sms)
             slot += 1
         sms[sm, M.L1_FREE] = slot
+        sms[sm, M.STORES] += count
+        find_room(sm, param, sms, landings)
         if op == Op.STG:
             counters[sm, N.GLOBAL_SECTORS_WRITTEN] += count
             return
@@ -220,7 +227,8 @@ def global_access(
     records[sm, record, R.LINEAR] = linear
     records[sm, record, R.DEST] = row[D.DEST]
     records[sm, record, R.COUNT] = row[D.NDEST]
-    mark_results(row, w, PENDING, row[D.CAUSE], ready, meta)
+    cause = UNSETTLED if op == Op.LDG else Cause.SCOREBOARD_L2
+    mark_results(row, w, PENDING, cause, ready, meta)
 
 
 @helper
@@ -232,7 +240,7 @@ def run_sm(
     counters: Any, stalls: Any, pc_issued: Any, pc_stalled: Any, alloc_low: Any, alloc_high: Any,
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
-    grid: Any, sets: int, constant_elements: int,
+    grid: Any, sets: int, constant_elements: int, landings: Any,
 ) -> int:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1. Returns when it can go on: `PENDING`: not known.
 
@@ -262,7 +270,10 @@ def run_sm(
             # account for the idle cycles since the last look
             idle = now - subs[sm, s, S.IDLE_FROM]
             if idle > 0:
-                stalls[sm, subs[sm, s, S.IDLE_CAUSE]] += idle
+                if subs[sm, s, S.IDLE_CAUSE] == UNSETTLED:
+                    warps[subs[sm, s, S.IDLE_WARP], W.OWED] += idle
+                else:
+                    stalls[sm, subs[sm, s, S.IDLE_CAUSE]] += idle
                 if subs[sm, s, S.IDLE_PC] >= 0:
                     pc_stalled[sm, subs[sm, s, S.IDLE_PC]] += idle
                 subs[sm, s, S.IDLE_FROM] = now
@@ -270,7 +281,7 @@ def run_sm(
             while True:
                 # pick: the greedy warp, then the oldest that can
                 chosen = -1
-                soon, soon_cause, soon_pc = 2 * PENDING, Cause.NO_WARP, -1
+                soon, soon_cause, soon_pc, soon_warp = 2 * PENDING, Cause.NO_WARP, -1, -1
                 greedy = subs[sm, s, S.GREEDY]
                 for i in range(-1, subs[sm, s, S.WARPS]):
                     w = greedy if i < 0 else queue[sm, s, i]
@@ -288,6 +299,9 @@ def run_sm(
                                 )  # fmt: skip
                                 warps[w, W.DATA] = time
                                 warps[w, W.DATA_CAUSE] = cause
+                                if warps[w, W.OWED] != 0 and time < PENDING:
+                                    stalls[sm, cause] += warps[w, W.OWED]
+                                    warps[w, W.OWED] = 0
                             free, pipe_cause = pipe_time(
                                 program[pc], subs[sm, s], ring[sm, s], sms[sm], param
                             )
@@ -305,10 +319,12 @@ def run_sm(
                         soon = warps[w, W.WAKE]
                         soon_cause = warps[w, W.CAUSE]
                         soon_pc = warps[w, W.PC] if soon_cause != Cause.NO_WARP else -1
+                        soon_warp = w
                 if chosen < 0:
                     subs[sm, s, S.WAKE] = soon
                     subs[sm, s, S.IDLE_CAUSE] = soon_cause
                     subs[sm, s, S.IDLE_PC] = soon_pc
+                    subs[sm, s, S.IDLE_WARP] = soon_warp
                     soonest = min(soonest, soon)
                     break
                 # issue
@@ -348,7 +364,7 @@ def run_sm(
                             row, w, sm, s, now, mask, out, param, regs, base, addr, scratch,
                             warps, subs, ring, sms, counters, ready, release, meta, pred_ready,
                             acc_ready, acc_transfer, tags, used, fills, requests, records,
-                            atomics, sets,
+                            atomics, sets, landings,
                         )  # fmt: skip
                     elif fault == 0:
                         mark_results(row, w, 0, 0, ready, meta)
