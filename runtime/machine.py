@@ -275,8 +275,15 @@ def _check(name: str, parameters: Mapping[str, Parameter], features: frozenset[s
             f"machine {name}: simulation.quantum is {value('simulation.quantum')}; it may be no "
             f"more than l2.latency - l1.latency = {longest}"
         )
-    if value("dram.latency") < value("l2.latency"):
-        raise DstcError(f"machine {name}: dram.latency is less than l2.latency")
+    line, block = value("l2.line_bytes"), value("dram.interleave_bytes")
+    row = value("dram.row_bytes")
+    if block % line or row % block:
+        raise DstcError(
+            f"machine {name}: dram.interleave_bytes = {block} must be a multiple of {line}, and "
+            f"dram.row_bytes = {row} of it"
+        )
+    if value("dram.latency") < value("l2.latency") + value("dram.open_cycles"):
+        raise DstcError(f"machine {name}: dram.latency is less than l2.latency + dram.open_cycles")
     if value("hmma.accumulate_latency") > value("hmma.latency"):
         raise DstcError(f"machine {name}: hmma.accumulate_latency is more than hmma.latency")
     if value("l1.line_bytes") != 128 or value("l2.line_bytes") != 128:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import inline
-from .constants import M, N, Q, Request
+from .constants import LEVEL_BITS, PENDING, M, N, P, Q, Request
 
 SECTOR_SHIFT, LINE_SHIFT, SECTORS = 5, 7, 4
 
@@ -126,9 +126,9 @@ def load_sectors(
     sm: int, count: int, sectors: Any, now: int, rate: int, latency: int, record: int, sets: int,
     tags: Any, used: Any, fills: Any, requests: Any, sms: Any, counters: Any,
 ) -> tuple[int, int]:  # fmt: skip
-    """Pass a load's sectors through L1. Returns when its hits are there, and its misses.
+    """Pass a load's sectors through L1. Returns the stamp of its hits, and its misses.
 
-    A sector's fill is -1 (absent), the cycle it arrives, or -2 - n while request n fetches it.
+    A sector's fill is -1 (absent), the stamp of its arrival, or -2 - n while request n fetches it.
     """
     slot = max(now * rate, sms[sm, M.L1_FREE])
     done, misses = 0, 0
@@ -139,10 +139,11 @@ def load_sectors(
         fill = fills[sm, at]
         if fill >= 0:
             counters[sm, N.L1_HITS] += 1
-            done = max(done, max(time, fill) + latency)
+            done = max(done, max(time << LEVEL_BITS, fill) + (latency << LEVEL_BITS))
         elif fill == -1:
             n = request(sm, time, sectors[i], Request.LOAD, record, at, requests, sms)
             fills[sm, at] = -2 - n
+            sms[sm, M.MISSES] += 1
             misses += 1
         else:
             request(sm, time, sectors[i], Request.MERGE, record, -2 - fill, requests, sms)
@@ -151,3 +152,35 @@ def load_sectors(
         slot += 1
     sms[sm, M.L1_FREE] = slot
     return done, misses
+
+
+@inline
+def room_after(asked: int, settled: int, limit: int, first: int, landings: Any) -> int:
+    """When an SM that asked for `asked` sectors can ask for 32 more, `limit` being under way.
+
+    `landings[first + i % limit]` is when the i-th sector gives its place back, in order, known for
+    the first `settled`. `PENDING`: not known yet.
+    """
+    due = asked + 31 - limit
+    if due < 0:
+        return 0
+    return landings[first + due % limit] if due < settled else PENDING
+
+
+@inline
+def find_room(sm: int, param: Any, sms: Any, landings: Any) -> None:
+    """Set when the SM has room for another load and for another store or atomic."""
+    misses, stores = param[P.MISS_SECTORS], param[P.STORE_SECTORS]
+    sms[sm, M.MISS_ROOM] = room_after(
+        sms[sm, M.MISSES], sms[sm, M.MISSES_SETTLED], misses, 0, landings[sm]
+    )
+    sms[sm, M.STORE_ROOM] = room_after(
+        sms[sm, M.STORES], sms[sm, M.STORES_SETTLED], stores, misses, landings[sm]
+    )
+
+
+@inline
+def land(time: int, number: int, limit: int, first: int, landings: Any) -> None:
+    """The `number`-th sector gives its place back at `time`, not before the one ahead of it."""
+    before = landings[first + (number - 1) % limit]
+    landings[first + number % limit] = max(before, time)

@@ -57,12 +57,25 @@ PIPE_OF_UNIT = {
 Cause = _numbered(
     "Cause",
     """
-    ISSUED SCOREBOARD_ALU SCOREBOARD_MUFU SCOREBOARD_SHARED SCOREBOARD_GLOBAL
+    ISSUED SCOREBOARD_ALU SCOREBOARD_MUFU SCOREBOARD_SHARED
+    SCOREBOARD_L1 SCOREBOARD_L2 SCOREBOARD_DRAM  # in the order of `Level`
     SCOREBOARD_TENSOR UNIT TENSOR ACCUMULATOR SHARED_QUEUE GLOBAL_QUEUE BRANCH
     BARRIER NO_WARP
     """,
 )
 """What a sub-core cycle went to."""
+UNSETTLED = len(Cause)
+"""Stands for the cause of a wait for a load until the quantum's end tells which level served it."""
+
+Level = _numbered(
+    "Level",
+    """
+    L1 L2 DRAM
+    """,
+)
+"""Who served a sector."""
+LEVEL_BITS = 2
+"""A stamp is a time times 4, plus the `Level`: the latest stamp tells who came last."""
 
 CAUSE_OF_UNIT = {
     Unit.ALU: Cause.SCOREBOARD_ALU,
@@ -70,7 +83,7 @@ CAUSE_OF_UNIT = {
     Unit.MUFU: Cause.SCOREBOARD_MUFU,
     Unit.BRANCH: Cause.BRANCH,
     Unit.SHARED: Cause.SCOREBOARD_SHARED,
-    Unit.GLOBAL: Cause.SCOREBOARD_GLOBAL,
+    Unit.GLOBAL: Cause.SCOREBOARD_L1,
     Unit.TENSOR: Cause.SCOREBOARD_TENSOR,
     Unit.BARRIER: Cause.BARRIER,
 }
@@ -157,6 +170,7 @@ W = _numbered(
     SUB  # sub-core
     LINEAR  # number of its CTA in the grid
     ATOMIC  # 1: it issued a RED or ATOM that takes place at the quantum's end
+    OWED  # idle cycles of its sub-core that waited for it while the cause was UNSETTLED
     """,
 )
 """State of a resident warp."""
@@ -195,7 +209,9 @@ S = _numbered(
     """
     WAKE
     GREEDY  # warp slot issued last, or -1
-    IDLE_FROM IDLE_CAUSE IDLE_PC WARPS
+    IDLE_FROM IDLE_CAUSE IDLE_PC
+    IDLE_WARP  # the warp that can go on first
+    WARPS
     RING  # next entry of the SPWMMA queue
     PIPE
     """,
@@ -221,6 +237,10 @@ M = _numbered(
     SPENT  # instructions issued since a warp of the launch last finished
     RETIRED  # warps that finished in this quantum
     RESUME  # it ran ahead of the quantum up to an instruction that others see; 0: it did not
+    MISSES  # sectors asked for since the launch began
+    MISSES_SETTLED  # of them, those whose arrival is known
+    MISS_ROOM  # when L1 can take another load's misses; PENDING: not known yet
+    STORES STORES_SETTLED STORE_ROOM  # the same for stores and atomics
     """,
 )
 """State of an SM."""
@@ -229,7 +249,7 @@ N = _numbered(
     "N",
     """
     OHMMA_ISSUED OHMMA_SKIPPED SHARED_WAVEFRONTS SHARED_CONFLICTS L1_SECTORS L1_HITS
-    GLOBAL_SECTORS_WRITTEN L2_ACCESSES L2_HITS DRAM_READ DRAM_WRITTEN ATOMIC_LANES
+    GLOBAL_SECTORS_WRITTEN L2_ACCESSES L2_HITS DRAM_READ DRAM_WRITTEN DRAM_ACTIVATES ATOMIC_LANES
     TENSOR_BUSY
     STORE_END  # not a counter: cycle by which the last store has arrived
     """,
@@ -242,7 +262,7 @@ Q = _numbered(
     TIME SECTOR KIND
     RECORD  # load or atomic record; store: 1 if the whole sector is written
     L1  # flat index of the L1 sector to fill; MERGE: the request merged with
-    DONE
+    DONE  # stamp
     """,
 )
 """A request to L2."""
@@ -260,7 +280,8 @@ R = _numbered(
     """
     WARP
     DEST  # register, -1: none
-    COUNT DONE
+    COUNT
+    DONE  # stamp
     KIND  # 0: load, 1: RED.U32, 2: RED.F32, 3: ATOM
     MASK
     OFFSET  # of the destination in the register file
@@ -276,7 +297,9 @@ PARAMETERS = (
     "l1.latency", "l1.sectors_per_cycle", "l1.queue", "l2.latency",
     "l2.request_latency", "dram.latency", "dispatch.latency",
     "atomic.interval", "noc.read_bytes_per_sm_cycle", "noc.write_bytes_per_sm_cycle",
-    "l2.sectors_per_slice_cycle",
+    "l2.sectors_per_slice_cycle", "l1.miss_sectors", "l1.store_sectors", "dram.banks",
+    "dram.row_bytes", "dram.interleave_bytes", "dram.open_cycles", "dram.activate_cycles",
+    "dram.row_cycles", "dram.queue", "dram.write_queue",
 )  # fmt: skip
 """Machine parameters that compiled code reads, in the order of its parameter vector."""
 DUAL_SIDE_PARAMETERS = (
@@ -291,8 +314,10 @@ P = _numbered(
     "P",
     """
     PREDICATE BRANCH TAKEN BARRIER SHARED SHARED_QUEUE SHUFFLE L1 L1_RATE L1_QUEUE
-    L2 L2_REQUEST DRAM DISPATCH ATOMIC PORT_READ PORT_WRITE L2_RATE OHMMA SQUASH SP_QUEUE SP_STARTUP
-    SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
+    L2 L2_REQUEST DRAM DISPATCH ATOMIC PORT_READ PORT_WRITE L2_RATE
+    MISS_SECTORS STORE_SECTORS DRAM_BANKS DRAM_ROW DRAM_INTERLEAVE DRAM_OPEN DRAM_ACTIVATE
+    DRAM_CYCLE DRAM_QUEUE DRAM_WRITES OHMMA SQUASH SP_QUEUE SP_STARTUP SP_MIN
+    SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
     DRAM_TICKS  # ticks that a sector takes of its channel
     SUBS MAX_INSTRUCTIONS
     HOLDS  # 1: some instruction reads its sources for long (release times matter)

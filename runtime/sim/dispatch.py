@@ -116,6 +116,7 @@ def place_cta(
         warps[w, W.SUB] = best
         warps[w, W.LINEAR] = cta
         warps[w, W.ATOMIC] = 0
+        warps[w, W.OWED] = 0
         for p in range(PREDICATE_SLOTS):
             preds[w, p] = 0
             pred_ready[w, p] = initial if p < 7 else 0

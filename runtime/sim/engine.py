@@ -40,6 +40,7 @@ from .constants import (
     W,
 )
 from .decode import Decoded, decode
+from .dram import dram_state
 from .faults import describe
 
 _TILE_WORDS = 1024
@@ -241,8 +242,9 @@ class _State:
             np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
             zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), zeros(count, 4),
             self.grid, self.l1_sets, constants, l2.tags, l2.used, l2.valid, l2.dirty,
-            zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), zeros(machine["dram.channels"]),
+            zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), dram_state(machine),
             l2.clock, self.chip_counters, zeros(count),
+            zeros(count, machine["l1.miss_sectors"] + machine["l1.store_sectors"]),
         )  # fmt: skip
 
     def parameters(

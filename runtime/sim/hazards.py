@@ -61,11 +61,14 @@ def held(row: Any, now: int, release: Any) -> bool:
 
 @inline
 def operands_time(
-    row: Any, w: int, now: int, holds: bool, ready: Any, release: Any, meta: Any, pred_ready: Any,
+    row: Any, w: int, now: int, holds: bool, owed: int, ready: Any, release: Any, meta: Any, pred_ready: Any,
     acc_ready: Any, acc_transfer: Any, acc_tiles: int, atomic: int, barriers: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """As `data_time`; (0, KNOWN) if by `now` all is there and nothing unwritten is read."""
-    if row[D.PLAIN] != 0 and latest(row, ready[w], pred_ready[w]) <= now:
+    """As `data_time`; (0, KNOWN) if by `now` all is there and nothing unwritten is read.
+
+    `owed`: idle cycles that wait for their cause; then it must be told.
+    """
+    if owed == 0 and row[D.PLAIN] != 0 and latest(row, ready[w], pred_ready[w]) <= now:
         if not holds or not held(row, now, release[w]):
             return 0, KNOWN
     return data_time(
@@ -113,6 +116,9 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
             free = sm[M.L1_FREE] // param[P.L1_RATE] - param[P.L1_QUEUE]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
+            free = sm[M.MISS_ROOM] if op == Op.LDG else sm[M.STORE_ROOM]
+            if free > time:
+                time, cause = free, Cause.GLOBAL_QUEUE
     return time, cause
 
 
@@ -133,7 +139,7 @@ def data_time(
     if atomic != 0 and (
         op == Op.LDG or op == Op.STG or op == Op.BAR or (op == Op.EXIT and barriers != 0)
     ):
-        return PENDING, Cause.SCOREBOARD_GLOBAL
+        return PENDING, Cause.SCOREBOARD_L2
     if op >= Op.SPWMMA and op != Op.BOHMMA:
         tile = row[D.ACC]
         if tile < acc_tiles:

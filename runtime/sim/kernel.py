@@ -61,7 +61,7 @@ def run_kernel(
     l1_tags: Any, l1_used: Any, l1_fills: Any, requests: Any, records: Any, atomics: Any,
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
     l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any, l2_fills: Any, slices_free: Any,
-    channels_free: Any, clock: Any, chip_counters: Any, next_request: Any,
+    dram: Any, clock: Any, chip_counters: Any, next_request: Any, landings: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
 
@@ -98,7 +98,7 @@ def run_kernel(
                 ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
                 alloc_high, ready, release, meta, pred_ready, acc_ready, acc_transfer, l1_tags,
                 l1_used, l1_fills, requests, records, atomics, outs, grid, l1_sets,
-                constant_elements,
+                constant_elements, landings,
             )  # fmt: skip
         worst = -1
         for sm in range(sms_count):
@@ -112,8 +112,8 @@ def run_kernel(
         if timed:
             drain(
                 sms_count, begin, end, param, sms, subs, warps, requests, records, atomics,
-                ready, l1_fills, regs, mem32, l2_tags, l2_used, l2_valid, l2_dirty, l2_fills,
-                slices_free, channels_free, clock, chip_counters, next_request,
+                ready, meta, l1_fills, regs, mem32, l2_tags, l2_used, l2_valid, l2_dirty, l2_fills,
+                slices_free, dram, clock, chip_counters, next_request, landings,
             )  # fmt: skip
         spent, retired = 0, 0
         for sm in range(sms_count):

@@ -1,4 +1,4 @@
-"""The chip's side of memory timing: L2 slices, DRAM channels, and the atomics' values.
+"""The chip's side of memory timing: L2 slices, what they ask of DRAM, and the atomics' values.
 
 In: the requests that the SMs made in a quantum. Out: completion times, written to the scoreboards
 and the L1 fills; requests are served in (time, SM, sequence) order, so the result does not hang on
@@ -12,8 +12,25 @@ from typing import Any
 import numpy as np
 
 from .access import atomic_lane
+from .cache import find_room, land
 from .compiled import helper, inline
-from .constants import PENDING, TICKS, M, N, P, Q, R, Request, S, W, WarpState
+from .constants import (
+    LEVEL_BITS,
+    PENDING,
+    TICKS,
+    Cause,
+    Level,
+    M,
+    N,
+    P,
+    Q,
+    R,
+    Request,
+    S,
+    W,
+    WarpState,
+)
+from .dram import dram_transfer
 
 SECTOR_BYTES = 32
 _ALL = 15
@@ -22,10 +39,9 @@ _ALL = 15
 @inline
 def l2_access(
     sector: int, time: int, write: bool, whole: bool, param: Any, tags: Any, used: Any,
-    valid: Any, dirty: Any, fills: Any, slices_free: Any, channels_free: Any, clock: Any,
-    counters: Any,
+    valid: Any, dirty: Any, fills: Any, slices_free: Any, dram: Any, clock: Any, counters: Any,
 ) -> int:  # fmt: skip
-    """One sector in L2 from `time` on (request path included). Returns when L2 has it.
+    """One sector in L2 from `time` on (request path included). Returns the stamp when L2 has it.
 
     Write-back, write-allocate; a sector written as a whole is not fetched, one written in part is.
     """
@@ -33,7 +49,6 @@ def l2_access(
     slices, sets, ways = tags.shape
     at = (line ^ (line >> 7) ^ (line >> 13)) % slices
     index = (line // slices) % sets
-    channel = at * channels_free.shape[0] // slices
     start = max(time * param[P.L2_RATE], slices_free[at])
     slices_free[at] = start + 1
     start = start // param[P.L2_RATE]
@@ -55,9 +70,10 @@ def l2_access(
         while lost != 0:
             lost &= lost - 1
             counters[N.DRAM_WRITTEN] += SECTOR_BYTES
-            channels_free[channel] = (
-                max(channels_free[channel], start * TICKS) + (param[P.DRAM_TICKS])
-            )
+            begun = dram_transfer(dram, tags[at, index, hit], start, param, counters)
+            # what evicts waits while DRAM has more to write than its queue holds
+            start = max(start, begun - param[P.DRAM_WRITES])
+        slices_free[at] = max(slices_free[at], start * param[P.L2_RATE])
         tags[at, index, hit] = line
         valid[at, index, hit] = 0
         dirty[at, index, hit] = 0
@@ -66,29 +82,33 @@ def l2_access(
         dirty[at, index, hit] |= bit
     if valid[at, index, hit] & bit:
         counters[N.L2_HITS] += 1
-        return max(start, fills[at, index, hit, part])
+        there = fills[at, index, hit, part]
+        if there > start:
+            return (there << LEVEL_BITS) | Level.DRAM
+        return (start << LEVEL_BITS) | Level.L2
     valid[at, index, hit] |= bit
     if write and whole:
         fills[at, index, hit, part] = start
-        return start
+        return (start << LEVEL_BITS) | Level.L2
     counters[N.DRAM_READ] += SECTOR_BYTES
-    begin = max(start * TICKS, channels_free[channel])
-    channels_free[channel] = begin + param[P.DRAM_TICKS]
-    done = begin // TICKS + param[P.DRAM] - param[P.L2]
+    begun = dram_transfer(dram, line, start, param, counters)
+    done = begun + param[P.DRAM] - param[P.DRAM_OPEN] - param[P.L2]
     fills[at, index, hit, part] = done
-    return start if write else done
+    return (start << LEVEL_BITS) | Level.L2 if write else (done << LEVEL_BITS) | Level.DRAM
 
 
 @helper
 def drain(
     sms_count: int, begin: int, end: int, param: Any, sms: Any, subs: Any, warps: Any,
-    requests: Any, records: Any, atomics: Any, ready: Any, l1_fills: Any, regs: Any, mem32: Any,
-    tags: Any, used: Any, valid: Any, dirty: Any, fills: Any, slices_free: Any,
-    channels_free: Any, clock: Any, counters: Any, next_request: Any,
+    requests: Any, records: Any, atomics: Any, ready: Any, meta: Any, l1_fills: Any, regs: Any,
+    mem32: Any, tags: Any, used: Any, valid: Any, dirty: Any, fills: Any, slices_free: Any,
+    dram: Any, clock: Any, counters: Any, next_request: Any, landings: Any,
 ) -> None:  # fmt: skip
     """Serve every request of the quantum begin..end-1 and clear the SMs' lists."""
     request_path = param[P.L2_REQUEST]
     read_ticks = SECTOR_BYTES * TICKS // param[P.PORT_READ]
+    miss_limit, store_limit = param[P.MISS_SECTORS], param[P.STORE_SECTORS]
+    level_mask = (1 << LEVEL_BITS) - 1
     write_ticks = SECTOR_BYTES * TICKS // param[P.PORT_WRITE]
     left = 0
     for sm in range(sms_count):
@@ -109,35 +129,43 @@ def drain(
                 sector = requests[sm, n, Q.SECTOR]
                 record = requests[sm, n, Q.RECORD]
                 if kind == Request.MERGE:
-                    done = max(requests[sm, requests[sm, n, Q.L1], Q.DONE], at + param[P.L1])
+                    done = requests[sm, requests[sm, n, Q.L1], Q.DONE]
+                    done = max(done, (at + param[P.L1]) << LEVEL_BITS)
                     records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
                 elif kind == Request.LOAD:
                     have = l2_access(
                         sector, at + request_path, False, False, param, tags, used, valid,
-                        dirty, fills, slices_free, channels_free, clock, counters,
+                        dirty, fills, slices_free, dram, clock, counters,
                     )  # fmt: skip
-                    ticks = max((have + param[P.L2] - request_path) * TICKS,
+                    ticks = max(((have >> LEVEL_BITS) + param[P.L2] - request_path) * TICKS,
                                 sms[sm, M.PORT_READ])  # fmt: skip
                     sms[sm, M.PORT_READ] = ticks + read_ticks
-                    done = max(ticks // TICKS, end)
+                    arrival = max(ticks // TICKS, end)
+                    land(arrival, sms[sm, M.MISSES_SETTLED], miss_limit, 0, landings[sm])
+                    sms[sm, M.MISSES_SETTLED] += 1
+                    done = (arrival << LEVEL_BITS) | (have & level_mask)
                     requests[sm, n, Q.DONE] = done
                     l1 = requests[sm, n, Q.L1]
                     if l1_fills[sm, l1] == -2 - n:
-                        l1_fills[sm, l1] = max(0, done - param[P.L1])
+                        l1_fills[sm, l1] = max(0, done - (param[P.L1] << LEVEL_BITS))
                     records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
                 elif kind == Request.STORE:
                     ticks = max(at * TICKS, sms[sm, M.PORT_WRITE])
                     sms[sm, M.PORT_WRITE] = ticks + write_ticks
                     have = l2_access(
                         sector, ticks // TICKS + request_path, True, record == 1, param, tags,
-                        used, valid, dirty, fills, slices_free, channels_free, clock, counters,
+                        used, valid, dirty, fills, slices_free, dram, clock, counters,
                     )  # fmt: skip
+                    have >>= LEVEL_BITS
                     counters[N.STORE_END] = max(counters[N.STORE_END], have)
+                    land(have, sms[sm, M.STORES_SETTLED], store_limit, miss_limit, landings[sm])
+                    sms[sm, M.STORES_SETTLED] += 1
                 else:
                     have = l2_access(
                         sector, at + request_path, True, False, param, tags, used, valid, dirty,
-                        fills, slices_free, channels_free, clock, counters,
+                        fills, slices_free, dram, clock, counters,
                     )  # fmt: skip
+                    have >>= LEVEL_BITS
                     lanes = requests[sm, n, Q.L1]
                     slices = tags.shape[0]
                     line = sector >> 2
@@ -146,6 +174,9 @@ def drain(
                     counters[N.ATOMIC_LANES] += lanes
                     counters[N.STORE_END] = max(counters[N.STORE_END], have)
                     done = max(have + lanes * param[P.ATOMIC] + param[P.L2] - request_path, end)
+                    land(done, sms[sm, M.STORES_SETTLED], store_limit, miss_limit, landings[sm])
+                    sms[sm, M.STORES_SETTLED] += 1
+                    done = (done << LEVEL_BITS) | Level.L2
                     records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
                     if records[sm, record, R.SLOT] >= 0:
                         update_memory(sm, record, records, atomics, regs, mem32, warps)
@@ -158,17 +189,32 @@ def drain(
             if warps[w, W.LINEAR] != records[sm, record, R.LINEAR]:
                 continue  # the warp exited without waiting for it
             warps[w, W.ATOMIC] = 0
+            done = records[sm, record, R.DONE]
             first = records[sm, record, R.DEST]
             for r in range(first, first + records[sm, record, R.COUNT]):
-                ready[w, r] = records[sm, record, R.DONE]
-            sub = warps[w, W.SUB]
-            if warps[w, W.STATE] == WarpState.RUNNING and warps[w, W.WAKE] > PENDING // 2:
-                warps[w, W.WAKE] = end
-                warps[w, W.DATA] = -1
-                subs[sm, sub, S.WAKE] = min(subs[sm, sub, S.WAKE], end)
+                ready[w, r] = done >> LEVEL_BITS
+                meta[w, r] = Cause.SCOREBOARD_L1 + (done & level_mask)
+            wake_pending(w, sm, end, warps, subs)
+        if sms[sm, M.REQUESTS] > 0:
+            full = max(sms[sm, M.MISS_ROOM], sms[sm, M.STORE_ROOM]) >= PENDING
+            find_room(sm, param, sms, landings)
+            if full:
+                for w in range(sm * param[P.RESIDENT], (sm + 1) * param[P.RESIDENT]):
+                    if warps[w, W.CAUSE] == Cause.GLOBAL_QUEUE:
+                        wake_pending(w, sm, end, warps, subs)
         sms[sm, M.REQUESTS] = 0
         sms[sm, M.RECORDS] = 0
         sms[sm, M.ATOMICS] = 0
+
+
+@inline
+def wake_pending(w: int, sm: int, end: int, warps: Any, subs: Any) -> None:
+    """Let a warp that waits for what the quantum's end fixes look again."""
+    if warps[w, W.STATE] == WarpState.RUNNING and warps[w, W.WAKE] > PENDING // 2:
+        warps[w, W.WAKE] = end
+        warps[w, W.DATA] = -1
+        sub = warps[w, W.SUB]
+        subs[sm, sub, S.WAKE] = min(subs[sm, sub, S.WAKE], end)
 
 
 @inline

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .cache import coalesce, l1_find, load_sectors, request, wavefronts
+from .cache import coalesce, find_room, l1_find, load_sectors, request, wavefronts
 from .compiled import helper, inline
 from .constants import (
     FULL_MASK,
+    LEVEL_BITS,
     PENDING,
+    UNSETTLED,
     C,
     Cause,
     D,
@@ -78,7 +80,7 @@ def account(
     regs: Any, base: int, addr: Any, scratch: Any, warps: Any, subs: Any, ring: Any, sms: Any,
     counters: Any, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
     acc_transfer: Any, tags: Any, used: Any, fills: Any, requests: Any, records: Any,
-    atomics: Any, sets: int,
+    atomics: Any, sets: int, landings: Any,
 ) -> None:  # fmt: skip
     """Time of an issued instruction: pipes, queues, scoreboard, requests."""
     op = row[D.OP]
@@ -110,7 +112,7 @@ def account(
     elif pipe == Pipe.LSU:
         global_access(
             row, w, sm, now, mask, param, regs, base, addr, scratch, sms, counters, ready, meta,
-            tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR],
+            tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR], landings,
         )  # fmt: skip
         if op == Op.RED or op == Op.ATOM:
             warps[w, W.ATOMIC] = 1
@@ -170,6 +172,7 @@ def global_access(
     row: Any, w: int, sm: int, now: int, mask: int, param: Any, regs: Any, base: int, addr: Any,
     scratch: Any, sms: Any, counters: Any, ready: Any, meta: Any, tags: Any, used: Any,
     fills: Any, requests: Any, records: Any, atomics: Any, sets: int, linear: int,
+    landings: Any,
 ) -> None:  # fmt: skip
     """A global load, store or atomic: through L1, what misses to the request list."""
     op = row[D.OP]
@@ -183,8 +186,10 @@ def global_access(
             requests, sms, counters,
         )  # fmt: skip
         if misses == 0:
-            mark_results(row, w, done, row[D.CAUSE], ready, meta)
+            level = done & ((1 << LEVEL_BITS) - 1)
+            mark_results(row, w, done >> LEVEL_BITS, Cause.SCOREBOARD_L1 + level, ready, meta)
             return
+        find_room(sm, param, sms, landings)
         records[sm, record, R.DONE] = done
         records[sm, record, R.KIND] = 0
     else:
@@ -200,6 +205,8 @@ def global_access(
             request(sm, slot // rate, sectors[i], kind, about, touched[i], requests, sms)
             slot += 1
         sms[sm, M.L1_FREE] = slot
+        sms[sm, M.STORES] += count
+        find_room(sm, param, sms, landings)
         if op == Op.STG:
             counters[sm, N.GLOBAL_SECTORS_WRITTEN] += count
             return
@@ -219,7 +226,8 @@ def global_access(
     records[sm, record, R.LINEAR] = linear
     records[sm, record, R.DEST] = row[D.DEST]
     records[sm, record, R.COUNT] = row[D.NDEST]
-    mark_results(row, w, PENDING, row[D.CAUSE], ready, meta)
+    cause = UNSETTLED if op == Op.LDG else Cause.SCOREBOARD_L2
+    mark_results(row, w, PENDING, cause, ready, meta)
 
 
 @inline
@@ -242,7 +250,7 @@ def run_sm(
     counters: Any, stalls: Any, pc_issued: Any, pc_stalled: Any, alloc_low: Any, alloc_high: Any,
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
-    grid: Any, sets: int, constant_elements: int,
+    grid: Any, sets: int, constant_elements: int, landings: Any,
 ) -> int:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1, and ahead up to limit-1 while nobody can tell.
 
@@ -282,7 +290,10 @@ def run_sm(
             # account for the idle cycles since the last look
             idle = now - sub[S.IDLE_FROM]
             if idle > 0:
-                own_stalls[sub[S.IDLE_CAUSE]] += idle
+                if sub[S.IDLE_CAUSE] == UNSETTLED:
+                    warps[sub[S.IDLE_WARP], W.OWED] += idle
+                else:
+                    own_stalls[sub[S.IDLE_CAUSE]] += idle
                 if sub[S.IDLE_PC] >= 0:
                     own_stalled[sub[S.IDLE_PC]] += idle
                 sub[S.IDLE_FROM] = now
@@ -290,7 +301,7 @@ def run_sm(
             while True:
                 # pick: the greedy warp, then the oldest that can
                 chosen = -1
-                soon, soon_cause, soon_pc = 2 * PENDING, Cause.NO_WARP, -1
+                soon, soon_cause, soon_pc, soon_warp = 2 * PENDING, Cause.NO_WARP, -1, -1
                 greedy = sub[S.GREEDY]
                 for i in range(-1, sub[S.WARPS]):
                     w = greedy if i < 0 else own_queue[s, i]
@@ -306,11 +317,14 @@ def run_sm(
                         time = warp[W.DATA]
                         if time < 0:
                             time, cause = operands_time(
-                                row, w, now, holds, ready, release, meta, pred_ready, acc_ready,
+                                row, w, now, holds, warp[W.OWED], ready, release, meta, pred_ready, acc_ready,
                                 acc_transfer, acc_tiles, warp[W.ATOMIC], param[P.BARRIERS],
                             )  # fmt: skip
                             warp[W.DATA] = time
                             warp[W.DATA_CAUSE] = cause
+                            if warp[W.OWED] != 0 and time < PENDING:
+                                own_stalls[cause] += warp[W.OWED]
+                                warp[W.OWED] = 0
                         free, pipe_cause = pipe_time(row, sub, own_ring[s], chip_sm, param)
                         if free <= now and time <= now:
                             chosen = w
@@ -321,10 +335,12 @@ def run_sm(
                         soon = warp[W.WAKE]
                         soon_cause = warp[W.CAUSE]
                         soon_pc = warp[W.PC] if soon_cause != Cause.NO_WARP else -1
+                        soon_warp = w
                 if chosen < 0:
                     sub[S.WAKE] = soon
                     sub[S.IDLE_CAUSE] = soon_cause
                     sub[S.IDLE_PC] = soon_pc
+                    sub[S.IDLE_WARP] = soon_warp
                     soonest = min(soonest, soon)
                     break
                 # issue
@@ -376,7 +392,7 @@ def run_sm(
                             row, w, sm, s, now, mask, out, param, regs, base, addr, scratch,
                             warps, subs, ring, sms, counters, ready, release, meta, pred_ready,
                             acc_ready, acc_transfer, tags, used, fills, requests, records,
-                            atomics, sets,
+                            atomics, sets, landings,
                         )  # fmt: skip
                     elif fault == 0:
                         mark_results(row, w, 0, 0, ready, meta)

@@ -232,6 +232,101 @@ def test_streaming_reaches_most_of_dram_bandwidth():
     assert stall_sum(device, result)
 
 
+def bandwidth(text: str, grid: int, size: int, **overrides: object) -> float:
+    """GB/s at which DRAM is read by a kernel that reads `size` bytes once."""
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    device = Device("v100", overrides=changes)
+    base = device.allocate(size)
+    result = timed(text, header=".warps 8\n.param X", grid=(grid,), args=(base,), device=device)
+    assert stall_sum(device, result)
+    assert result.counters["dram_read"] == size
+    return size * device.machine["clock.core_mhz"] / result.cycles / 1000
+
+
+def rows_kernel(piece: int, stride: int) -> str:
+    """A CTA reads 128 rows of `stride` bytes side by side, `piece` bytes of each at a time."""
+    lanes = piece // 16
+    row = f"SHR.U32 R2, R0, {lanes.bit_length() - 1} ;\nLOP.AND R3, R0, {lanes - 1} ;"
+    body = "\n".join(
+        f"IADD3 R7, R2, {i * 256 // lanes * stride}, RZ ;\nLDG.128 R{8 + 4 * i}, [R7] ;"
+        for i in range(128 * lanes // 256)
+    )
+    return f"""
+    S2R R0, SR_TID ;
+    S2R R1, SR_CTAID_X ;
+    {row}
+    SHL R3, R3, 4 ;
+    IMAD.LO R2, R2, {stride}, R3 ;
+    IMAD.LO R1, R1, {128 * stride}, R2 ;
+    IADD3 R2, R1, c[X], RZ ;
+    MOV R5, 0 ;
+    again:
+    {body}
+    IADD3 R2, R2, {piece}, RZ ;
+    IADD3 R5, R5, {piece}, RZ ;
+    ISETP.LT.U32 P0, R5, {stride} ;
+    @P0 BRA again ;
+    """
+
+
+def test_short_pieces_of_many_rows_are_slower_than_long_ones():
+    """64 bytes of a DRAM row at a time cost an activation each; 256 bytes hide it."""
+    short, long = (bandwidth(rows_kernel(piece, 4096), 80, 80 * 128 * 4096) for piece in (64, 256))
+    assert 330 <= short <= 520 and 750 <= long <= 855
+
+
+LIMITS = {"l1__miss_sectors": 64, "dram__queue": 1, "dram__banks": 1}
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_what_can_be_under_way_bounds_bandwidth(key):
+    size = 4 << 20
+    few = bandwidth(copy_kernel(8), size // 32768, size, **{key: LIMITS[key]})
+    assert few < 0.8 * bandwidth(copy_kernel(8), size // 32768, size)
+
+
+def test_stores_wait_for_room_on_the_way_to_l2():
+    body = "\n".join(["S2R R0, SR_LANE ;", "SHL R0, R0, 5 ;", "IADD3 R0, R0, c[X], RZ ;"]
+                     + [f"STG.32 [R0+{1024 * i}], R0 ;" for i in range(64)])  # fmt: skip
+
+    def run(limit: int):
+        device = Device("v100", overrides={"l1.store_sectors": limit})
+        base = device.allocate(1 << 16)
+        result = timed(body, header=".param X", args=(base,), device=device)
+        assert stall_sum(device, result)
+        return result
+
+    tight, roomy = run(64), run(4096)
+    assert tight.cycles > 1.2 * roomy.cycles
+    assert tight.stalls["global_queue"] > roomy.stalls["global_queue"]
+
+
+LEVELS = {"scoreboard_l1": 0, "scoreboard_l2": 1, "scoreboard_dram": 2}
+
+
+@pytest.mark.parametrize("cause", LEVELS)
+def test_a_wait_counts_under_the_level_that_served_it(cause):
+    """A chase whose words L1, L2 or DRAM has: the wait is all under one cause, by pc too."""
+    device = Device("v100")
+    base = device.allocate(1 << 20)
+    hops = np.arange(1, 65, dtype=U) * (0 if cause == "scoreboard_l1" else 8192)
+    image = np.zeros(1 << 18, U)
+    image[0 : 64 * 2048 : 2048] = base + hops
+    image[0] = base + (0 if cause == "scoreboard_l1" else 8192)
+    device.write(base, image)
+    body = "MOV R4, c[X] ;\n" + "LDG.32 R4, [R4] ;\n" * 60 + "IADD3 R4, R4, R4, RZ ;"
+    header = ".param X"
+    if cause != "scoreboard_dram":
+        timed(body, header=header, args=(base,), device=device)
+    result = timed(body, header=header, args=(base,), device=device)
+    assert stall_sum(device, result)
+    waits = {name: result.stalls[name] for name in LEVELS}
+    assert waits[cause] > 0.8 * sum(waits.values())
+    own = result.cycles - result.stalls["issued"] - 3 * device.machine["alu.latency"]
+    assert sum(waits.values()) >= 0.95 * own
+    assert result.pc_stalled.sum() >= sum(waits.values())
+
+
 def test_second_pass_hits_l2():
     device = Device("v100")
     base = device.allocate(1 << 20)

@@ -5,6 +5,8 @@ In: loops on one SM. Out: cycles that the machine file explains.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from dstc.backend.isa.errors import Trap
@@ -85,10 +87,31 @@ def test_an_l2_hit_takes_its_latency():
 
     run(100)
     assert abs((run(90) - run(10)) / 80 - V100["l2.latency"]) <= 1
-    device.invalidate_caches()
-    cold = run(90)
-    device.invalidate_caches()
-    assert abs((cold - run(10)) / 80 - V100["dram.latency"]) <= 2
+
+
+STRIDES = {"rows not open": 65536 + 256, "an open row": 32}
+
+
+@pytest.mark.parametrize("case", STRIDES)
+def test_a_dram_access_takes_its_latency(case):
+    """Each load's sector in a row of its own, or all in one row."""
+    stride, loads = STRIDES[case], 50
+    device = Device("v100")
+    at = device.allocate(stride * (loads + 1))
+    image = np.zeros(stride * loads // 4 + 1, np.uint32)
+    image[:: stride // 4] = at + stride * np.arange(1, loads + 2, dtype=np.uint32)[: loads + 1]
+    device.write(at, image)
+
+    def run(n: int) -> Any:
+        device.invalidate_caches()
+        body = "MOV R4, c[X] ;\n" + "LDG.32 R4, [R4] ;\n" * n + "IADD3 R4, R4, R4, RZ ;"
+        return timed(body, header=".param X", args=(at,), device=device)
+
+    short, long = run(10), run(50)
+    want = V100["dram.latency"] - (V100["dram.open_cycles"] if stride == 32 else 0)
+    assert abs((long.cycles - short.cycles) / 40 - want) <= 2
+    activates = long.counters["dram_activates"]
+    assert activates == 50 if stride != 32 else activates <= 1 + 50 * 32 // 1024
 
 
 def hmmas(n: int) -> str:
