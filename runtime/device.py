@@ -28,8 +28,10 @@ class Device:
     predicates and accumulation tiles that were never written trap. `overrides`: machine parameters
     by `section.key`. `max_instructions`: bound on one warp; a launch may take four times as many
     (or 2^18 a resident warp, if that is more) without any warp finishing. `threads` is accepted
-    for later; results never depend on it. Raises `DstcError` for an unknown machine, parameter or
-    mode.
+    for later; results never depend on it. `max_ctas`: every launch runs only its first so many
+    CTAs, in dispatch order, which samples a long grid; what the others would compute is missing,
+    and the result says how many were left out. Raises `DstcError` for an unknown machine,
+    parameter or mode.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Device:
         checked: bool = True,
         max_instructions: int = MAX_INSTRUCTIONS,
         overrides: Mapping[str, object] | None = None,
+        max_ctas: int | None = None,
     ) -> None:
         if mode not in MODES:
             raise DstcError(f"mode '{mode}': there are {', '.join(MODES)}")
@@ -47,13 +50,15 @@ class Device:
             raise DstcError(f"threads must be at least 1, not {threads}")
         if max_instructions < 1:
             raise DstcError(f"max_instructions must be at least 1, not {max_instructions}")
+        if max_ctas is not None and max_ctas < 1:
+            raise DstcError(f"max_ctas must be at least 1, not {max_ctas}")
         self.machine = (
             machine.overridden(overrides)
             if isinstance(machine, Machine)
             else Machine.load(machine, overrides)
         )
         self.mode, self.threads, self.checked = mode, threads, checked
-        self.max_instructions = max_instructions
+        self.max_instructions, self.max_ctas = max_instructions, max_ctas
         self.memory = Memory()
         self._l2 = L2State(self.machine)
 
@@ -122,4 +127,5 @@ class Device:
             timed=self.mode == "cycle",
             checked=self.checked,
             max_instructions=self.max_instructions,
+            max_ctas=self.max_ctas,
         )

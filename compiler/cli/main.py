@@ -18,6 +18,7 @@ COMMANDS = {
     "compile": "run",
     "inspect": "run",
     "bench": "bench",
+    "validate": "validate",
     "sim": "sim",
     "asm": "asm",
     "disasm": "asm",

@@ -326,6 +326,7 @@ P = _numbered(
     WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z CHECKED
     FRAME  # elements of a warp's frame in the register file
     RESIDENT  # warp slots an SM
+    CTAS  # of the grid, those that run: the first in dispatch order
     """,
 )
 """Index in the parameter vector."""

@@ -77,6 +77,10 @@ class LaunchResult:
     """CTAs that an SM holds at once."""
     limits: dict[str, int] = field(default_factory=dict)
     """CTAs an SM that each resource would allow."""
+    ctas: int = 0
+    """CTAs that ran."""
+    ctas_left_out: int = 0
+    """CTAs of the grid that `max_ctas` kept from running."""
 
 
 class L2State:
@@ -154,9 +158,11 @@ def launch(
     timed: bool,
     checked: bool,
     max_instructions: int,
+    max_ctas: int | None = None,
 ) -> LaunchResult:
     """Run `kernel` over `grid` (CTAs in x, y, z) with parameter words `arguments`.
 
+    `max_ctas`: run only that many CTAs, the first in dispatch order; None runs them all.
     Raises `DstcError` for a kernel that does not fit, `Trap` for one that goes wrong.
     """
     if min(grid) < 1 or grid[0] * grid[1] * grid[2] >= 1 << 40:
@@ -164,7 +170,7 @@ def launch(
     decoded = decode(kernel, machine, arguments)
     limits = occupancy(kernel, machine)
     state = _State(kernel, grid, decoded, machine, min(limits.values()), memory, l2,
-                   timed, checked, max_instructions)  # fmt: skip
+                   timed, checked, max_instructions, max_ctas)  # fmt: skip
     state.run()
     return state.result(limits)
 
@@ -182,10 +188,11 @@ class _State:
     def __init__(
         self, kernel: Any, grid: tuple[int, int, int], decoded: Decoded, machine: Machine,
         resident: int, memory: Memory, l2: L2State, timed: bool, checked: bool,
-        max_instructions: int,
+        max_instructions: int, max_ctas: int | None,
     ) -> None:  # fmt: skip
         self.kernel, self.machine, self.decoded, self.timed = kernel, machine, decoded, timed
-        total = grid[0] * grid[1] * grid[2]
+        self.grid_ctas = grid[0] * grid[1] * grid[2]
+        self.ctas_run = total = min(self.grid_ctas, max_ctas or self.grid_ctas)
         count = min(machine["sm.count"], total) if timed else 1
         resident = min(resident, ceil_div(total, count)) if timed else 1
         self.sms_count, self.resident = count, resident
@@ -273,6 +280,7 @@ class _State:
         param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checked
         param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid
         param[P.FRAME], param[P.RESIDENT] = self.decoded.frame, resident
+        param[P.CTAS] = self.ctas_run
         return param
 
     def l1_sectors(self) -> int:
@@ -334,4 +342,6 @@ class _State:
             self.pc_stalled.sum(axis=0),
             self.resident,
             limits,
+            self.ctas_run,
+            self.grid_ctas - self.ctas_run,
         )

@@ -68,7 +68,7 @@ def run_kernel(
     Each quantum: dispatch, every SM alone, then the requests of all. chip[NOW] moves on to the
     next time at which anything can happen.
     """
-    total = grid[0] * grid[1] * grid[2]
+    total = param[P.CTAS]
     sms_count = sms.shape[0]
     for _quantum in range(quanta):
         begin = chip[NOW]

@@ -50,6 +50,44 @@ def test_allocate_write_read_free():
     assert bytes(device.read(b, 4)) == b"\0\0\1\0"
 
 
+MARK = """
+.kernel mark
+.param X
+S2R R0, SR_CTAID_X ;
+S2R R1, SR_CTAID_Y ;
+S2R R2, SR_NCTAID_X ;
+IMAD.LO R0, R1, R2, R0 ;
+SHL R0, R0, 2 ;
+IADD3 R0, R0, c[X], RZ ;
+MOV R3, 1 ;
+STG.32 [R0], R3 ;
+EXIT ;
+.end
+"""
+
+
+@pytest.mark.parametrize("mode", ["cycle", "functional"])
+def test_the_first_ctas_of_a_grid_run_alone(mode: str) -> None:
+    """The first in dispatch order, x fastest; those that run still see the whole grid."""
+    device = Device("v100", mode=mode, max_ctas=300)
+    at = device.allocate(4 * 1000)
+    result = device.launch(kernel(MARK), (100, 10), [at])
+    assert device.read(at, 4000).view(np.uint32).tolist() == [1] * 300 + [0] * 700
+    assert (result.ctas, result.ctas_left_out) == (300, 700)
+    whole = Device("v100", mode=mode, max_ctas=1000)
+    at = whole.allocate(4 * 1000)
+    result = whole.launch(kernel(MARK), (100, 10), [at])
+    assert (result.ctas, result.ctas_left_out) == (1000, 0)
+    unbounded = Device("v100", mode=mode)
+    at = unbounded.allocate(4 * 1000)
+    assert unbounded.launch(kernel(MARK), (100, 10), [at]).cycles == result.cycles
+
+
+def test_at_least_one_cta_runs() -> None:
+    with pytest.raises(DstcError, match="max_ctas must be at least 1, not 0"):
+        Device(max_ctas=0)
+
+
 def test_memory_errors():
     device = Device()
     a = device.allocate(64)

@@ -1,0 +1,109 @@
+"""Measured times that the simulator is held against: rows of compiler/data/, in our own terms.
+
+In: a data file with origin, machine and units. Out: rows with sizes, layouts and microseconds, and
+the product that each one is to the compiler.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..backend.isa.errors import DstcError
+from .bench import Gemm
+
+_FOLDER = Path(__file__).parent / "data"
+_FILES = {"v100": "v100_gemm_deepbench.json"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured product, as cuBLAS names it: column-major C (m x n) = op(A) op(B).
+
+    `a`, `b`: N or T; `us`: measured microseconds, the launch included.
+    """
+
+    index: int
+    source: str
+    m: int
+    n: int
+    k: int
+    a: str
+    b: str
+    us: float
+
+    @property
+    def layout(self) -> str:
+        """NN, TN or NT."""
+        return self.a + self.b
+
+    @property
+    def label(self) -> str:
+        """Sizes and layout, as `--rows` matches them: 1760x16x1760-NN."""
+        return f"{self.m}x{self.n}x{self.k}-{self.layout}"
+
+    def gemm(self) -> Gemm:
+        """The product in row-major terms, C^T = op(B)^T op(A)^T: M is n, N is m.
+
+        A column-major matrix is its row-major transpose: N leaves both operands as we store them
+        (M x K and K x N), b = T stores our left one K x M, a = T our right one N x K.
+        """
+        wanted: dict[str, Any] = {
+            "m": self.n,
+            "n": self.m,
+            "k": self.k,
+            "trans_a": self.b == "T",
+            "trans_b": self.a == "T",
+            "out": "f16",
+        }
+        known = {field.name for field in fields(Gemm)}
+        return Gemm(**{key: value for key, value in wanted.items() if key in known})
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A data file: what was measured, on what, and the rows."""
+
+    origin: str
+    machine: str
+    units: str
+    rows: tuple[Row, ...]
+
+
+def measured(name: str) -> Measured:
+    """The measurements of machine `name`."""
+    data = json.loads((_FOLDER / _FILES[name]).read_text(encoding="utf-8"))
+    rows = tuple(
+        Row(i, r["source"], r["m"], r["n"], r["k"], r["a"], r["b"], 1000 * r["ms"])
+        for i, r in enumerate(data["rows"])
+    )
+    return Measured(data["origin"], data["machine"], data["units"], rows)
+
+
+def chosen(rows: Sequence[Row], text: str | None) -> list[Row]:
+    """The rows that any part of `text`, separated by commas, names; all of them for None.
+
+    A part is an index (7), a range (0-9) or a pattern of labels (*-TN, 1024x*). Raises `DstcError`
+    for a part that names none.
+    """
+    if text is None:
+        return list(rows)
+    kept: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if first.isdecimal() and (not dash or last.isdecimal()):
+            span = range(int(first), int(last if dash else first) + 1)
+            found = {row.index for row in rows if row.index in span}
+        else:
+            found = {row.index for row in rows if fnmatchcase(row.label, part.strip())}
+        if not found:
+            raise DstcError(
+                f"--rows {text}: '{part}' names no row; give an index (0 to {len(rows) - 1}), a "
+                f"range (0-9) or a pattern of labels such as '*-TN' or '{rows[0].label}'"
+            )
+        kept |= found
+    return [row for row in rows if row.index in kept]
