@@ -122,4 +122,5 @@ class Device:
             timed=self.mode == "cycle",
             checked=self.checked,
             max_instructions=self.max_instructions,
+            threads=self.threads,
         )
