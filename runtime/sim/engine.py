@@ -21,6 +21,7 @@ from ..machine import Machine
 from ..memory import Memory
 from .constants import (
     DUAL_SIDE_PARAMETERS,
+    LOG_COLUMNS,
     PARAMETERS,
     PENDING,
     PREDICATE_SLOTS,
@@ -48,6 +49,7 @@ _CHIP_PLACES = 11
 _SYNC_PLACES = 24
 _SCRATCH = 32 * 33
 _ATOMIC_ROW = 64
+_LOG_DATA = 128
 _LINE = 16
 _QUANTA_A_CALL = 512
 _QUANTA_ALONE = 2
@@ -216,6 +218,8 @@ class _State:
         code = len(decoded.rows)
         quantum = machine["simulation.quantum"]
         rate = machine["l1.sectors_per_cycle"]
+        # an SM issues no more of them in a quantum; without time they are carried out at once
+        stores = subs * (quantum // machine["lsu.interval"] + 1) if timed else 1
         pending = (quantum + machine["l1.queue"] + 2) * rate + 128
         sectors = self.l1_sectors()
         self.l1_sets = max(1, sectors // 4 // machine["l1.ways"])
@@ -255,7 +259,8 @@ class _State:
             zeros(count, self.l1_sets, ways),
             np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
             zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), _lines(count, 4),
-            self.grid, self.l1_sets, constants, l2.tags, l2.used, l2.valid, l2.dirty,
+            self.grid, self.l1_sets, constants,
+            zeros(count, stores, LOG_COLUMNS), _aligned(count * stores * _LOG_DATA), l2.tags, l2.used, l2.valid, l2.dirty,
             zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), zeros(machine["dram.channels"]),
             l2.clock, self.chip_counters, zeros(count),
         )  # fmt: skip

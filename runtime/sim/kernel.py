@@ -25,6 +25,7 @@ from .dispatch import (
 )
 from .l2 import drain
 from .sm import run_sm
+from .stores import store_all
 from .threads import Sync, back_off, fetch_add, observe, publish
 
 FINISHED, RUNNING, FAULTED = 0, 1, 2
@@ -112,7 +113,7 @@ def run_kernel(
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     l1_tags: Any, l1_used: Any, l1_fills: Any, requests: Any, records: Any, atomics: Any,
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
-    l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any, l2_fills: Any, slices_free: Any,
+    log: Any, log_data: Any, l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any, l2_fills: Any, slices_free: Any,
     channels_free: Any, clock: Any, chip_counters: Any, next_request: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
@@ -137,7 +138,7 @@ def run_kernel(
                     stack, ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled,
                     alloc_low, alloc_high, ready, release, meta, pred_ready, acc_ready,
                     acc_transfer, l1_tags, l1_used, l1_fills, requests, records, atomics, outs,
-                    grid, l1_sets, constant_elements,
+                    grid, l1_sets, constant_elements, log, log_data,
                 )  # fmt: skip
                 fetch_add(sync, Sync.FINISHED, 1)
             turn = 0
@@ -151,6 +152,7 @@ def run_kernel(
         turn = 0
         begin, end = chip[NOW], chip[QUANTUM_END]
         if end > begin:  # the quantum's SMs have run
+            store_all(sms, log, log_data, mem8, mem32)
             worst = -1
             for sm in range(sms_count):
                 if sms[sm, M.FAULT] != 0 and sms[sm, M.FAULT_TIME] < (
