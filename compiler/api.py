@@ -61,7 +61,7 @@ class Compiled:
         *,
         device: Device | None = None,
         mode: str = "cycle",
-        threads: int = 1,
+        threads: int | None = None,
         statistics: bool = True,
         progress: Progress | None = None,
     ) -> RunResult:

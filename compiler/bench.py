@@ -166,7 +166,7 @@ def run_gemm(
     machine: str | Machine = "dstc",
     engine: str = "auto",
     mode: str = "cycle",
-    threads: int = 1,
+    threads: int | None = None,
     check: bool = True,
     schedule: ScheduleAttr | None = None,
 ) -> dict[str, Any]:

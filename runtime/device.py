@@ -5,6 +5,7 @@ In: a machine by name, data, kernels. Out: results in device memory and a `Launc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,16 +22,24 @@ MAX_INSTRUCTIONS = 1 << 27
 """Default bound on the instructions of one warp in one launch."""
 
 
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Device:
     """A simulated device.
 
     `mode`: "cycle" (values and time) or "functional" (values alone). `checked`: reads of registers,
     predicates and accumulation tiles that were never written trap. `overrides`: machine parameters
     by `section.key`. `max_instructions`: bound on one warp; a launch may take four times as many
-    (or 2^18 a resident warp, if that is more) without any warp finishing. `threads` is accepted
-    for later; results never depend on it. `max_ctas`: every launch runs only its first so many
-    CTAs, in dispatch order, which samples a long grid; what the others would compute is missing,
-    and the result says how many were left out. Raises `DstcError` for an unknown machine,
+    (or 2^18 a resident warp, if that is more) without any warp finishing. `threads`: host threads
+    that simulate SMs (default: the CPUs that this process may use), as far as a launch in cycle
+    mode has SMs for them; results never depend on it. `max_ctas`: every launch runs only its first
+    so many CTAs, in dispatch order, which samples a long grid; what the others would compute is
+    missing, and the result says how many were left out. Raises `DstcError` for an unknown machine,
     parameter or mode.
     """
 
@@ -38,7 +47,7 @@ class Device:
         self,
         machine: str | Machine = "dstc",
         mode: str = "cycle",
-        threads: int = 1,
+        threads: int | None = None,
         checked: bool = True,
         max_instructions: int = MAX_INSTRUCTIONS,
         overrides: Mapping[str, object] | None = None,
@@ -46,6 +55,7 @@ class Device:
     ) -> None:
         if mode not in MODES:
             raise DstcError(f"mode '{mode}': there are {', '.join(MODES)}")
+        threads = available_cpus() if threads is None else threads
         if threads < 1:
             raise DstcError(f"threads must be at least 1, not {threads}")
         if max_instructions < 1:
@@ -128,4 +138,5 @@ class Device:
             checked=self.checked,
             max_instructions=self.max_instructions,
             max_ctas=self.max_ctas,
+            threads=self.threads,
         )

@@ -63,9 +63,10 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--threads",),
         {
             "type": positive,
-            "default": 1,
+            "default": None,
             "metavar": "N",
-            "help": "host threads; accepted, but the simulator runs on one for now (default: 1)",
+            "help": "host threads that simulate SMs; results do not depend on it "
+            "(default: the CPUs available)",
         },
     ),
     "seed": (

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .compiled import inline
 from .constants import LEVEL_BITS, PENDING, M, N, P, Q, Request
 
@@ -61,20 +63,24 @@ def wavefronts(addr: Any, mask: int, width: int, words: Any) -> int:
 def coalesce(addr: Any, mask: int, width: int, sectors: Any, touched: Any, cover: Any) -> int:
     """Distinct sectors in order of first touch; for each, its lanes and a mask of its bytes."""
     count = 0
+    bytes_ = (np.int64(1) << width) - 1
+    last, at = np.int64(-1), 0
     for lane in range(32):
         if (mask >> lane) & 1:
             sector = addr[lane] >> SECTOR_SHIFT
-            at = count - 1
-            while at >= 0 and sectors[at] != sector:
-                at -= 1
-            if at < 0:
-                at = count
-                sectors[at] = sector
-                touched[at] = 0
-                cover[at] = 0
-                count += 1
+            if sector != last:
+                last = sector
+                at = count - 1
+                while at >= 0 and sectors[at] != sector:
+                    at -= 1
+                if at < 0:
+                    at = count
+                    sectors[at] = sector
+                    touched[at] = 0
+                    cover[at] = 0
+                    count += 1
             touched[at] += 1
-            cover[at] |= ((1 << width) - 1) << (addr[lane] & 31)
+            cover[at] |= bytes_ << (addr[lane] & 31)
     return count
 
 
@@ -133,9 +139,13 @@ def load_sectors(
     slot = max(now * rate, sms[sm, M.L1_FREE])
     done, misses = 0, 0
     counters[sm, N.L1_SECTORS] += count
+    line, first = np.int64(-1), 0
     for i in range(count):
         time = slot // rate
-        at = l1_find(sectors[i], sm, sets, tags, used, fills, sms, True)
+        if sectors[i] >> (LINE_SHIFT - SECTOR_SHIFT) != line:
+            line = sectors[i] >> (LINE_SHIFT - SECTOR_SHIFT)
+            first = l1_find(line * SECTORS, sm, sets, tags, used, fills, sms, True)
+        at = first + (sectors[i] & (SECTORS - 1))
         fill = fills[sm, at]
         if fill >= 0:
             counters[sm, N.L1_HITS] += 1

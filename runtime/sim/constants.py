@@ -236,6 +236,8 @@ M = _numbered(
     RANK  # place among the SMs that have a list in this quantum, -1: none
     SPENT  # instructions issued since a warp of the launch last finished
     RETIRED  # warps that finished in this quantum
+    STORES  # entries of its log of global stores
+    STORES_LOW STORES_HIGH  # first byte and end of what they write
     RESUME  # it ran ahead of the quantum up to an instruction that others see; 0: it did not
     MISSES  # sectors asked for since the launch began
     MISSES_SETTLED  # of them, those whose arrival is known
@@ -244,6 +246,17 @@ M = _numbered(
     """,
 )
 """State of an SM."""
+
+Log = _numbered(
+    "Log",
+    """
+    LOW HIGH  # first byte and end
+    MASK WIDTH COUNT
+    ADDRESS  # of 32 lanes
+    """,
+)
+"""A store that takes place at the quantum's end."""
+LOG_COLUMNS = Log.ADDRESS + 32
 
 N = _numbered(
     "N",

@@ -68,9 +68,9 @@ def _field(w0: int, name: str) -> int:
 
 @dataclass(frozen=True)
 class Decoded:
-    """`rows`: int64 (instructions, columns D); `constants`: uint32 (rows, 32)."""
+    """`rows`: int32 (instructions, columns D); `constants`: uint32 (rows, 32)."""
 
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int32]
     constants: NDArray[np.uint32]
     frame: int
     """Elements of a warp's frame: its registers and the rows that RZ writes go to."""
@@ -97,7 +97,8 @@ class _Decoder:
         for value, row in self.constant_rows.items():
             constants[row] = value
         frame = (self.registers + DUMP_ROWS) * WARP_SIZE
-        table = np.array(rows, np.int64).reshape(len(rows), DECODED_COLUMNS)
+        # modulo 2^32: what masks and addresses are taken by anyway
+        table = np.array(rows, np.int64).astype(np.int32).reshape(len(rows), DECODED_COLUMNS)
         return Decoded(table, constants, frame)
 
     def row(self, w0: int, w1: int, pc: int) -> list[int]:

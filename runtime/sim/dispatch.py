@@ -27,6 +27,9 @@ NEXT_CTA, NOW, END, FAULT_SM, POOLED, GIVEN, LISTS, SKIPPED = 0, 1, 2, 3, 4, 5, 
 """Places of the `chip` array: next CTA for the pool, the time, the last cycle, who trapped, the
 pool's length, how many of it were started between quanta, the SMs with a list, and whether
 quanta in which nothing happened were left out."""
+QUANTUM_END, LIMIT, LISTED = 8, 9, 10
+"""More of them: the end of the quantum that runs (0: none does), how far an SM may run ahead, and
+how many SMs have something to do in it."""
 
 
 @inline

@@ -5,9 +5,10 @@ In: a kernel, grid, parameter words, memory and machine. Out: a `LaunchResult`; 
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 from dataclasses import dataclass, field
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..machine import Machine
 from ..memory import Memory
 from .constants import (
     DUAL_SIDE_PARAMETERS,
+    LOG_COLUMNS,
     PARAMETERS,
     PENDING,
     PREDICATE_SLOTS,
@@ -44,11 +46,15 @@ from .dram import dram_state
 from .faults import describe
 
 _TILE_WORDS = 1024
-_CHIP_PLACES = 8
+_CHIP_PLACES = 11
+_SYNC_PLACES = 24
 _SCRATCH = 32 * 33
 _ATOMIC_ROW = 64
+_LOG_DATA = 128
 _LINE = 16
 _QUANTA_A_CALL = 512
+_QUANTA_ALONE = 2
+"""Quanta before further threads start: a launch that is over by then is not worth it."""
 _MAX_RING = 64
 _LAUNCH_FACTOR, _LAUNCH_WARP = 4, 1 << 18
 """Bound on the instructions of a launch in which no warp finishes: the first times
@@ -159,6 +165,7 @@ def launch(
     checked: bool,
     max_instructions: int,
     max_ctas: int | None = None,
+    threads: int = 1,
 ) -> LaunchResult:
     """Run `kernel` over `grid` (CTAs in x, y, z) with parameter words `arguments`.
 
@@ -170,7 +177,7 @@ def launch(
     decoded = decode(kernel, machine, arguments)
     limits = occupancy(kernel, machine)
     state = _State(kernel, grid, decoded, machine, min(limits.values()), memory, l2,
-                   timed, checked, max_instructions, max_ctas)  # fmt: skip
+                   timed, checked, max_instructions, max_ctas, threads)  # fmt: skip
     state.run()
     return state.result(limits)
 
@@ -182,15 +189,26 @@ def _aligned(words: int) -> NDArray[np.uint32]:
     return whole[first : first + words]
 
 
+def _zeros(*shape: int) -> NDArray[np.int64]:
+    """int64 zeros from a cache line's first byte on."""
+    return _aligned(2 * math.prod(shape)).view(np.int64).reshape(shape)
+
+
+def _lines(*shape: int) -> NDArray[np.int64]:
+    """As `_zeros`, the last size rounded up to whole cache lines: no two SMs share one."""
+    return _zeros(*shape[:-1], round_up(shape[-1], _LINE // 2))
+
+
 class _State:
     """The arrays of one launch, in the shapes that `kernel.run_kernel` documents by use."""
 
     def __init__(
         self, kernel: Any, grid: tuple[int, int, int], decoded: Decoded, machine: Machine,
         resident: int, memory: Memory, l2: L2State, timed: bool, checked: bool,
-        max_instructions: int, max_ctas: int | None,
+        max_instructions: int, max_ctas: int | None, threads: int,
     ) -> None:  # fmt: skip
         self.kernel, self.machine, self.decoded, self.timed = kernel, machine, decoded, timed
+        self.threads = threads
         self.grid_ctas = grid[0] * grid[1] * grid[2]
         self.ctas_run = total = min(self.grid_ctas, max_ctas or self.grid_ctas)
         count = min(machine["sm.count"], total) if timed else 1
@@ -203,11 +221,13 @@ class _State:
         constants = decoded.constants.size
         regs = _aligned(constants + warps * decoded.frame)
         regs[:constants] = decoded.constants.ravel()
-        acc = np.zeros(max(1, warps * kernel.acc_tiles) * _TILE_WORDS, np.float32)
+        acc = _aligned(max(1, warps * kernel.acc_tiles) * _TILE_WORDS).view(np.float32)
         shared = np.zeros(count * resident * shared_stride, np.uint8)
         code = len(decoded.rows)
         quantum = machine["simulation.quantum"]
         rate = machine["l1.sectors_per_cycle"]
+        # an SM issues no more of them in a quantum; without time they are carried out at once
+        stores = subs * (quantum // machine["lsu.interval"] + 1) if timed else 1
         pending = (quantum + machine["l1.queue"] + 2) * rate + 128
         sectors = self.l1_sectors()
         self.l1_sets = max(1, sectors // 4 // machine["l1.ways"])
@@ -216,28 +236,27 @@ class _State:
         registers = kernel.registers + 1
         acc_tiles = max(1, kernel.acc_tiles)
 
-        def zeros(*shape: int) -> NDArray[np.int64]:
-            return np.zeros(shape, np.int64)
-
+        zeros = _zeros
         # an SM starts no more than this many CTAs in a quantum, beside those started at its begin
         most = resident * (quantum // machine["dispatch.latency"] + 1) if timed else 0
         pool = zeros(min(total, count * (resident + most)))
         self.chip = zeros(_CHIP_PLACES)
-        self.sms, self.counters = zeros(count, len(M)), zeros(count, len(N))
-        self.subs = zeros(count, subs, SUB_COLUMNS)
+        self.sms, self.counters = _lines(count, len(M)), _lines(count, len(N))
+        self.subs = _lines(count, subs, SUB_COLUMNS)
         self.subs[:, :, S.WAKE] = 2 * PENDING
         self.subs[:, :, S.GREEDY] = -1
         self.subs[:, :, S.IDLE_CAUSE] = Cause.NO_WARP
         self.subs[:, :, S.IDLE_PC] = -1
-        self.stalls = zeros(count, len(Cause))
-        self.pc_issued, self.pc_stalled = zeros(count, code), zeros(count, code)
-        self.warps, self.ctas = zeros(warps, len(W)), zeros(count, resident, len(C))
+        self.stalls = _lines(count, len(Cause))
+        self.pc_issued, self.pc_stalled = _lines(count, code), _lines(count, code)
+        self.warps, self.ctas = _lines(warps, len(W)), _lines(count, resident, len(C))
         self.preds = zeros(warps, PREDICATE_SLOTS)
         self.chip_counters = zeros(len(N))
         self.grid = np.array(grid, np.int64)
+        self.sync = zeros(_SYNC_PLACES)
         self.arrays: tuple[Any, ...] = (
-            self.chip, pool, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
-            acc.view(np.uint32), np.zeros(count * (1024 + 32), np.float32), shared,
+            self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
+            acc.view(np.uint32), _aligned(count * (1024 + 32)).view(np.float32), shared,
             shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
             zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
             self.subs, zeros(count, subs, max(machine["sm.max_warps"], kernel.warps)),
@@ -247,8 +266,10 @@ class _State:
             zeros(warps, acc_tiles), np.full((count, self.l1_sets, ways), -1, np.int64),
             zeros(count, self.l1_sets, ways),
             np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
-            zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), zeros(count, 4),
-            self.grid, self.l1_sets, constants, l2.tags, l2.used, l2.valid, l2.dirty,
+            zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), _lines(count, 4),
+            self.grid, self.l1_sets, constants,
+            zeros(count, stores, LOG_COLUMNS), _aligned(count * stores * _LOG_DATA),
+            l2.tags, l2.used, l2.valid, l2.dirty,
             zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), dram_state(machine),
             l2.clock, self.chip_counters, zeros(count),
             zeros(count, machine["l1.miss_sectors"] + machine["l1.store_sectors"]),
@@ -268,7 +289,7 @@ class _State:
         cycles_a_second = machine["clock.core_mhz"] * 1e6
         bytes_a_second = machine["dram.peak_gb_s"] * 1e9 * machine["dram.efficiency"]
         channel = bytes_a_second / machine["dram.channels"] / cycles_a_second
-        param[P.DRAM_TICKS] = ceil(32 * TICKS / channel)
+        param[P.DRAM_TICKS] = math.ceil(32 * TICKS / channel)
         param[P.SUBS] = machine["sm.sub_cores"]
         param[P.MAX_INSTRUCTIONS] = min(max_instructions, PENDING)
         most = max(_LAUNCH_FACTOR * max_instructions, _LAUNCH_WARP * resident * self.sms_count)
@@ -297,13 +318,28 @@ class _State:
         from .compiled import must_compile
         from .dispatch import FAULT_SM
         from .kernel import RUNNING, run_kernel
+        from .threads import Sync
 
         if must_compile(run_kernel) and sys.stderr.isatty():
             print("compiling the simulator, once: about half a minute ...", file=sys.stderr)
         quantum = self.machine["simulation.quantum"]
-        status = RUNNING
-        while status == RUNNING:  # returns now and then, so that an interrupt is seen
-            status = run_kernel(_QUANTA_A_CALL, quantum, self.timed, *self.arrays)
+        status = run_kernel(0, _QUANTA_ALONE, quantum, self.timed, *self.arrays)
+        workers: list[threading.Thread] = []
+        try:
+            if status == RUNNING and self.timed:
+                for i in range(1, min(self.threads, self.sms_count)):
+                    worker = threading.Thread(
+                        target=run_kernel, args=(i, 1, quantum, self.timed, *self.arrays),
+                        name=f"simulator {i}", daemon=True,
+                    )  # fmt: skip
+                    worker.start()
+                    workers.append(worker)
+            while status == RUNNING:  # returns now and then, so that an interrupt is seen
+                status = run_kernel(0, _QUANTA_A_CALL, quantum, self.timed, *self.arrays)
+        finally:
+            self.sync[Sync.STOP] = 1
+            for worker in workers:
+                worker.join()
         if status != 0:
             sm = int(self.chip[FAULT_SM])
             raise Trap(describe(self.kernel, self.sms[sm], self.warps, self.ctas[sm]))
@@ -313,19 +349,20 @@ class _State:
         from .dispatch import END
 
         machine = self.machine
-        issued = self.pc_issued.sum(axis=0)
+        code = len(self.decoded.rows)
+        issued = self.pc_issued.sum(axis=0)[:code]
         opcodes: dict[str, int] = {}
         for opcode in np.unique(self.decoded.rows[:, D.OP]):
             total = int(issued[self.decoded.rows[:, D.OP] == opcode].sum())
             if total:
                 opcodes[BY_OPCODE[int(opcode)].mnemonic] = total
-        totals = self.counters.sum(axis=0) + self.chip_counters
+        totals = self.counters.sum(axis=0)[: len(N)] + self.chip_counters
         names = [name for name in N._fields if name != "STORE_END"]
         counters = {name.lower(): int(totals[getattr(N, name)]) for name in names}
         counters["dram_bytes"] = counters["dram_read"] + counters["dram_written"]
         counters["hmma"] = opcodes.get("HMMA", 0)
         cycles = int(self.chip[END]) if self.timed else 0
-        stalls = self.stalls.sum(axis=0)
+        stalls = self.stalls.sum(axis=0)[: len(Cause)]
         if self.timed:  # the tail: sub-cores that had run dry, and SMs that got no CTA
             subs = machine["sm.sub_cores"]
             stalls[Cause.NO_WARP] += cycles * subs * machine["sm.count"] - stalls.sum()
@@ -339,7 +376,7 @@ class _State:
             dict(zip(names, stalls.tolist(), strict=True)) if self.timed else {},
             opcodes,
             issued,
-            self.pc_stalled.sum(axis=0),
+            self.pc_stalled.sum(axis=0)[:code],
             self.resident,
             limits,
             self.ctas_run,

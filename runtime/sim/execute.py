@@ -23,6 +23,7 @@ from .compiled import inline
 from .constants import FULL_MASK, STACK_DEPTH, D, Fault, K, Op, W
 from .intrinsics import hmma
 from .lanes import permute, shuffle, special_function, special_register
+from .stores import log_store, see_stores
 from .tensor import (
     TILE,
     WIDE_SIZE,
@@ -122,11 +123,13 @@ def execute(
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addr: Any,
     warps: Any, stack: Any, cta: Any, grid: Any, sms: Any, alloc_low: Any, alloc_high: Any,
     base: int, frame: int, shared_base: int, shared_size: int, acc_tiles: int, out: Any,
+    log: Any, log_data: Any,
 ) -> int:  # fmt: skip
     """Run `row`, not a HMMA that is on, in the lanes of `mask` (0: only the pc moves). Returns a `Fault`, 0 if none.
 
     `base` and `frame`: the warp's registers in `regs`. out[0]: jumped; out[1]: tensor busy cycles;
-    out[2]: 1 if an OHMMA was squashed. With `timed`, atomics are left to the quantum's end.
+    out[2]: 1 if an OHMMA was squashed. With `timed`, stores to global memory and atomics are left
+    to the quantum's end.
     """
     op = row[D.OP]
     out[0] = 0
@@ -162,6 +165,9 @@ def execute(
             return fault
         if op == Op.LDG:
             load_lanes(regs, d, addr, mask, width, count, mem8, mem32, 0)
+            see_stores(regs, d, addr, mask, width, sm, sms, log, log_data)
+        elif op == Op.STG and timed:
+            log_store(regs, b, addr, mask, width, count, sm, sms, log, log_data)
         elif op == Op.STG:
             store_lanes(regs, b, addr, mask, width, count, mem8, mem32, 0)
         elif not timed:

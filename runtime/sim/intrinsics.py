@@ -174,12 +174,16 @@ def hmma(_context: Any, regs: Any, _form: Any, _d: Any, _a: Any, _b: Any, _c: An
                 for k in range(4):
                     left = [
                         builder.shuffle_vector(
-                            a, a, _mask([k // 2 * 16 + i // 4 * 4 + k % 2 * 2 + h for i in range(16)])
+                            a,
+                            a,
+                            _mask([k // 2 * 16 + i // 4 * 4 + k % 2 * 2 + h for i in range(16)]),
                         )
                         for h in range(2)
                     ]
                     right = [
-                        builder.shuffle_vector(b, b, _mask([k * 8 + r * 4 + i % 4 for i in range(16)]))
+                        builder.shuffle_vector(
+                            b, b, _mask([k * 8 + r * 4 + i % 4 for i in range(16)])
+                        )
                         for r in range(2)
                     ]
                     for i in range(4):

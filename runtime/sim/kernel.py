@@ -9,9 +9,24 @@ from typing import Any
 
 from .compiled import entry, inline
 from .constants import PENDING, C, Fault, M, N, P, S, W, WarpState
-from .dispatch import END, FAULT_SM, GIVEN, NOW, POOLED, SKIPPED, deal, dispatch, refill
+from .dispatch import (
+    END,
+    FAULT_SM,
+    GIVEN,
+    LIMIT,
+    LISTED,
+    NOW,
+    POOLED,
+    QUANTUM_END,
+    SKIPPED,
+    deal,
+    dispatch,
+    refill,
+)
 from .l2 import drain
 from .sm import run_sm
+from .stores import store_all
+from .threads import Sync, back_off, fetch_add, observe, publish
 
 FINISHED, RUNNING, FAULTED = 0, 1, 2
 AHEAD = 64
@@ -50,9 +65,47 @@ def next_event(sm: int, param: Any, sms: Any, subs: Any) -> int:
     return max(wake, sms[sm, M.RESUME])
 
 
+@inline
+def go_on(quantum: int, timed: bool, chip: Any, param: Any, sms: Any, subs: Any, ctas: Any) -> int:
+    """Move chip[NOW] on to the next time at which a warp can move or a CTA be dispatched.
+
+    Returns a fault of the launch as a whole, or 0.
+    """
+    begin, end = chip[NOW], chip[QUANTUM_END]
+    spent, retired = 0, 0
+    for sm in range(sms.shape[0]):
+        spent += sms[sm, M.SPENT]
+        retired += sms[sm, M.RETIRED]
+    if retired > 0:
+        for sm in range(sms.shape[0]):
+            sms[sm, M.SPENT] = 0
+            sms[sm, M.RETIRED] = 0
+    elif spent > param[P.MAX_LAUNCH]:
+        return Fault.RUNAWAY_LAUNCH
+    following = 2 * PENDING
+    freed = False
+    for sm in range(sms.shape[0]):
+        following = min(following, next_event(sm, param, sms, subs))
+        for slot in range(ctas.shape[1]):
+            if ctas[sm, slot, C.BUSY] and ctas[sm, slot, C.LIVE] == 0:
+                freed = True
+    if not timed:
+        chip[NOW] = begin + 1
+    elif freed:
+        chip[NOW] = end
+    else:  # to a multiple of the quantum: how far single SMs are ahead leaves no trace
+        chip[NOW] = max(end, following - following % quantum)
+    chip[SKIPPED] = timed and chip[NOW] > end
+    chip[QUANTUM_END] = 0
+    # No kernel gets here: a barrier opens when all live warps are there, and what else waits
+    # without a known end waits for the quantum's. It would otherwise be an endless loop.
+    return Fault.DEADLOCK if not freed and following >= PENDING else 0
+
+
 @entry
 def run_kernel(
-    quanta: int, quantum: int, timed: bool, chip: Any, pool: Any, param: Any, program: Any,
+    thread: int, quanta: int, quantum: int, timed: bool, sync: Any, work: Any, chip: Any, pool: Any,
+    param: Any, program: Any,
     regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addresses: Any, scratches: Any,
     warps: Any, stack: Any, ctas: Any, subs: Any, queue: Any, ring: Any, sms: Any,
@@ -60,18 +113,69 @@ def run_kernel(
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     l1_tags: Any, l1_used: Any, l1_fills: Any, requests: Any, records: Any, atomics: Any,
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
-    l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any, l2_fills: Any, slices_free: Any,
-    dram: Any, clock: Any, chip_counters: Any, next_request: Any, landings: Any,
+    log: Any, log_data: Any, l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any,
+    l2_fills: Any, slices_free: Any, dram: Any, clock: Any, chip_counters: Any, next_request: Any,
+    landings: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
 
     Each quantum: dispatch, every SM alone, then the requests of all. chip[NOW] moves on to the
-    next time at which anything can happen.
+    next time at which anything can happen. Thread 0 does this; others only take SMs off the list
+    that it publishes, until told to stop. Who simulates an SM makes no difference to it.
     """
     total = param[P.CTAS]
     sms_count = sms.shape[0]
-    for _quantum in range(quanta):
-        begin = chip[NOW]
+    turn = 0
+    while True:
+        # an SM of the list, while there is one left
+        if observe(sync, Sync.LEFT) > 0:
+            place = fetch_add(sync, Sync.LEFT, -1) - 1
+            if place >= 0:
+                sm = work[place]
+                run_sm(
+                    sm, max(chip[NOW], next_event(sm, param, sms, subs)), chip[QUANTUM_END],
+                    chip[LIMIT], timed, chip, pool, param, program, regs, fregs, preds, acc,
+                    acc_bits, wide, shared8, shared32, mem8, mem32, addresses, scratches, warps,
+                    stack, ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled,
+                    alloc_low, alloc_high, ready, release, meta, pred_ready, acc_ready,
+                    acc_transfer, l1_tags, l1_used, l1_fills, requests, records, atomics, outs,
+                    grid, l1_sets, constant_elements, landings, log, log_data,
+                )  # fmt: skip
+                fetch_add(sync, Sync.FINISHED, 1)
+            turn = 0
+            continue
+        if observe(sync, Sync.STOP) != 0:
+            return RUNNING
+        if thread > 0 or observe(sync, Sync.FINISHED) < chip[LISTED]:
+            back_off(turn)
+            turn += 1
+            continue
+        turn = 0
+        begin, end = chip[NOW], chip[QUANTUM_END]
+        if end > begin:  # the quantum's SMs have run
+            store_all(sms, log, log_data, mem8, mem32)
+            worst = -1
+            for sm in range(sms_count):
+                if sms[sm, M.FAULT] != 0 and sms[sm, M.FAULT_TIME] < (
+                    end if worst < 0 else sms[worst, M.FAULT_TIME]
+                ):
+                    worst = sm
+            if worst >= 0:
+                chip[FAULT_SM] = worst
+                return FAULTED
+            if timed:
+                drain(
+                    sms_count, begin, end, param, sms, subs, warps, requests, records, atomics,
+                    ready, meta, l1_fills, regs, mem32, l2_tags, l2_used, l2_valid, l2_dirty,
+                    l2_fills, slices_free, dram, clock, chip_counters, next_request, landings,
+                )  # fmt: skip
+            fault = go_on(quantum, timed, chip, param, sms, subs, ctas)
+            if fault != 0:
+                return blame(fault, chip, sms, warps, param[P.RESIDENT])
+            quanta -= 1
+            if quanta == 0:
+                return RUNNING
+            begin = chip[NOW]
         refill(total, sms_count, chip, sms, pool)
         resident = dispatch(
             begin, sms_count, chip, sms, pool, param, ctas, warps, subs, queue, preds, ready,
@@ -85,63 +189,15 @@ def run_kernel(
                 chip[END] = max(chip[END], sms[sm, M.LAST])
             return FINISHED
         end = begin + quantum if timed else PENDING
-        limit = end + AHEAD * quantum if timed else PENDING
+        chip[QUANTUM_END] = end
+        chip[LIMIT] = end + AHEAD * quantum if timed else PENDING
         if not timed:
             chip[GIVEN] = chip[POOLED]  # without time, CTAs run one after the other
+        listed = 0
         for sm in range(sms_count):
-            event = next_event(sm, param, sms, subs)
-            if event >= end or sms[sm, M.FAULT] != 0:
-                continue
-            run_sm(
-                sm, max(begin, event), end, limit, timed, chip, pool, param, program, regs, fregs, preds, acc,
-                acc_bits, wide, shared8, shared32, mem8, mem32, addresses, scratches, warps, stack,
-                ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
-                alloc_high, ready, release, meta, pred_ready, acc_ready, acc_transfer, l1_tags,
-                l1_used, l1_fills, requests, records, atomics, outs, grid, l1_sets,
-                constant_elements, landings,
-            )  # fmt: skip
-        worst = -1
-        for sm in range(sms_count):
-            if sms[sm, M.FAULT] != 0 and sms[sm, M.FAULT_TIME] < (
-                end if worst < 0 else sms[worst, M.FAULT_TIME]
-            ):
-                worst = sm
-        if worst >= 0:
-            chip[FAULT_SM] = worst
-            return FAULTED
-        if timed:
-            drain(
-                sms_count, begin, end, param, sms, subs, warps, requests, records, atomics,
-                ready, meta, l1_fills, regs, mem32, l2_tags, l2_used, l2_valid, l2_dirty, l2_fills,
-                slices_free, dram, clock, chip_counters, next_request, landings,
-            )  # fmt: skip
-        spent, retired = 0, 0
-        for sm in range(sms_count):
-            spent += sms[sm, M.SPENT]
-            retired += sms[sm, M.RETIRED]
-        if retired > 0:
-            for sm in range(sms_count):
-                sms[sm, M.SPENT] = 0
-                sms[sm, M.RETIRED] = 0
-        elif spent > param[P.MAX_LAUNCH]:
-            return blame(Fault.RUNAWAY_LAUNCH, chip, sms, warps, param[P.RESIDENT])
-        # skip to the next time at which a warp can move or a CTA be dispatched
-        following = 2 * PENDING
-        freed = False
-        for sm in range(sms_count):
-            following = min(following, next_event(sm, param, sms, subs))
-            for slot in range(ctas.shape[1]):
-                if ctas[sm, slot, C.BUSY] and ctas[sm, slot, C.LIVE] == 0:
-                    freed = True
-        if not timed:
-            chip[NOW] = begin + 1
-        elif freed:
-            chip[NOW] = end
-        else:  # to a multiple of the quantum: how far single SMs are ahead leaves no trace
-            chip[NOW] = max(end, following - following % quantum)
-        chip[SKIPPED] = timed and chip[NOW] > end
-        # No kernel gets here: a barrier opens when all live warps are there, and what else waits
-        # without a known end waits for the quantum's. It would otherwise be an endless loop.
-        if not freed and following >= PENDING:
-            return blame(Fault.DEADLOCK, chip, sms, warps, param[P.RESIDENT])
-    return RUNNING
+            if sms[sm, M.FAULT] == 0 and next_event(sm, param, sms, subs) < end:
+                work[listed] = sm
+                listed += 1
+        chip[LISTED] = listed
+        publish(sync, Sync.FINISHED, 0)
+        publish(sync, Sync.LEFT, listed)

@@ -250,7 +250,7 @@ def run_sm(
     counters: Any, stalls: Any, pc_issued: Any, pc_stalled: Any, alloc_low: Any, alloc_high: Any,
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
-    grid: Any, sets: int, constant_elements: int, landings: Any,
+    grid: Any, sets: int, constant_elements: int, landings: Any, log: Any, log_data: Any,
 ) -> int:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1, and ahead up to limit-1 while nobody can tell.
 
@@ -363,9 +363,7 @@ def run_sm(
                 op = row[D.OP]
                 mask = warp[W.ACTIVE] & (preds[w, row[D.GUARD]] ^ row[D.GUARD_NOT])
                 if checked and fault == 0 and not (timed and warp[W.DATA_CAUSE] == KNOWN):
-                    fault = unwritten(
-                        row, w, mask, ready, pred_ready, acc_transfer, acc_tiles
-                    )
+                    fault = unwritten(row, w, mask, ready, pred_ready, acc_transfer, acc_tiles)
                 warp[W.DATA] = -1
                 cta = warp[W.CTA]
                 base = constant_elements + w * frame
@@ -385,7 +383,7 @@ def run_sm(
                         row, pc, w, sm, mask, now, timed, regs, fregs, preds, acc, acc_bits, wide,
                         shared8, shared32, mem8, mem32, addr, warps, stack, ctas[sm, cta], grid,
                         sms, alloc_low, alloc_high, base, frame, shared_base, shared_size,
-                        acc_tiles, out,
+                        acc_tiles, out, log, log_data,
                     )  # fmt: skip
                     if timed and fault == 0:
                         account(
