@@ -55,6 +55,8 @@ _WITH_TILE = ("SPWMMA", "OHMMA", "ACLR", "ARD", "AWR")
 """Those that wait for an accumulation tile."""
 _OWN_LATENCY = ("", "lsu")
 """Sections without `latency`: the timing model finds out what the instruction takes."""
+_LANE_PIPES = (Pipe.ALU, Pipe.FMA, Pipe.MUFU)
+"""Pipes whose operands are read in one cycle; others collect them over their interval."""
 _UNIT_SECTION = {
     Unit.ALU: "alu", Unit.FMA: "fma", Unit.MUFU: "mufu", Unit.BRANCH: "", Unit.BARRIER: "",
     Unit.SHARED: "lsu", Unit.GLOBAL: "lsu", Unit.TENSOR: "",
@@ -135,6 +137,9 @@ class _Decoder:
         row[D.NSRC] = sum(1 for _, count in groups if count)
         row[D.SRC :] = [number for group in groups for number in group]
         self.slots(spec, row, groups)
+        row[D.EXTRA] = self.bank_cycles(groups) if row[D.PIPE] in _LANE_PIPES else 0
+        row[D.INTERVAL] += row[D.EXTRA]
+        row[D.LATENCY] += row[D.EXTRA]
         return row
 
     def slots(self, spec: Instruction, row: list[int], groups: list[tuple[int, int]]) -> None:
@@ -147,6 +152,13 @@ class _Decoder:
             # the register after the kernel's last is never written, and ready from the start
             registers += [self.registers] * (SLOTS - len(registers))
             row[D.SLOT : D.SLOT + SLOTS] = registers
+
+    def bank_cycles(self, groups: list[tuple[int, int]]) -> int:
+        """Cycles beyond the first that reading the registers in `groups` takes."""
+        banks, reads = self.machine["register_file.banks"], self.machine["register_file.reads"]
+        used = {first + i for first, count in groups for i in range(count)}
+        most = max(sum(r % banks == bank for r in used) for bank in range(banks))
+        return max(0, -(-most // reads) - 1)
 
     def modifiers(self, spec: Instruction, w1: int, row: list[int]) -> dict[str, str]:
         chosen: dict[str, str] = {}
