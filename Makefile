@@ -56,6 +56,7 @@ docs: $(RUN)
 
 bench: $(RUN)
 	@"$(BIN)/python" benchmarks/startup.py
+	@"$(BIN)/python" benchmarks/micro/run.py
 	@"$(BIN)/python" benchmarks/simulator_speed.py
 	@"$(BIN)/python" benchmarks/gemm_sweep.py --sms 16
 
