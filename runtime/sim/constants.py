@@ -238,8 +238,8 @@ M = _numbered(
     RANK  # place among the SMs that have a list in this quantum, -1: none
     SPENT  # instructions issued since a warp of the launch last finished
     RETIRED  # warps that finished in this quantum
-    STORES  # entries of its log of global stores
-    STORES_LOW STORES_HIGH  # first byte and end of what they write
+    LOGGED  # entries of its log of global stores
+    LOGGED_LOW LOGGED_HIGH  # first byte and end of what they write
     RESUME  # it ran ahead of the quantum up to an instruction that others see; 0: it did not
     MISSES  # sectors asked for since the launch began
     MISSES_SETTLED  # of them, those whose arrival is known

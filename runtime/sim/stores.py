@@ -37,13 +37,13 @@ def log_store(
     log: Any, log_data: Any,
 ) -> None:  # fmt: skip
     """Enter a store of `count` registers a lane from `source` on."""
-    n = sms[sm, M.STORES]
+    n = sms[sm, M.LOGGED]
     low, high = extent(addr, mask, width)
     if n == 0:
-        sms[sm, M.STORES_LOW], sms[sm, M.STORES_HIGH] = low, high
-    sms[sm, M.STORES] = n + 1
-    sms[sm, M.STORES_LOW] = min(low, sms[sm, M.STORES_LOW])
-    sms[sm, M.STORES_HIGH] = max(high, sms[sm, M.STORES_HIGH])
+        sms[sm, M.LOGGED_LOW], sms[sm, M.LOGGED_HIGH] = low, high
+    sms[sm, M.LOGGED] = n + 1
+    sms[sm, M.LOGGED_LOW] = min(low, sms[sm, M.LOGGED_LOW])
+    sms[sm, M.LOGGED_HIGH] = max(high, sms[sm, M.LOGGED_HIGH])
     entry = log[sm, n]
     entry[Log.LOW], entry[Log.HIGH] = low, high
     entry[Log.MASK], entry[Log.WIDTH], entry[Log.COUNT] = mask, width, count
@@ -60,12 +60,12 @@ def see_stores(
     log_data: Any,
 ) -> None:  # fmt: skip
     """Put what the SM itself stored in this quantum into the registers of a load from memory."""
-    if sms[sm, M.STORES] == 0:
+    if sms[sm, M.LOGGED] == 0:
         return
     low, high = extent(addr, mask, width)
-    if high <= sms[sm, M.STORES_LOW] or low >= sms[sm, M.STORES_HIGH]:
+    if high <= sms[sm, M.LOGGED_LOW] or low >= sms[sm, M.LOGGED_HIGH]:
         return
-    for n in range(sms[sm, M.STORES]):
+    for n in range(sms[sm, M.LOGGED]):
         entry = log[sm, n]
         if high <= entry[Log.LOW] or low >= entry[Log.HIGH]:
             continue
@@ -90,10 +90,10 @@ def see_stores(
 def store_all(sms: Any, log: Any, log_data: Any, mem8: Any, mem32: Any) -> None:
     """Carry out the stores of the quantum, SM by SM, and clear the logs."""
     for sm in range(sms.shape[0]):
-        for n in range(sms[sm, M.STORES]):
+        for n in range(sms[sm, M.LOGGED]):
             entry = log[sm, n]
             store_lanes(
                 log_data, (sm * log.shape[1] + n) * LOG_DATA, entry[Log.ADDRESS :],
                 entry[Log.MASK], entry[Log.WIDTH], entry[Log.COUNT], mem8, mem32, 0,
             )  # fmt: skip
-        sms[sm, M.STORES] = 0
+        sms[sm, M.LOGGED] = 0
