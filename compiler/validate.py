@@ -176,7 +176,7 @@ def check(gemm: Gemm, operands: list[Array], output: Array, share: float) -> dic
     if whole:
         ok = bool(right.all())
     else:
-        ok = bool((right | (got == 0)).all()) and bool(right.any()) and there > 0.8 * share
+        ok = bool((right | (got == 0)).all() and right.any() and there > 0.8 * share)
     return {"ok": ok, "entries": int(right.size), "right": int(right.sum())}
 
 

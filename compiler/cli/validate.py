@@ -61,7 +61,7 @@ def validate(args: argparse.Namespace) -> int:
     from ...runtime.machine import Machine
     from ..validate import simulate
     from ..validate_data import chosen, measured
-    from ..validate_facts import missed
+    from ..validate_facts import TARGETS, missed
     from ..validate_plot import check_format, plot, plotting
     from .progress import steps_shown
 
@@ -83,6 +83,9 @@ def validate(args: argparse.Namespace) -> int:
         "partial": True,
         "rows_of": len(data.rows),
         "rows": [],
+        "summary": None,
+        "targets": {key: [low, high] for key, _, low, high in TARGETS},
+        "missed": None,
     }
     started = time.perf_counter()
     try:
@@ -123,12 +126,11 @@ def validate(args: argparse.Namespace) -> int:
 
 def _finished(facts: dict[str, Any], wanted: int) -> dict[str, Any]:
     """`facts` with the summary of its rows so far."""
-    from ..validate_facts import TARGETS, missed, summary
+    from ..validate_facts import missed, summary
 
     facts["partial"] = len(facts["rows"]) < wanted
     if facts["rows"]:
         facts["summary"] = summary(facts["rows"])
-        facts["targets"] = {key: [low, high] for key, _, low, high in TARGETS}
         whole = len(facts["rows"]) == facts["rows_of"]
         facts["missed"] = missed(facts["summary"]) if whole else None
     return facts
