@@ -167,6 +167,7 @@ def run_gemm(
     engine: str = "auto",
     mode: str = "cycle",
     threads: int = 1,
+    checks: str = "basic",
     check: bool = True,
     schedule: ScheduleAttr | None = None,
 ) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def run_gemm(
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     compiled, chosen = compile_gemm(gemm, target, engine, schedule)
     a, b = gemm.operands()
-    device = Device(target, mode=mode, threads=threads)
+    device = Device(target, mode=mode, threads=threads, checks=checks)
     result = compiled.run({"arg0": a, "arg1": b}, device=device, statistics=False)
     dual = chosen.engine.data == Engine.DUAL
     exact = None

@@ -43,7 +43,7 @@ def add_parsers(subparsers: Any) -> None:
         default="random",
         help="zeros anywhere, or in whole 32 x 16 tiles of the format (default: random)",
     )
-    add_options(p, "machine", "set", "engine", "mode", "threads", "seed", "check", "json")
+    add_options(p, "machine", "set", "engine", "mode", "threads", "checks", "seed", "check", "json")
     p.set_defaults(run=gemm)
 
 
@@ -83,6 +83,7 @@ def gemm(args: argparse.Namespace) -> int:
                     engine=args.engine,
                     mode=args.mode,
                     threads=args.threads,
+                    checks=args.checks,
                     check=args.check,
                 )
             )

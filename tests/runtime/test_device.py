@@ -73,7 +73,13 @@ def test_gaps_between_allocations_trap():
 
 
 def test_device_options():
-    for bad in ({"mode": "fast"}, {"threads": 0}, {"max_instructions": 0}, {"machine": "k80"}):
+    for bad in (
+        {"mode": "fast"},
+        {"threads": 0},
+        {"checks": "some"},
+        {"max_instructions": 0},
+        {"machine": "k80"},
+    ):
         with pytest.raises(DstcError):
             Device(**bad)
 
