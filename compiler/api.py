@@ -62,6 +62,7 @@ class Compiled:
         device: Device | None = None,
         mode: str = "cycle",
         threads: int | None = None,
+        checks: str = "basic",
         statistics: bool = True,
         progress: Progress | None = None,
     ) -> RunResult:
@@ -71,7 +72,7 @@ class Compiled:
         `Trap` when the program goes wrong.
         """
         if device is None:
-            device = Device(self.machine, mode=mode, threads=threads)
+            device = Device(self.machine, mode=mode, threads=threads, checks=checks)
         return run_program(
             self.program,
             device,

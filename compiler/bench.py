@@ -189,6 +189,7 @@ def run_gemm(
     engine: str = "auto",
     mode: str = "cycle",
     threads: int | None = None,
+    checks: str = "basic",
     check: bool = True,
     schedule: ScheduleAttr | None = None,
 ) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def run_gemm(
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     compiled, chosen = compile_gemm(gemm, target, engine, schedule)
     a, b = gemm.operands()
-    device = Device(target, mode=mode, threads=threads)
+    device = Device(target, mode=mode, threads=threads, checks=checks)
     dual = chosen.engine.data == Engine.DUAL
     # a bitmap is given as the matrix that it encodes, whichever way that is stored
     stored = [x.T if flip and not dual else x for x, flip in ((a, gemm.trans_a), (b, gemm.trans_b))]

@@ -55,7 +55,7 @@ def add_parsers(subparsers: Any) -> None:
         default="f32",
         help="type of C; sums are f32 (default: f32)",
     )
-    add_options(p, "machine", "set", "engine", "mode", "threads", "seed", "check", "json")
+    add_options(p, "machine", "set", "engine", "mode", "threads", "checks", "seed", "check", "json")
     p.set_defaults(run=gemm)
 
 
@@ -98,6 +98,7 @@ def gemm(args: argparse.Namespace) -> int:
                     engine=args.engine,
                     mode=args.mode,
                     threads=args.threads,
+                    checks=args.checks,
                     check=args.check,
                 )
             )

@@ -59,6 +59,16 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "help": "cycle: timing and values (default); functional: values only",
         },
     ),
+    "checks": (
+        ("--checks",),
+        {
+            "choices": ("off", "basic", "full"),
+            "default": "basic",
+            "help": "what traps beside bounds, alignment and control flow: basic: unwritten "
+            "registers, predicates, accumulators (default); full: unwritten memory and "
+            "shared-memory races too",
+        },
+    ),
     "threads": (
         ("--threads",),
         {
@@ -109,8 +119,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Give `parser` common options by name: machine, set, engine, mode, threads, seed, check,
-    json."""
+    """Give `parser` common options by name: machine, set, engine, mode, threads, checks, seed,
+    check, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

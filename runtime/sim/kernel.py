@@ -99,7 +99,7 @@ def go_on(quantum: int, timed: bool, chip: Any, param: Any, sms: Any, subs: Any,
     chip[QUANTUM_END] = 0
     # No kernel gets here: a barrier opens when all live warps are there, and what else waits
     # without a known end waits for the quantum's. It would otherwise be an endless loop.
-    return Fault.DEADLOCK if not freed and following >= PENDING else 0
+    return Fault.STUCK if not freed and following >= PENDING else 0
 
 
 @entry
@@ -115,7 +115,7 @@ def run_kernel(
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
     log: Any, log_data: Any, l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any,
     l2_fills: Any, slices_free: Any, dram: Any, clock: Any, chip_counters: Any, next_request: Any,
-    landings: Any, lags: Any, planes: Any,
+    landings: Any, lags: Any, planes: Any, shadow: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
 
@@ -140,7 +140,7 @@ def run_kernel(
                     alloc_low, alloc_high, ready, release, meta, pred_ready, acc_ready,
                     acc_transfer, l1_tags, l1_used, l1_fills, requests, records, atomics, outs,
                     grid, l1_sets, constant_elements, landings, lags, planes, log,
-                    log_data,
+                    log_data, shadow,
                 )  # fmt: skip
                 fetch_add(sync, Sync.FINISHED, 1)
             turn = 0
@@ -181,7 +181,7 @@ def run_kernel(
         resident = dispatch(
             begin, sms_count, chip, sms, pool, param, ctas, warps, subs, queue, preds, ready,
             release, meta, pred_ready, acc_ready, acc_transfer, regs, shared32,
-            constant_elements,
+            constant_elements, shadow,
         )  # fmt: skip
         deal(sms_count, chip, sms)
         if resident == 0:
