@@ -35,10 +35,10 @@ class Device:
     `mode`: "cycle" (values and time) or "functional" (values alone). `checked`: reads of registers,
     predicates and accumulation tiles that were never written trap. `overrides`: machine parameters
     by `section.key`. `max_instructions`: bound on one warp; a launch may take four times as many
-    (or 2^18 a resident warp, if that is more) without any warp finishing. `threads`: host threads that
-    simulate SMs (default: the CPUs that this process may use), as far as a launch in cycle mode has
-    SMs for them; results never depend on it. Raises `DstcError` for an unknown machine, parameter or
-    mode.
+    (or 2^18 a resident warp, if that is more) without any warp finishing. `threads`: host threads
+    that simulate SMs (default: the CPUs that this process may use), as far as a launch in cycle
+    mode has SMs for them; results never depend on it. Raises `DstcError` for an unknown machine,
+    parameter or mode.
     """
 
     def __init__(

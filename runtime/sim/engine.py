@@ -247,7 +247,8 @@ class _State:
         self.grid = np.array(grid, np.int64)
         self.sync = zeros(_SYNC_PLACES)
         self.arrays: tuple[Any, ...] = (
-            self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
+            self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
+            regs.view(np.float32), self.preds, acc,
             acc.view(np.uint32), _aligned(count * (1024 + 32)).view(np.float32), shared,
             shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
             zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
@@ -260,7 +261,8 @@ class _State:
             np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
             zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), _lines(count, 4),
             self.grid, self.l1_sets, constants,
-            zeros(count, stores, LOG_COLUMNS), _aligned(count * stores * _LOG_DATA), l2.tags, l2.used, l2.valid, l2.dirty,
+            zeros(count, stores, LOG_COLUMNS), _aligned(count * stores * _LOG_DATA),
+            l2.tags, l2.used, l2.valid, l2.dirty,
             zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), zeros(machine["dram.channels"]),
             l2.clock, self.chip_counters, zeros(count),
         )  # fmt: skip

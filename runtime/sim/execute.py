@@ -125,7 +125,9 @@ def execute(
     base: int, frame: int, shared_base: int, shared_size: int, acc_tiles: int, out: Any,
     log: Any, log_data: Any,
 ) -> int:  # fmt: skip
-    """Run `row`, not a HMMA that is on, in the lanes of `mask` (0: only the pc moves). Returns a `Fault`, 0 if none.
+    """Run `row`, not a HMMA that is on, in the lanes of `mask` (0: only the pc moves).
+
+    Returns a `Fault`, 0 if none.
 
     `base` and `frame`: the warp's registers in `regs`. out[0]: jumped; out[1]: tensor busy cycles;
     out[2]: 1 if an OHMMA was squashed. With `timed`, stores to global memory and atomics are left
