@@ -11,7 +11,16 @@ import numpy as np
 
 from .compiled import inline
 from .constants import FULL_MASK, Fault, M
-from .intrinsics import bits_of_float, float_of_bits
+from .intrinsics import (
+    bits_of_float,
+    float_of_bits,
+    load_1,
+    load_2,
+    load_4,
+    store_1,
+    store_2,
+    store_4,
+)
 
 
 @inline
@@ -69,6 +78,13 @@ def check_global(addr: Any, mask: int, width: int, low: Any, high: Any, sms: Any
 @inline
 def check_shared(addr: Any, mask: int, width: int, size: int, sms: Any, sm: int) -> int:
     """Fault of the access, or 0: each lane within the CTA's shared memory and aligned."""
+    most, joint = np.int64(0), np.int64(0)
+    for lane in range(32):
+        a = addr[lane] * ((mask >> lane) & 1)
+        most = max(most, a)
+        joint |= a
+    if joint & (width - 1) == 0 and most + width <= size:
+        return 0
     for lane in range(32):
         if (mask >> lane) & 1:
             a = addr[lane]
@@ -90,12 +106,18 @@ def load_lanes(
     base: int,
 ) -> None:  # fmt: skip
     """Registers from memory; `base` is added to every address."""
-    if width >= 4:
+    if count == 4:
         for lane in range(32):
             if (mask >> lane) & 1:
-                at = (addr[lane] + base) >> 2
-                for r in range(count):
-                    regs[to + r * 32 + lane] = words[at + r]
+                load_4(regs, to + lane, words, (addr[lane] + base) >> 2)
+    elif count == 2:
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                load_2(regs, to + lane, words, (addr[lane] + base) >> 2)
+    elif width == 4:
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                load_1(regs, to + lane, words, (addr[lane] + base) >> 2)
     else:
         for lane in range(32):
             if (mask >> lane) & 1:
@@ -112,12 +134,18 @@ def store_lanes(
     base: int,
 ) -> None:  # fmt: skip
     """Memory from registers, in ascending lane; `base` is added to every address."""
-    if width >= 4:
+    if count == 4:
         for lane in range(32):
             if (mask >> lane) & 1:
-                at = (addr[lane] + base) >> 2
-                for r in range(count):
-                    words[at + r] = regs[source + r * 32 + lane]
+                store_4(regs, source + lane, words, (addr[lane] + base) >> 2)
+    elif count == 2:
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                store_2(regs, source + lane, words, (addr[lane] + base) >> 2)
+    elif width == 4:
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                store_1(regs, source + lane, words, (addr[lane] + base) >> 2)
     else:
         for lane in range(32):
             if (mask >> lane) & 1:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .compiled import inline
 from .constants import LEVEL_BITS, PENDING, M, N, P, Q, Request
+from .intrinsics import popcount
 
 SECTOR_SHIFT, LINE_SHIFT, SECTORS = 5, 7, 4
 
@@ -21,21 +22,18 @@ def wavefronts(addr: Any, mask: int, width: int, words: Any) -> int:
     """Passes over the 32 banks. Lanes that want one word share it; 64-bit accesses go by half
     warps, 128-bit ones by quarter warps."""
     group = 32 if width <= 4 else (16 if width == 8 else 8)
-    per_lane = max(1, width >> 2)
+    shift = 2 if width <= 4 else (3 if width == 8 else 4)
+    per_lane = 1 << (shift - 2)
     total = 0
     for start in range(0, 32, group):
-        if (mask >> start) & ((1 << group) - 1) == 0:
-            continue
-        # fast: every lane at its own place in one aligned run of 32 words
-        base = addr[start] >> 2
-        straight = (mask >> start) & ((1 << group) - 1) == (1 << group) - 1 and width >= 4
-        if straight:
-            for lane in range(1, group):
-                if (addr[start + lane] >> 2) != base + lane * per_lane:
-                    straight = False
-                    break
-        if straight:
-            total += 1
+        # usual: every lane has banks of its own
+        banks, lanes = np.int64(0), np.int64(0)
+        for lane in range(start, start + group):
+            on = (mask >> lane) & 1
+            banks |= on << ((addr[lane] >> shift) & (group - 1))
+            lanes += on
+        if popcount(np.uint32(banks)) == lanes:
+            total += 1 if lanes > 0 else 0
             continue
         worst = 0
         for bank in range(32):

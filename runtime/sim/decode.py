@@ -41,7 +41,6 @@ from .constants import (
     D,
     Pipe,
 )
-
 from .intrinsics import hmma_form
 
 _FLEX_PARAMETER = 2

@@ -260,7 +260,8 @@ class _State:
         self.grid = np.array(grid, np.int64)
         self.sync = zeros(_SYNC_PLACES)
         self.arrays: tuple[Any, ...] = (
-            self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs, regs.view(np.float32), self.preds, acc,
+            self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
+            regs.view(np.float32), self.preds, acc,
             acc.view(np.uint32), _aligned(count * (1024 + 32)).view(np.float32), shared,
             shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
             zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,

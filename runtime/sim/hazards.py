@@ -53,10 +53,10 @@ def latest(row: Any, ready: Any, preds: Any) -> int:
 @inline
 def held(row: Any, now: int, release: Any) -> bool:
     """Whether a register that the row writes is still being read (`release`: the warp's row)."""
+    until = 0
     for r in range(row[D.DEST], row[D.DEST] + row[D.NDEST]):
-        if release[r] > now:
-            return True
-    return False
+        until = max(until, release[r])
+    return until > now
 
 
 @inline
@@ -68,9 +68,9 @@ def operands_time(
 
     `owed`: idle cycles that wait for their cause; then it must be told.
     """
-    if owed == 0 and row[D.PLAIN] != 0 and latest(row, ready[w], pred_ready[w]) <= now:
-        if not holds or not held(row, now, release[w]):
-            return 0, KNOWN
+    known = owed == 0 and row[D.PLAIN] != 0 and latest(row, ready[w], pred_ready[w]) <= now
+    if known and not (holds and held(row, now, release[w])):
+        return 0, KNOWN
     return data_time(
         row, w, ready, release, meta, pred_ready, acc_ready, acc_transfer, acc_tiles, atomic,
         barriers,
@@ -131,8 +131,8 @@ def data_time(
 
     `PENDING`: not known yet. It changes no more once known, as a warp issues in order. A value that
     was never written counts as ready (see `uninitialised`). `atomic`: the warp's RED or ATOM has
-    yet to take place. Loads and stores act at once, so they wait for it, as does what other warps
-    take as a sign: BAR, and with `barriers` EXIT.
+    yet to take place. Loads and stores take place before that, so they wait for it, as does what
+    other warps take as a sign: BAR, and with `barriers` EXIT.
     """
     time, cause = 0, Cause.SCOREBOARD_ALU
     op = row[D.OP]

@@ -124,7 +124,7 @@ def _mask(places: list[int]) -> Any:
 
 def _has_half_conversion() -> bool:
     """Whether f16 to f32 is an instruction (else it would be a library call)."""
-    features = config.CPU_FEATURES
+    features = getattr(config, "CPU_FEATURES", None)
     if features is not None:
         return "+f16c" in features
     host = binding.get_host_cpu_features()
@@ -203,6 +203,41 @@ def hmma(_context: Any, regs: Any, _form: Any, _d: Any, _a: Any, _b: Any, _c: An
 
     at = types.intp
     return types.void(regs, at, at, at, at, at), codegen
+
+
+def _lane_transfer(count: int, *, into_registers: bool) -> Any:
+    """An intrinsic that moves `count` words between memory and a lane of as many registers."""
+
+    def typing(_context: Any, regs: Any, _at: Any, words: Any, _from: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = ir.VectorType(I32, count)
+            register = context.make_array(signature.args[0])(context, builder, args[0]).data
+            memory = pointer(context, builder, signature.args[2], args[2], args[3], vector)
+            lane = builder.gep(register, [args[1]])
+            places = [
+                builder.gep(lane, [ir.Constant(args[1].type, WARP_SIZE * i)]) for i in range(count)
+            ]
+            indices = [ir.Constant(I32, i) for i in range(count)]
+            if into_registers:
+                value = load(builder, memory)
+                for place, i in zip(places, indices, strict=True):
+                    builder.store(builder.extract_element(value, i), place)
+            else:
+                value = ir.Constant(vector, ir.Undefined)
+                for place, i in zip(places, indices, strict=True):
+                    value = builder.insert_element(value, builder.load(place), i)
+                builder.store(value, memory, align=4)
+            return context.get_dummy_value()
+
+        return types.void(regs, types.intp, words, types.intp), codegen
+
+    return intrinsic(typing)
+
+
+load_1, load_2, load_4 = (_lane_transfer(n, into_registers=True) for n in (1, 2, 4))
+"""load_n(regs, to, words, at): regs[to + 32 r] = words[at + r] for r < n; no index is negative."""
+store_1, store_2, store_4 = (_lane_transfer(n, into_registers=False) for n in (1, 2, 4))
+"""store_n(regs, source, words, at): words[at + r] = regs[source + 32 r] for r < n."""
 
 
 @intrinsic

@@ -261,7 +261,8 @@ def private(sm: int, sms: Any, ctas: Any) -> bool:
 
 @helper
 def run_sm(
-    sm: int, begin: int, end: int, limit: int, timed: bool, chip: Any, pool: Any, param: Any, program: Any,
+    sm: int, begin: int, end: int, limit: int, timed: bool, chip: Any, pool: Any, param: Any,
+    program: Any,
     regs: Any, fregs: Any, preds: Any, acc: Any, acc_bits: Any, wide: Any,
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addresses: Any, scratches: Any,
     warps: Any, stack: Any, ctas: Any, subs: Any, queue: Any, ring: Any, sms: Any,
@@ -270,7 +271,7 @@ def run_sm(
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
     grid: Any, sets: int, constant_elements: int, landings: Any, lags: Any, planes: Any,
     log: Any, log_data: Any, shadow: Any,
-) -> int:  # fmt: skip
+) -> None:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1, and ahead up to limit-1 while nobody can tell.
 
     Beyond `end` it stops before the first instruction that reaches outside of the SM, and leaves

@@ -23,7 +23,7 @@ LOG_DATA = DATA_REGISTERS * 32
 @inline
 def extent(addr: Any, mask: int, width: int) -> tuple[int, int]:
     """First byte and end of the bytes that the lanes touch."""
-    low, high = np.int64(1) << 40, np.int64(0)
+    low, high = 1 << 40, 0
     for lane in range(32):
         if (mask >> lane) & 1:
             low = min(low, addr[lane])

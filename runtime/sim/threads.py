@@ -1,7 +1,7 @@
 """What simulator threads share: atomic counters and waiting.
 
 In: an int64 array (`Sync`) that all threads of a launch see. Out: operations that order memory, as
-LLVM atomics; a wait that spins, then yields, then sleeps, so that more threads than CPUs do no harm.
+LLVM atomics; a wait that spins, then yields, then sleeps: more threads than CPUs do no harm.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 from collections import namedtuple
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 
 from .compiled import inline

@@ -57,7 +57,7 @@ RACE = """
     IMAD.LO R1, R1, 128, R3 ;
     STG.32 [R1+128], R7 ;
 """
-"""CTAs of all SMs read and write the same words: which value each of them sees is fixed all the same."""
+"""CTAs of all SMs read and write the same words; what each of them sees is fixed all the same."""
 
 
 def launched(body: str, header: str, threads: int, ctas: int) -> tuple[Any, ...]:
