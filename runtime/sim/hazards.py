@@ -61,8 +61,8 @@ def held(row: Any, now: int, release: Any) -> bool:
 
 @inline
 def operands_time(
-    row: Any, w: int, now: int, holds: bool, owed: int, ready: Any, release: Any, meta: Any, pred_ready: Any,
-    acc_ready: Any, acc_transfer: Any, acc_tiles: int, atomic: int, barriers: int,
+    row: Any, w: int, now: int, holds: bool, owed: int, ready: Any, release: Any, meta: Any,
+    pred_ready: Any, acc_ready: Any, acc_transfer: Any, acc_tiles: int, atomic: int, barriers: int,
 ) -> tuple[int, int]:  # fmt: skip
     """As `data_time`; (0, KNOWN) if by `now` all is there and nothing unwritten is read.
 

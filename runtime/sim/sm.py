@@ -337,8 +337,8 @@ def run_sm(
                         time = warp[W.DATA]
                         if time < 0:
                             time, cause = operands_time(
-                                row, w, now, holds, warp[W.OWED], ready, release, meta, pred_ready, acc_ready,
-                                acc_transfer, acc_tiles, warp[W.ATOMIC], param[P.BARRIERS],
+                                row, w, now, holds, warp[W.OWED], ready, release, meta, pred_ready,
+                                acc_ready, acc_transfer, acc_tiles, warp[W.ATOMIC], param[P.BARRIERS],
                             )  # fmt: skip
                             warp[W.DATA] = time
                             warp[W.DATA_CAUSE] = cause
