@@ -338,7 +338,8 @@ def run_sm(
                         if time < 0:
                             time, cause = operands_time(
                                 row, w, now, holds, warp[W.OWED], ready, release, meta, pred_ready,
-                                acc_ready, acc_transfer, acc_tiles, warp[W.ATOMIC], param[P.BARRIERS],
+                                acc_ready, acc_transfer, acc_tiles, warp[W.ATOMIC],
+                                param[P.BARRIERS],
                             )  # fmt: skip
                             warp[W.DATA] = time
                             warp[W.DATA_CAUSE] = cause
