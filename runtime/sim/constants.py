@@ -217,6 +217,7 @@ S = _numbered(
     WARPS
     RING  # next entry of the SPWMMA queue
     COLLECTED  # the lags of the accumulation banks are those of this time
+    LAGGING  # the largest of them
     PIPE
     """,
 )
