@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
     Float16Type,
+    IntegerType,
     ModuleOp,
     StringAttr,
 )
@@ -55,7 +56,9 @@ def _dtype(type_: Attribute) -> str:
     if isinstance(type_, BitmapType):
         return "bitmap"
     element: Attribute = cast("Any", type_).element_type
-    return "f16" if isinstance(element, Float16Type) else "f32"  # or scratch of 32-bit words
+    if isinstance(element, IntegerType):
+        return "u32"
+    return "f16" if isinstance(element, Float16Type) else "f32"
 
 
 class _Packager:

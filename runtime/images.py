@@ -14,7 +14,11 @@ from ..backend.isa.layout import DenseLayout
 from ..backend.isa.program import Buffer
 from . import formats
 
-DTYPES: dict[str, type[np.floating[Any]]] = {"f16": np.float16, "f32": np.float32}
+DTYPES: dict[str, type[np.number[Any]]] = {
+    "f16": np.float16,
+    "f32": np.float32,
+    "u32": np.uint32,
+}
 """Dense element types by their name in the plan."""
 
 
@@ -35,13 +39,13 @@ def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
 def padding_of(buffer: Buffer) -> NDArray[np.bool_]:
     """Which bytes of the buffer's image are zero by the layout, whatever the array.
 
-    A bitmap's words are built up from zeros: all of it counts.
+    A bitmap's words are built up from zeros, and counters (u32) count from it: all of them counts.
     """
-    if buffer.bitmap is not None:
+    if buffer.bitmap is not None or buffer.dtype == "u32":
         return np.ones(buffer.bytes, np.bool_)
-    dtype = DTYPES[buffer.dtype]
-    layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
-    padding = np.ones((layout.padded_rows, layout.pitch, np.dtype(dtype).itemsize), np.bool_)
+    dtype = np.dtype(DTYPES[buffer.dtype])
+    layout = DenseLayout.of(buffer.shape, dtype.itemsize)
+    padding = np.ones((layout.padded_rows, layout.pitch, dtype.itemsize), np.bool_)
     padding[: layout.rows, : layout.columns] = False
     return padding.reshape(-1)
 
