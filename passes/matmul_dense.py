@@ -20,6 +20,7 @@ from ..dialects.dstc import MatmulOp, ScheduleAttr
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
 from .matmul_epilogue import Epilogue
+from .matmul_raster import tile_place
 from .matmul_split import Split
 from .matmul_staging import SLICES, AcrossK, AlongK, Staging, Strip
 
@@ -35,7 +36,7 @@ _FORMS: dict[tuple[int, bool], tuple[type[Staging], str]] = {
 def dense_kernel(
     op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
 ) -> tile.KernelOp:
-    """The kernel; grid x runs along N, y along M, z over the parts of K."""
+    """The kernel; grid x runs along N, y along M (see `tile_place`), z over the parts of K."""
     sizes = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
     strips = Strip(cm, wm), Strip(cn, wn)
@@ -46,8 +47,8 @@ def dense_kernel(
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(shared))
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     origins = [
-        _origin(b, which, strip.cta, size)
-        for which, strip, size in zip((tile.Id.CTA_Y, tile.Id.CTA_X), strips, sizes, strict=False)
+        _origin(b, place, strip.cta, size)
+        for place, strip, size in zip(tile_place(b, grid[1], grid[0]), strips, sizes, strict=False)
     ]
     columns_of_warps = cn // wn
     warps_at = (
@@ -80,7 +81,7 @@ def dense_kernel(
     return b.finish()
 
 
-def _origin(b: KernelBuilder, which: tile.Id, extent: int, size: int) -> Value:
+def _origin(b: KernelBuilder, place: Value, extent: int, size: int) -> Value:
     """First row or column of the CTA's tile; the last tile overlaps the one before it.
 
     So no tile reaches beyond the stored operand, unless it is larger than that. What two CTAs
@@ -89,7 +90,7 @@ def _origin(b: KernelBuilder, which: tile.Id, extent: int, size: int) -> Value:
     stored = round_up(size, PITCH_ALIGN)
     if stored <= extent:
         return 0
-    start = b.mul(b.id(which), extent)
+    start = b.mul(place, extent)
     return start if stored % extent == 0 else b.min_(start, stored - extent)
 
 
