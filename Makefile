@@ -11,16 +11,17 @@ FIND_PYTHON := for p in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	&& { command -v "$$p"; exit 0; }; done; \
 	echo "no Python 3.11 or newer found: install one, or say make PYTHON=/path/to/python3" >&2; exit 1
 
-.PHONY: help setup demo test lint format docs bench clean
+.PHONY: help setup demo test lint format docs bench validate clean
 
 help:
-	@echo "make demo    compile a pruned model and run it on the simulator"
-	@echo "make test    all tests"
-	@echo "make lint    ruff and pyright"
-	@echo "make format  format the sources"
-	@echo "make docs    write the generated pages of docs/"
-	@echo "make bench   the benchmarks"
-	@echo "make clean   remove $(VENV), out/ and caches"
+	@echo "make demo      compile a pruned model and run it on the simulator"
+	@echo "make test      all tests"
+	@echo "make lint      ruff and pyright"
+	@echo "make format    format the sources"
+	@echo "make docs      write the generated pages of docs/"
+	@echo "make bench     the benchmarks"
+	@echo "make validate  every measured V100 product on the simulator; JSON and plot in out/"
+	@echo "make clean     remove $(VENV), out/ and caches"
 
 setup: $(RUN)
 
@@ -59,6 +60,9 @@ bench: $(RUN)
 	@"$(BIN)/python" benchmarks/micro/run.py
 	@"$(BIN)/python" benchmarks/simulator_speed.py
 	@"$(BIN)/python" benchmarks/gemm_sweep.py --sms 16
+
+validate: $(RUN)
+	@"$(BIN)/dstc" validate v100 --json out/validate_v100.json --plot out/validate_v100.svg
 
 clean:
 	rm -rf "$(VENV)" out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", default="7,20,63", help="as of dstc validate")
     parser.add_argument("--machine", default="v100")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="host threads (default: the CPUs available)")
     parser.add_argument("--json", metavar="FILE", help="write the rows")
     args = parser.parse_args()
     machine = Machine.load(args.machine)

@@ -46,16 +46,16 @@ class Ran:
     kernel: KernelRun
     cycles: int
     sampled: dict[str, int] | None
-    checked: dict[str, Any]
+    check: dict[str, Any]
 
 
 def simulate(
-    row: Row, machine: Machine, *, threads: int = 1, sampled: bool = True
+    row: Row, machine: Machine, *, threads: int | None = None, sampled: bool = True
 ) -> dict[str, Any]:
     """The facts of one row.
 
-    `sampled`: run long grids by their first CTAs (sampling.py). Raises `DstcError` for what the
-    machine cannot do.
+    `sampled`: run long grids by their first CTAs (sampling.py); `threads`: as of `Device`. Raises
+    `DstcError` for what the machine cannot do.
     """
     gemm = row.gemm()
     compiled, schedule = compile_gemm(gemm, machine, "dense")
@@ -91,13 +91,18 @@ def simulate(
         "counters": result.counters,
         "warp_instructions": result.warp_instructions,
         "dram_gb_s": result.counters["dram_bytes"] * clock / 1000 / max(1, result.cycles),
-        "check": ran.checked,
+        "check": ran.check,
         "wall_seconds": {"compile": compiled.seconds, "simulate": wall},
     }
 
 
 def _run(
-    gemm: Gemm, compiled: Compiled, machine: Machine, threads: int, warm: bool, sampled: bool
+    gemm: Gemm,
+    compiled: Compiled,
+    machine: Machine,
+    threads: int | None,
+    warm: bool,
+    sampled: bool,
 ) -> Ran:
     assert compiled.program.plan is not None
     operands = _operands(compiled)
@@ -164,8 +169,8 @@ def check(gemm: Gemm, operands: list[Array], output: Array, share: float) -> dic
     `share`: of the CTAs, those that ran. Below 1, elements of others are zero as allocated: what is
     not zero must be right, and there must be as much of it as CTAs ran.
     """
-    a = operands[0].T if getattr(gemm, "trans_a", False) else operands[0]
-    b = operands[1].T if getattr(gemm, "trans_b", False) else operands[1]
+    a = operands[0].T if gemm.trans_a else operands[0]
+    b = operands[1].T if gemm.trans_b else operands[1]
     rng = np.random.default_rng(0)
     whole = share == 1
     there = np.count_nonzero(output) / output.size

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from ..backend.isa.errors import DstcError
 from .bench import Gemm
@@ -52,16 +51,7 @@ class Row:
         A column-major matrix is its row-major transpose: N leaves both operands as we store them
         (M x K and K x N), b = T stores our left one K x M, a = T our right one N x K.
         """
-        wanted: dict[str, Any] = {
-            "m": self.n,
-            "n": self.m,
-            "k": self.k,
-            "trans_a": self.b == "T",
-            "trans_b": self.a == "T",
-            "out": "f16",
-        }
-        known = {field.name for field in fields(Gemm)}
-        return Gemm(**{key: value for key, value in wanted.items() if key in known})
+        return Gemm(self.n, self.m, self.k, trans_a=self.b == "T", trans_b=self.a == "T", out="f16")
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ import html.parser
 import json
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dstc.backend.isa.assembler import assemble
 from dstc.backend.isa.program import Buffer, Launch, Plan, Port
+from dstc.runtime.device import Device
 
 from .conftest import Command
 
@@ -194,8 +196,8 @@ def test_a_failed_check_is_1(dstc: Command, files: Path, monkeypatch: pytest.Mon
 def test_a_program_that_traps(
     body: str, message: str, dstc: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dstc.runtime.device.Device.__init__.__defaults__",
-                        ("dstc", "cycle", 1, True, 1000, None))  # fmt: skip
+    short = partialmethod(Device.__init__, max_instructions=1000)
+    monkeypatch.setattr(Device, "__init__", short)
     program = assemble(f".kernel k\n.param x\n{body}\n.end\n")
     program.plan = Plan("m", "dstc", [Buffer("x", "input", (4,), "f32", 4 * 64)])
     program.plan.buffers[0].bytes = 512

@@ -35,8 +35,7 @@ def test_column_major_products_in_row_major_terms() -> None:
         right = memory_a.reshape((m, k) if a == "T" else (k, m))
         product = (left.T if b == "T" else left) @ (right.T if a == "T" else right)
         np.testing.assert_allclose(product.ravel(), (op_a @ op_b).ravel(order="F"))
-        assert getattr(gemm, "trans_a", b == "T") == (b == "T")
-        assert getattr(gemm, "trans_b", a == "T") == (a == "T")
+        assert (gemm.trans_a, gemm.trans_b, gemm.out) == (b == "T", a == "T", "f16")
 
 
 @pytest.mark.parametrize(
@@ -130,3 +129,14 @@ def test_wrong_values_are_found() -> None:
     assert not check(gemm, [a, b], half, 0.9)["ok"], "less than the CTAs that ran compute"
     half[:100] += 1
     assert not check(gemm, [a, b], half, 0.5)["ok"]
+
+
+@pytest.mark.parametrize(("trans_a", "trans_b"), [(True, False), (False, True), (True, True)])
+def test_operands_are_checked_as_they_are_stored(trans_a: bool, trans_b: bool) -> None:
+    """Square, so that the wrong way round has the same shape."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-3, 3, (2, 96, 96)).astype(np.float16)
+    right = (a.astype(np.float32) @ b.astype(np.float32)).astype(np.float16)
+    stored = [x.T if flip else x for x, flip in ((a, trans_a), (b, trans_b))]
+    assert check(Gemm(96, 96, 96, trans_a=trans_a, trans_b=trans_b), stored, right, 1.0)["ok"]
+    assert not check(Gemm(96, 96, 96), stored, right, 1.0)["ok"]

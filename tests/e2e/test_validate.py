@@ -38,6 +38,14 @@ def test_a_row(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert facts["summary"]["rows"] == 2
 
 
+@pytest.mark.parametrize("layout", ["NN", "TN", "NT", "TT"])
+def test_every_layout_is_multiplied_as_it_is_stored(layout: str) -> None:
+    machine = V100.overridden({"sm.count": 8})
+    row = validate.simulate(Row(0, "", 72, 104, 96, *layout, 10.0), machine)
+    assert row["check"] == {"ok": True, "entries": 64 * 64, "right": 64 * 64}
+    assert (row["m"], row["n"], row["k"], row["layout"]) == (72, 104, 96, layout)
+
+
 def test_json_on_standard_output_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "--rows", "64", "--json", "-", "--set", "sm.count=8")
     assert (code, err) == (0, "") and json.loads(out)["set"] == {"sm.count": 8}
@@ -94,7 +102,6 @@ def test_a_limit_of_time_begins_no_further_row(
 
 
 def test_plot(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     file = tmp_path / "rows.svg"
     code, out, _ = run(capsys, *SMALL, "--plot", str(file))
     assert code == 0 and f"wrote {file}" in out and "<svg" in file.read_text()
@@ -128,14 +135,17 @@ def test_bad_usage_is_one_line(
 
 
 def test_a_sampled_grid_takes_as_long_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On few SMs, so that the whole grid is short enough: 3 % is the most that projection errs."""
+    """A machine small enough for the whole grid, as near to being bound by its tensor cores.
+
+    Few CTAs share less of their operands, so that takes more L2 and DRAM for each SM than v100 has.
+    """
     monkeypatch.setattr(sampling, "THRESHOLD", 0)
     machine = Machine.load(
         "v100",
-        {"sm.count": 4, "l2.slices": 4, "l2.capacity_bytes": 1 << 18, "dram.peak_gb_s": 45.0,
-         "dram.channels": 4},
+        {"sm.count": 4, "l2.slices": 8, "l2.capacity_bytes": 1 << 20, "dram.peak_gb_s": 180.0,
+         "dram.channels": 8},
     )  # fmt: skip
-    row = Row(0, "", 1000, 1900, 128, "N", "N", 100.0)
+    row = Row(0, "", 1000, 1900, 256, "N", "N", 100.0)
     sampled = validate.simulate(row, machine)
     whole = validate.simulate(row, machine, sampled=False)
     assert whole["sampled"] is None and whole["check"]["ok"]
@@ -143,4 +153,4 @@ def test_a_sampled_grid_takes_as_long_as_the_whole(monkeypatch: pytest.MonkeyPat
     part = sampled["sampled"]
     assert part is not None and part["n2"] < np.prod(whole["grid"]) == part["ctas"]
     assert part["cycles1"] < part["cycles2"] < sampled["cycles"] and sampled["check"]["ok"]
-    assert sampled["cycles"] == pytest.approx(whole["cycles"], rel=0.03)
+    assert sampled["cycles"] == pytest.approx(whole["cycles"], rel=0.02)

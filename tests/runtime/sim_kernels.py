@@ -72,8 +72,9 @@ def timed(
 
 
 def stall_sum(device: Device, result: Any) -> bool:
-    """Whether every sub-core cycle has exactly one cause."""
-    machine = device.machine
-    return sum(result.stalls.values()) == (
-        result.cycles * machine["sm.sub_cores"] * machine["sm.count"]
-    )
+    """Whether every sub-core cycle has one cause and, where a warp is there, one instruction."""
+    machine, stalls = device.machine, result.stalls
+    total = sum(stalls.values())
+    waits = total - stalls["issued"] - stalls["no_warp"]
+    whole = total == result.cycles * machine["sm.sub_cores"] * machine["sm.count"]
+    return whole and (result.pc_issued.sum(), result.pc_stalled.sum()) == (stalls["issued"], waits)
