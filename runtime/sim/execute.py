@@ -21,7 +21,7 @@ from .access import (
 from .alu import alu, compare, copy_lanes
 from .compiled import inline
 from .constants import FULL_MASK, STACK_DEPTH, C, D, Fault, K, Op, W
-from .intrinsics import hmma
+from .intrinsics import hmma, prefetch_2, prefetch_4
 from .lanes import permute, shuffle, special_function, special_register
 from .shadow import audit_global, audit_shared
 from .stores import log_store, see_stores
@@ -115,6 +115,14 @@ def tensor_step(row: Any, regs: Any, base: int, frame: int, mask: int) -> None:
     if mask != FULL_MASK:
         copy_lanes(regs, d, spare, np.uint32(mask))
         copy_lanes(regs, d + 32, spare + 32, np.uint32(mask))
+
+
+@inline
+def fetch_operands(row: Any, regs: Any, base: int) -> None:
+    """Have the host fetch the registers that `row` works on: all SMs' exceed its near caches."""
+    prefetch_4(regs, base + row[D.RD])
+    prefetch_2(regs, row[D.RA] + row[D.RA_REL] * base)
+    prefetch_2(regs, row[D.RB] + row[D.RB_REL] * base)
 
 
 @inline

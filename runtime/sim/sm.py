@@ -34,7 +34,7 @@ from .constants import (
     WarpState,
 )
 from .dispatch import own_next, place_cta
-from .execute import atomic_kind, execute, tensor_step
+from .execute import atomic_kind, execute, fetch_operands, tensor_step
 from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
 
 
@@ -389,6 +389,8 @@ def run_sm(
                 cta = warp[W.CTA]
                 base = constant_elements + w * frame
                 if op == Op.HMMA and mask != 0 and fault == 0:
+                    following = program[min(pc + 1, code_size - 1)]
+                    fetch_operands(following, regs, base)
                     tensor_step(row, regs, base, frame, mask)
                     warp[W.PC] = pc + 1
                     if timed:
