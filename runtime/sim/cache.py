@@ -83,6 +83,26 @@ def coalesce(addr: Any, mask: int, width: int, sectors: Any, touched: Any, cover
 
 
 @inline
+def find_way(tags: Any, line: int) -> int:
+    """The way of a set that holds `line`, -1: none. Without early exit, it takes vectors."""
+    hit = -1
+    for way in range(tags.shape[0]):
+        hit = max(hit, way if tags[way] == line else -1)
+    return hit
+
+
+@inline
+def oldest_way(used: Any, stamp: int) -> int:
+    """The first way of a set that was used longest ago, `stamp` being now."""
+    oldest, victim = stamp, 0
+    for way in range(used.shape[0]):
+        if used[way] < oldest:
+            oldest = used[way]
+            victim = way
+    return victim
+
+
+@inline
 def l1_find(
     sector: int, sm: int, sets: int, tags: Any, used: Any, fills: Any, sms: Any, allocate: bool
 ) -> int:
@@ -92,16 +112,13 @@ def l1_find(
     ways = tags.shape[2]
     sms[sm, M.L1_CLOCK] += 1
     stamp = sms[sm, M.L1_CLOCK]
-    oldest, victim = stamp, 0
-    for way in range(ways):
-        if tags[sm, index, way] == line:
-            used[sm, index, way] = stamp
-            return (index * ways + way) * SECTORS + (sector & 3)
-        if used[sm, index, way] < oldest:
-            oldest = used[sm, index, way]
-            victim = way
+    hit = find_way(tags[sm, index], line)
+    if hit >= 0:
+        used[sm, index, hit] = stamp
+        return (index * ways + hit) * SECTORS + (sector & 3)
     if not allocate:
         return -1
+    victim = oldest_way(used[sm, index], stamp)
     tags[sm, index, victim] = line
     used[sm, index, victim] = stamp
     first = (index * ways + victim) * SECTORS

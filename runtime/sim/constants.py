@@ -122,7 +122,7 @@ D = _numbered(
     RA  # element offset ...
     RA_REL  # ... in the frame (1) or in the constants (0)
     RB RB_REL RC RC_REL RE RE_REL PD ACC
-    IMM  # signed
+    IMM  # modulo 2^32
     M0  # modifiers by index, in table order
     M1 M2 M3
     EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
@@ -138,7 +138,8 @@ D = _numbered(
 
 SLOTS = 8
 SOURCE_GROUPS = 5
-DECODED_COLUMNS = D.SRC + 2 * SOURCE_GROUPS
+DECODED_COLUMNS = 64
+"""At least D.SRC + 2 * SOURCE_GROUPS: whole cache lines."""
 ZERO_ROWS = 8
 """Rows of zeros at the start of the register file: what RZ reads, in groups of up to 8."""
 DUMP_ROWS = 8

@@ -262,7 +262,7 @@ def _prefetch(lines: int) -> Any:
 
 prefetch_2, prefetch_4 = (_prefetch(n) for n in (2, 4))
 """prefetch_n(array, at): ask the host for n cache lines from element `at` on. Costs and gains
-host time only; `array` is flat."""
+host time only; `array` is contiguous, `at` counts its elements as if it were flat."""
 
 
 @intrinsic

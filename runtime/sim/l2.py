@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .access import atomic_lane
-from .cache import find_room, land
+from .cache import find_room, find_way, land, oldest_way
 from .compiled import helper, inline
 from .constants import (
     LEVEL_BITS,
@@ -46,26 +46,18 @@ def l2_access(
     Write-back, write-allocate; a sector written as a whole is not fetched, one written in part is.
     """
     line, part = sector >> 2, sector & 3
-    slices, sets, ways = tags.shape
+    slices, sets = tags.shape[0], tags.shape[1]
     at = (line ^ (line >> 7) ^ (line >> 13)) % slices
     index = (line // slices) % sets
     start = max(time * param[P.L2_RATE], slices_free[at])
     slices_free[at] = start + 1
     start = start // param[P.L2_RATE]
     clock[0] += 1
-    hit = -1
-    oldest, victim = clock[0], 0
-    for way in range(ways):
-        if tags[at, index, way] == line:
-            hit = way
-            break
-        if used[at, index, way] < oldest:
-            oldest = used[at, index, way]
-            victim = way
+    hit = find_way(tags[at, index], line)
     bit = 1 << part
     counters[N.L2_ACCESSES] += 1
     if hit < 0:
-        hit = victim
+        hit = oldest_way(used[at, index], clock[0])
         lost = dirty[at, index, hit]
         while lost != 0:
             lost &= lost - 1

@@ -14,9 +14,11 @@ from .cache import coalesce, find_room, l1_find, load_sectors, request, wavefron
 from .collector import collect_product, collect_step
 from .compiled import helper, inline
 from .constants import (
+    DECODED_COLUMNS,
     FULL_MASK,
     LEVEL_BITS,
     PENDING,
+    PREDICATE_SLOTS,
     UNSETTLED,
     C,
     Cause,
@@ -36,6 +38,7 @@ from .constants import (
 from .dispatch import own_next, place_cta
 from .execute import atomic_kind, execute, fetch_operands, tensor_step
 from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
+from .intrinsics import prefetch_2
 
 
 @inline
@@ -105,7 +108,7 @@ def account(
         latency = param[P.SHUFFLE]
         if op != Op.SHFL:
             passes = wavefronts(addr, mask, row[D.WIDTH], scratch)
-            least = max(1, row[D.WIDTH] >> 2)
+            least = max(1, np.int64(row[D.WIDTH]) >> 2)
             counters[sm, N.SHARED_CONFLICTS] += max(0, passes - least)
             latency = param[P.SHARED]
         counters[sm, N.SHARED_WAVEFRONTS] += passes
@@ -299,6 +302,10 @@ def run_sm(
     own_stalls, own_issued, own_stalled = stalls[sm], pc_issued[sm], pc_stalled[sm]
     own_counters = counters[sm]
     chip_sm[M.RESUME] = 0
+    for w in range(sm * resident, (sm + 1) * resident):  # other SMs' have displaced them
+        prefetch_2(warps, w * warps.shape[1])
+        prefetch_2(preds, w * PREDICATE_SLOTS)
+        prefetch_2(pred_ready, w * PREDICATE_SLOTS)
     now = begin
     while True:
         soonest = 2 * PENDING
@@ -389,8 +396,8 @@ def run_sm(
                 cta = warp[W.CTA]
                 base = constant_elements + w * frame
                 if op == Op.HMMA and mask != 0 and fault == 0:
-                    following = program[min(pc + 1, code_size - 1)]
-                    fetch_operands(following, regs, base)
+                    fetch_operands(program[min(pc + 1, code_size - 1)], regs, base)
+                    prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                     tensor_step(row, regs, base, frame, mask)
                     warp[W.PC] = pc + 1
                     if timed:
