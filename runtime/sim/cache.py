@@ -152,11 +152,11 @@ def load_sectors(
     A sector's fill is -1 (absent), the stamp of its arrival, or -2 - n while request n fetches it.
     """
     slot = max(now * rate, sms[sm, M.L1_FREE])
+    time, part = slot // rate, slot % rate
     done, misses = 0, 0
     counters[sm, N.L1_SECTORS] += count
     line, first = np.int64(-1), 0
     for i in range(count):
-        time = slot // rate
         if sectors[i] >> (LINE_SHIFT - SECTOR_SHIFT) != line:
             line = sectors[i] >> (LINE_SHIFT - SECTOR_SHIFT)
             first = l1_find(line * SECTORS, sm, sets, tags, used, fills, sms, True)
@@ -174,8 +174,10 @@ def load_sectors(
             request(sm, time, sectors[i], Request.MERGE, record, -2 - fill, requests, sms)
             counters[sm, N.L1_HITS] += 1
             misses += 1
-        slot += 1
-    sms[sm, M.L1_FREE] = slot
+        part += 1
+        if part == rate:
+            time, part = time + 1, 0
+    sms[sm, M.L1_FREE] = slot + count
     return done, misses
 
 

@@ -74,6 +74,15 @@ Level = _numbered(
     """,
 )
 """Who served a sector."""
+L = _numbered(
+    "L",
+    """
+    STAMP  # accesses so far
+    SLICE SET WAY  # where the last one went
+    """,
+)
+"""State of L2 as a whole."""
+
 LEVEL_BITS = 2
 """A stamp is a time times 4, plus the `Level`: the latest stamp tells who came last."""
 

@@ -34,6 +34,7 @@ from .constants import (
     Cause,
     D,
     K,
+    L,
     M,
     N,
     Op,
@@ -101,7 +102,7 @@ class L2State:
         self.used = np.zeros((slices, sets, ways), np.int64)
         self.valid = np.zeros((slices, sets, ways), np.int64)
         self.dirty = np.zeros((slices, sets, ways), np.int64)
-        self.clock = np.zeros(1, np.int64)
+        self.clock = np.zeros(len(L), np.int64)
 
     def invalidate(self) -> None:
         """Forget everything: the next launch starts cold."""

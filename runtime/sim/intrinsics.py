@@ -49,6 +49,19 @@ trailing_zeros = _unary(
 """Zeros below the lowest one of a 32-bit word; 32 if it is 0."""
 
 
+@intrinsic
+def natural(_context: Any, x: Any) -> Any:
+    """natural(x): x, less than 2^32 and not negative, as the compiler then knows.
+
+    An index that may be negative costs a comparison with the array's size at every use.
+    """
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.zext(builder.trunc(args[0], I32), ir.IntType(64))
+
+    return types.int64(types.int64), codegen
+
+
 def splat(value: float | int, kind: Any) -> Any:
     """A vector constant of one value."""
     return ir.Constant(kind, [value] * WARP_SIZE)
@@ -260,7 +273,7 @@ def _prefetch(lines: int) -> Any:
     return intrinsic(typing)
 
 
-prefetch_2, prefetch_4 = (_prefetch(n) for n in (2, 4))
+prefetch_1, prefetch_2, prefetch_4 = (_prefetch(n) for n in (1, 2, 4))
 """prefetch_n(array, at): ask the host for n cache lines from element `at` on. Costs and gains
 host time only; `array` is contiguous, `at` counts its elements as if it were flat."""
 
