@@ -83,6 +83,26 @@ def coalesce(addr: Any, mask: int, width: int, sectors: Any, touched: Any, cover
 
 
 @inline
+def find_way(tags: Any, line: int) -> int:
+    """The way of a set that holds `line`, -1: none. Without early exit, it takes vectors."""
+    hit = -1
+    for way in range(tags.shape[0]):
+        hit = max(hit, way if tags[way] == line else -1)
+    return hit
+
+
+@inline
+def oldest_way(used: Any, stamp: int) -> int:
+    """The first way of a set that was used longest ago, `stamp` being now."""
+    oldest, victim = stamp, 0
+    for way in range(used.shape[0]):
+        if used[way] < oldest:
+            oldest = used[way]
+            victim = way
+    return victim
+
+
+@inline
 def l1_find(
     sector: int, sm: int, sets: int, tags: Any, used: Any, fills: Any, sms: Any, allocate: bool
 ) -> int:
@@ -92,16 +112,13 @@ def l1_find(
     ways = tags.shape[2]
     sms[sm, M.L1_CLOCK] += 1
     stamp = sms[sm, M.L1_CLOCK]
-    oldest, victim = stamp, 0
-    for way in range(ways):
-        if tags[sm, index, way] == line:
-            used[sm, index, way] = stamp
-            return (index * ways + way) * SECTORS + (sector & 3)
-        if used[sm, index, way] < oldest:
-            oldest = used[sm, index, way]
-            victim = way
+    hit = find_way(tags[sm, index], line)
+    if hit >= 0:
+        used[sm, index, hit] = stamp
+        return (index * ways + hit) * SECTORS + (sector & 3)
     if not allocate:
         return -1
+    victim = oldest_way(used[sm, index], stamp)
     tags[sm, index, victim] = line
     used[sm, index, victim] = stamp
     first = (index * ways + victim) * SECTORS
@@ -135,11 +152,11 @@ def load_sectors(
     A sector's fill is -1 (absent), the stamp of its arrival, or -2 - n while request n fetches it.
     """
     slot = max(now * rate, sms[sm, M.L1_FREE])
+    time, part = slot // rate, slot % rate
     done, misses = 0, 0
     counters[sm, N.L1_SECTORS] += count
     line, first = np.int64(-1), 0
     for i in range(count):
-        time = slot // rate
         if sectors[i] >> (LINE_SHIFT - SECTOR_SHIFT) != line:
             line = sectors[i] >> (LINE_SHIFT - SECTOR_SHIFT)
             first = l1_find(line * SECTORS, sm, sets, tags, used, fills, sms, True)
@@ -157,8 +174,10 @@ def load_sectors(
             request(sm, time, sectors[i], Request.MERGE, record, -2 - fill, requests, sms)
             counters[sm, N.L1_HITS] += 1
             misses += 1
-        slot += 1
-    sms[sm, M.L1_FREE] = slot
+        part += 1
+        if part == rate:
+            time, part = time + 1, 0
+    sms[sm, M.L1_FREE] = slot + count
     return done, misses
 
 

@@ -74,6 +74,15 @@ Level = _numbered(
     """,
 )
 """Who served a sector."""
+L = _numbered(
+    "L",
+    """
+    STAMP  # accesses so far
+    SLICE SET WAY  # where the last one went
+    """,
+)
+"""State of L2 as a whole."""
+
 LEVEL_BITS = 2
 """A stamp is a time times 4, plus the `Level`: the latest stamp tells who came last."""
 
@@ -122,7 +131,7 @@ D = _numbered(
     RA  # element offset ...
     RA_REL  # ... in the frame (1) or in the constants (0)
     RB RB_REL RC RC_REL RE RE_REL PD ACC
-    IMM  # signed
+    IMM  # modulo 2^32
     M0  # modifiers by index, in table order
     M1 M2 M3
     EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
@@ -138,7 +147,8 @@ D = _numbered(
 
 SLOTS = 8
 SOURCE_GROUPS = 5
-DECODED_COLUMNS = D.SRC + 2 * SOURCE_GROUPS
+DECODED_COLUMNS = 64
+"""At least D.SRC + 2 * SOURCE_GROUPS: whole cache lines."""
 ZERO_ROWS = 8
 """Rows of zeros at the start of the register file: what RZ reads, in groups of up to 8."""
 DUMP_ROWS = 8

@@ -26,6 +26,7 @@ from ...backend.isa.table import (
     Unit,
 )
 from ..machine import Machine
+from .aligned import aligned
 from .alu import FORM_NUMBER
 from .constants import (
     CAUSE_OF_UNIT,
@@ -69,9 +70,10 @@ def _field(w0: int, name: str) -> int:
 
 @dataclass(frozen=True)
 class Decoded:
-    """`rows`: int32 (instructions, columns D); `constants`: uint32 (rows, 32)."""
+    """`rows`: uint32 (instructions, columns D), each of whole cache lines, as a warp reads a row
+    at every issue; `constants`: uint32 (rows, 32)."""
 
-    rows: NDArray[np.int32]
+    rows: NDArray[np.uint32]
     constants: NDArray[np.uint32]
     frame: int
     """Elements of a warp's frame: its registers and the rows that RZ writes go to."""
@@ -99,7 +101,8 @@ class _Decoder:
             constants[row] = value
         frame = (self.registers + DUMP_ROWS) * WARP_SIZE
         # modulo 2^32: what masks and addresses are taken by anyway
-        table = np.array(rows, np.int64).astype(np.int32).reshape(len(rows), DECODED_COLUMNS)
+        table = aligned(len(rows) * DECODED_COLUMNS).reshape(len(rows), DECODED_COLUMNS)
+        table[:] = np.array(rows, np.int64).reshape(table.shape).astype(np.uint32)
         return Decoded(table, constants, frame)
 
     def row(self, w0: int, w1: int, pc: int) -> list[int]:
@@ -128,13 +131,13 @@ class _Decoder:
         dump = self.registers * WARP_SIZE
         row[D.RD] = dump
         word = w1 & 0xFFFFFFFF
-        row[D.IMM] = word - (1 << 32) if word >> 31 else word
+        row[D.IMM] = word
         groups: list[tuple[int, int]] = []
         for operand in spec.operands:
             self.operand(spec, operand, modifiers, w0, word, row, groups, pc)
         groups += [(0, 0)] * (SOURCE_GROUPS - len(groups))
         row[D.NSRC] = sum(1 for _, count in groups if count)
-        row[D.SRC :] = [number for group in groups for number in group]
+        row[D.SRC : D.SRC + 2 * SOURCE_GROUPS] = [number for group in groups for number in group]
         self.slots(spec, row, groups)
         row[D.EXTRA] = self.bank_cycles(groups) if row[D.PIPE] in _LANE_PIPES else 0
         row[D.INTERVAL] += row[D.EXTRA]

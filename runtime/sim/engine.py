@@ -19,6 +19,7 @@ from ...backend.isa.layout import ceil_div, round_up
 from ...backend.isa.table import BY_OPCODE, WARP_SIZE
 from ..machine import Machine
 from ..memory import Memory
+from .aligned import LINE_WORDS, aligned
 from .collector import BANKS, SCRATCH
 from .constants import (
     DUAL_SIDE_PARAMETERS,
@@ -33,6 +34,7 @@ from .constants import (
     Cause,
     D,
     K,
+    L,
     M,
     N,
     Op,
@@ -52,7 +54,6 @@ _SYNC_PLACES = 24
 _SCRATCH = 32 * 33
 _ATOMIC_ROW = 64
 _LOG_DATA = 128
-_LINE = 16
 _QUANTA_A_CALL = 512
 _QUANTA_ALONE = 2
 """Quanta before further threads start: a launch that is over by then is not worth it."""
@@ -101,7 +102,7 @@ class L2State:
         self.used = np.zeros((slices, sets, ways), np.int64)
         self.valid = np.zeros((slices, sets, ways), np.int64)
         self.dirty = np.zeros((slices, sets, ways), np.int64)
-        self.clock = np.zeros(1, np.int64)
+        self.clock = np.zeros(len(L), np.int64)
 
     def invalidate(self) -> None:
         """Forget everything: the next launch starts cold."""
@@ -184,21 +185,14 @@ def launch(
     return state.result(limits)
 
 
-def _aligned(words: int) -> NDArray[np.uint32]:
-    """Zeros from a cache line's first byte on: vectors of registers then cross no line."""
-    whole = np.zeros(words + _LINE, np.uint32)
-    first = -whole.ctypes.data % (4 * _LINE) // 4
-    return whole[first : first + words]
-
-
 def _zeros(*shape: int) -> NDArray[np.int64]:
     """int64 zeros from a cache line's first byte on."""
-    return _aligned(2 * math.prod(shape)).view(np.int64).reshape(shape)
+    return aligned(2 * math.prod(shape)).view(np.int64).reshape(shape)
 
 
 def _lines(*shape: int) -> NDArray[np.int64]:
     """As `_zeros`, the last size rounded up to whole cache lines: no two SMs share one."""
-    return _zeros(*shape[:-1], round_up(shape[-1], _LINE // 2))
+    return _zeros(*shape[:-1], round_up(shape[-1], LINE_WORDS // 2))
 
 
 class _State:
@@ -221,9 +215,9 @@ class _State:
         shared_stride = max(16, round_up(kernel.shared_bytes, 16))
         self.param = self.parameters(grid, resident * kernel.warps, checks, max_instructions)
         constants = decoded.constants.size
-        regs = _aligned(constants + warps * decoded.frame)
+        regs = aligned(constants + warps * decoded.frame)
         regs[:constants] = decoded.constants.ravel()
-        acc = _aligned(max(1, warps * kernel.acc_tiles) * _TILE_WORDS).view(np.float32)
+        acc = aligned(max(1, warps * kernel.acc_tiles) * _TILE_WORDS).view(np.float32)
         shared = np.zeros(count * resident * shared_stride, np.uint8)
         code = len(decoded.rows)
         quantum = machine["simulation.quantum"]
@@ -262,7 +256,7 @@ class _State:
         self.arrays: tuple[Any, ...] = (
             self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
             regs.view(np.float32), self.preds, acc,
-            acc.view(np.uint32), _aligned(count * (1024 + 32)).view(np.float32), shared,
+            acc.view(np.uint32), aligned(count * (1024 + 32)).view(np.float32), shared,
             shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
             zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
             self.subs, zeros(count, subs, max(machine["sm.max_warps"], kernel.warps)),
@@ -274,7 +268,7 @@ class _State:
             np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
             zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), _lines(count, 4),
             self.grid, self.l1_sets, constants,
-            zeros(count, stores, LOG_COLUMNS), _aligned(count * stores * _LOG_DATA),
+            zeros(count, stores, LOG_COLUMNS), aligned(count * stores * _LOG_DATA),
             l2.tags, l2.used, l2.valid, l2.dirty,
             zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), dram_state(machine),
             l2.clock, self.chip_counters, zeros(count),

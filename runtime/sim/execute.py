@@ -21,7 +21,7 @@ from .access import (
 from .alu import alu, compare, copy_lanes
 from .compiled import inline
 from .constants import FULL_MASK, STACK_DEPTH, C, D, Fault, K, Op, W
-from .intrinsics import hmma
+from .intrinsics import hmma, prefetch_1, prefetch_2, prefetch_4
 from .lanes import permute, shuffle, special_function, special_register
 from .shadow import audit_global, audit_shared
 from .stores import log_store, see_stores
@@ -115,6 +115,20 @@ def tensor_step(row: Any, regs: Any, base: int, frame: int, mask: int) -> None:
     if mask != FULL_MASK:
         copy_lanes(regs, d, spare, np.uint32(mask))
         copy_lanes(regs, d + 32, spare + 32, np.uint32(mask))
+
+
+@inline
+def fetch_operands(row: Any, w: int, regs: Any, base: int, ready: Any) -> None:
+    """Have the host fetch the registers that `row` works on, and when they are ready.
+
+    All SMs' registers exceed the host's near caches.
+    """
+    times = w * ready.shape[1]
+    prefetch_1(ready, times + row[D.DEST])
+    prefetch_1(ready, times + row[D.SLOT])
+    prefetch_4(regs, base + row[D.RD])
+    prefetch_2(regs, row[D.RA] + row[D.RA_REL] * base)
+    prefetch_2(regs, row[D.RB] + row[D.RB_REL] * base)
 
 
 @inline

@@ -49,6 +49,19 @@ trailing_zeros = _unary(
 """Zeros below the lowest one of a 32-bit word; 32 if it is 0."""
 
 
+@intrinsic
+def natural(_context: Any, x: Any) -> Any:
+    """natural(x): x, less than 2^32 and not negative, as the compiler then knows.
+
+    An index that may be negative costs a comparison with the array's size at every use.
+    """
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.zext(builder.trunc(args[0], I32), ir.IntType(64))
+
+    return types.int64(types.int64), codegen
+
+
 def splat(value: float | int, kind: Any) -> Any:
     """A vector constant of one value."""
     return ir.Constant(kind, [value] * WARP_SIZE)
@@ -80,6 +93,7 @@ def _widen_both(builder: Any, words: Any) -> tuple[Any, Any]:
     return widen(builder, words), widen(builder, builder.lshr(words, splat(16, V32I)))
 
 
+_BYTES, _CACHE_LINE = ir.IntType(8).as_pointer(), 64
 _CHUNK = 16
 """Lanes of the vectors that a HMMA is computed in: half a register of its results."""
 
@@ -238,6 +252,30 @@ load_1, load_2, load_4 = (_lane_transfer(n, into_registers=True) for n in (1, 2,
 """load_n(regs, to, words, at): regs[to + 32 r] = words[at + r] for r < n; no index is negative."""
 store_1, store_2, store_4 = (_lane_transfer(n, into_registers=False) for n in (1, 2, 4))
 """store_n(regs, source, words, at): words[at + r] = regs[source + 32 r] for r < n."""
+
+
+def _prefetch(lines: int) -> Any:
+    """An intrinsic that asks the host for `lines` cache lines of an array."""
+
+    def typing(_context: Any, array: Any, _at: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            first = builder.bitcast(builder.gep(data, [args[1]]), _BYTES)
+            kind = ir.FunctionType(ir.VoidType(), [_BYTES, I32, I32, I32])
+            hint = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], kind)
+            for line in range(lines):
+                place = builder.gep(first, [ir.Constant(I32, _CACHE_LINE * line)])
+                builder.call(hint, [place, *(ir.Constant(I32, i) for i in (0, 3, 1))])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), codegen
+
+    return intrinsic(typing)
+
+
+prefetch_1, prefetch_2, prefetch_4 = (_prefetch(n) for n in (1, 2, 4))
+"""prefetch_n(array, at): ask the host for n cache lines from element `at` on. Costs and gains
+host time only; `array` is contiguous, `at` counts its elements as if it were flat."""
 
 
 @intrinsic

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from .access import atomic_lane
-from .cache import find_room, land
+from .cache import find_room, find_way, land, oldest_way
 from .compiled import helper, inline
 from .constants import (
     LEVEL_BITS,
     PENDING,
     TICKS,
     Cause,
+    L,
     Level,
     M,
     N,
@@ -31,9 +32,17 @@ from .constants import (
     WarpState,
 )
 from .dram import dram_transfer
+from .intrinsics import prefetch_1
 
 SECTOR_BYTES = 32
-_ALL = 15
+FETCHED = 4
+"""Requests ahead of which the host fetches where their sector goes in L1."""
+
+
+@inline
+def slice_of(line: int, slices: int) -> int:
+    """The slice that holds a line."""
+    return (line ^ (line >> 7) ^ (line >> 13)) % slices
 
 
 @inline
@@ -46,26 +55,20 @@ def l2_access(
     Write-back, write-allocate; a sector written as a whole is not fetched, one written in part is.
     """
     line, part = sector >> 2, sector & 3
-    slices, sets, ways = tags.shape
-    at = (line ^ (line >> 7) ^ (line >> 13)) % slices
-    index = (line // slices) % sets
+    at, index, hit = clock[L.SLICE], clock[L.SET], clock[L.WAY]
+    again = tags[at, index, hit] == line  # the line of the access before
+    if not again:
+        at, index = slice_of(line, tags.shape[0]), (line // tags.shape[0]) % tags.shape[1]
     start = max(time * param[P.L2_RATE], slices_free[at])
     slices_free[at] = start + 1
     start = start // param[P.L2_RATE]
-    clock[0] += 1
-    hit = -1
-    oldest, victim = clock[0], 0
-    for way in range(ways):
-        if tags[at, index, way] == line:
-            hit = way
-            break
-        if used[at, index, way] < oldest:
-            oldest = used[at, index, way]
-            victim = way
+    clock[L.STAMP] += 1
+    if not again:
+        hit = find_way(tags[at, index], line)
     bit = 1 << part
     counters[N.L2_ACCESSES] += 1
     if hit < 0:
-        hit = victim
+        hit = oldest_way(used[at, index], clock[L.STAMP])
         lost = dirty[at, index, hit]
         while lost != 0:
             lost &= lost - 1
@@ -77,7 +80,8 @@ def l2_access(
         tags[at, index, hit] = line
         valid[at, index, hit] = 0
         dirty[at, index, hit] = 0
-    used[at, index, hit] = clock[0]
+    used[at, index, hit] = clock[L.STAMP]
+    clock[L.SLICE], clock[L.SET], clock[L.WAY] = at, index, hit
     if write:
         dirty[at, index, hit] |= bit
     if valid[at, index, hit] & bit:
@@ -110,7 +114,7 @@ def drain(
     miss_limit, store_limit = param[P.MISS_SECTORS], param[P.STORE_SECTORS]
     level_mask = (1 << LEVEL_BITS) - 1
     write_ticks = SECTOR_BYTES * TICKS // param[P.PORT_WRITE]
-    left = 0
+    left, have = 0, 0
     for sm in range(sms_count):
         next_request[sm] = 0
         left += sms[sm, M.REQUESTS]
@@ -125,6 +129,8 @@ def drain(
                     later = min(later, at)
                     break
                 left -= 1
+                soon = requests[sm, min(n + FETCHED, requests.shape[1] - 1), Q.L1]
+                prefetch_1(l1_fills, sm * l1_fills.shape[1] + soon)
                 kind = requests[sm, n, Q.KIND]
                 sector = requests[sm, n, Q.SECTOR]
                 record = requests[sm, n, Q.RECORD]
@@ -132,11 +138,18 @@ def drain(
                     done = requests[sm, requests[sm, n, Q.L1], Q.DONE]
                     done = max(done, (at + param[P.L1]) << LEVEL_BITS)
                     records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
-                elif kind == Request.LOAD:
+                else:
+                    asked = at
+                    if kind == Request.STORE:
+                        ticks = max(at * TICKS, sms[sm, M.PORT_WRITE])
+                        sms[sm, M.PORT_WRITE] = ticks + write_ticks
+                        asked = ticks // TICKS
                     have = l2_access(
-                        sector, at + request_path, False, False, param, tags, used, valid,
-                        dirty, fills, slices_free, dram, clock, counters,
+                        sector, asked + request_path, kind != Request.LOAD,
+                        kind == Request.STORE and record == 1, param, tags, used, valid, dirty,
+                        fills, slices_free, dram, clock, counters,
                     )  # fmt: skip
+                if kind == Request.LOAD:
                     ticks = max(((have >> LEVEL_BITS) + param[P.L2] - request_path) * TICKS,
                                 sms[sm, M.PORT_READ])  # fmt: skip
                     sms[sm, M.PORT_READ] = ticks + read_ticks
@@ -150,26 +163,14 @@ def drain(
                         l1_fills[sm, l1] = max(0, done - (param[P.L1] << LEVEL_BITS))
                     records[sm, record, R.DONE] = max(records[sm, record, R.DONE], done)
                 elif kind == Request.STORE:
-                    ticks = max(at * TICKS, sms[sm, M.PORT_WRITE])
-                    sms[sm, M.PORT_WRITE] = ticks + write_ticks
-                    have = l2_access(
-                        sector, ticks // TICKS + request_path, True, record == 1, param, tags,
-                        used, valid, dirty, fills, slices_free, dram, clock, counters,
-                    )  # fmt: skip
                     have >>= LEVEL_BITS
                     counters[N.STORE_END] = max(counters[N.STORE_END], have)
                     land(have, sms[sm, M.STORES_SETTLED], store_limit, miss_limit, landings[sm])
                     sms[sm, M.STORES_SETTLED] += 1
-                else:
-                    have = l2_access(
-                        sector, at + request_path, True, False, param, tags, used, valid, dirty,
-                        fills, slices_free, dram, clock, counters,
-                    )  # fmt: skip
+                elif kind == Request.ATOMIC:
                     have >>= LEVEL_BITS
                     lanes = requests[sm, n, Q.L1]
-                    slices = tags.shape[0]
-                    line = sector >> 2
-                    place = (line ^ (line >> 7) ^ (line >> 13)) % slices
+                    place = slice_of(sector >> 2, tags.shape[0])
                     slices_free[place] += lanes * param[P.ATOMIC] * param[P.L2_RATE]
                     counters[N.ATOMIC_LANES] += lanes
                     counters[N.STORE_END] = max(counters[N.STORE_END], have)

@@ -14,9 +14,11 @@ from .cache import coalesce, find_room, l1_find, load_sectors, request, wavefron
 from .collector import collect_product, collect_step
 from .compiled import helper, inline
 from .constants import (
+    DECODED_COLUMNS,
     FULL_MASK,
     LEVEL_BITS,
     PENDING,
+    PREDICATE_SLOTS,
     UNSETTLED,
     C,
     Cause,
@@ -34,8 +36,9 @@ from .constants import (
     WarpState,
 )
 from .dispatch import own_next, place_cta
-from .execute import atomic_kind, execute, tensor_step
+from .execute import atomic_kind, execute, fetch_operands, tensor_step
 from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
+from .intrinsics import natural, prefetch_1, prefetch_2
 
 
 @inline
@@ -105,7 +108,7 @@ def account(
         latency = param[P.SHUFFLE]
         if op != Op.SHFL:
             passes = wavefronts(addr, mask, row[D.WIDTH], scratch)
-            least = max(1, row[D.WIDTH] >> 2)
+            least = max(1, np.int64(row[D.WIDTH]) >> 2)
             counters[sm, N.SHARED_CONFLICTS] += max(0, passes - least)
             latency = param[P.SHARED]
         counters[sm, N.SHARED_WAVEFRONTS] += passes
@@ -278,6 +281,7 @@ def run_sm(
     the time in M.RESUME; it does not go there at all with requests that the quantum's end must
     answer, or a CTA that it ended. Stops at a fault, which it leaves in `sms`.
     """
+    sm = natural(sm)
     subs_count = param[P.SUBS]
     frame = param[P.FRAME]
     resident = param[P.RESIDENT]
@@ -299,6 +303,10 @@ def run_sm(
     own_stalls, own_issued, own_stalled = stalls[sm], pc_issued[sm], pc_stalled[sm]
     own_counters = counters[sm]
     chip_sm[M.RESUME] = 0
+    for w in range(sm * resident, (sm + 1) * resident):  # other SMs' have displaced them
+        prefetch_2(warps, w * warps.shape[1])
+        prefetch_2(preds, w * PREDICATE_SLOTS)
+        prefetch_2(pred_ready, w * PREDICATE_SLOTS)
     now = begin
     while True:
         soonest = 2 * PENDING
@@ -327,13 +335,14 @@ def run_sm(
                     w = greedy if i < 0 else own_queue[s, i]
                     if w < 0 or (i >= 0 and w == greedy):
                         continue
+                    w = natural(w)
                     warp = warps[w]
                     if warp[W.WAKE] <= now:
                         pc = warp[W.PC]
                         if not timed or pc < 0 or pc >= code_size:
                             chosen = w
                             break
-                        row = program[pc]
+                        row = program[natural(pc)]
                         time = warp[W.DATA]
                         if time < 0:
                             time, cause = operands_time(
@@ -365,10 +374,11 @@ def run_sm(
                     soonest = min(soonest, soon)
                     break
                 # issue
-                w = chosen
+                w = natural(chosen)
                 warp = warps[w]
                 pc = warp[W.PC]
-                row = program[min(max(pc, 0), code_size - 1)]
+                place = natural(min(max(pc, 0), code_size - 1))
+                row = program[place]
                 if now >= end and row[D.OUTSIDE] != 0 and 0 <= pc < code_size:
                     chip_sm[M.RESUME] = now
                     return
@@ -386,9 +396,15 @@ def run_sm(
                 if checked and fault == 0 and not (timed and warp[W.DATA_CAUSE] == KNOWN):
                     fault = unwritten(row, w, mask, ready, pred_ready, acc_transfer, acc_tiles)
                 warp[W.DATA] = -1
-                cta = warp[W.CTA]
+                cta = natural(warp[W.CTA])
                 base = constant_elements + w * frame
                 if op == Op.HMMA and mask != 0 and fault == 0:
+                    fetch_operands(
+                        program[natural(min(pc + 1, code_size - 1))], w, regs, base, ready
+                    )
+                    prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
+                    prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
+                    prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                     tensor_step(row, regs, base, frame, mask)
                     warp[W.PC] = pc + 1
                     if timed:
@@ -439,7 +455,7 @@ def run_sm(
                     chip_sm[M.FAULT_WARP] = w
                     chip_sm[M.FAULT_TIME] = now
                     return
-                own_issued[pc] += 1
+                own_issued[place] += 1
                 if warp[W.STATE] == WarpState.RUNNING:
                     sub[S.GREEDY] = w
                 if op == Op.EXIT and warp[W.ALIVE] == 0:
