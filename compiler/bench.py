@@ -23,7 +23,7 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
-from ..dialects.interpreters.dstc import matmul_f32
+from ..dialects.interpreters.dstc import matmul_f32, matmul_split
 from ..runtime.device import Device
 from ..runtime.machine import Machine
 from .api import Compiled, compile_module
@@ -35,17 +35,21 @@ F16 = NDArray[np.float16]
 PATTERNS = ("random", "block")
 """Where the zeros are: each element by itself, or whole 32 x 16 tiles of the bitmap format."""
 
+OUTPUTS = ("f32", "f16")
+"""Types of a result; sums are f32 in either case."""
+
 _DEVICE_BYTES = 1 << 32
 """The device's address space."""
 
 
 @dataclass(frozen=True)
 class Gemm:
-    """C (m x n, f32) = A (m x k, f16) times B (k x n, f16), with operands generated from `seed`.
+    """C (m x n) = A (m x k, f16) times B (k x n, f16), with operands generated from `seed`.
 
-    Densities are the expected shares of non-zeros, 0 to 1; 0 means none and 1 all. Raises
+    Densities are the expected shares of non-zeros, 0 to 1; 0 means none and 1 all. With `trans_a`
+    A is stored k x m, with `trans_b` B is stored n x k; `out` is the type of C, f32 or f16. Raises
     `DstcError` for sizes that are not positive or too large, densities out of range, an unknown
-    pattern.
+    pattern or type.
     """
 
     m: int
@@ -55,6 +59,9 @@ class Gemm:
     b_density: float = 1.0
     pattern: str = "random"
     seed: int = 0
+    trans_a: bool = False
+    trans_b: bool = False
+    out: str = "f32"
 
     def __post_init__(self) -> None:
         for name in ("m", "n", "k"):
@@ -66,6 +73,8 @@ class Gemm:
                 raise DstcError(f"--{option} {getattr(self, name):g}: a density is 0 to 1")
         if self.pattern not in PATTERNS:
             raise DstcError(f"pattern {self.pattern!r} is not known; use {', '.join(PATTERNS)}")
+        if self.out not in OUTPUTS:
+            raise DstcError(f"--out {self.out}: a result is {' or '.join(OUTPUTS)}")
         if self.seed < 0:
             raise DstcError(f"--seed {self.seed}: a seed is not negative")
         if 2 * self.k * (self.m + self.n) + 4 * self.m * self.n >= _DEVICE_BYTES:
@@ -98,15 +107,16 @@ class Gemm:
 
 
 def gemm_module(ctx: Context, gemm: Gemm, schedule: ScheduleAttr | None = None) -> ModuleOp:
-    """`func.func @main(%a: tensor<MxKxf16>, %b: tensor<KxNxf16>) -> tensor<MxNxf32>`.
+    """`func.func @main(%a: tensor<MxKxf16>, %b: tensor<KxNxf16>) -> tensor<MxNxf32>`, or as stored.
 
     One `dstc.matmul` that carries the densities and, if given, the schedule.
     """
     for dialect in ("builtin", "func", "dstc"):
         ctx.get_dialect(dialect)
     m, n, k = gemm.m, gemm.n, gemm.k
-    result = TensorType(f32, [m, n])
-    main = FuncOp("main", ([TensorType(f16, [m, k]), TensorType(f16, [k, n])], [result]))
+    result = TensorType(f16 if gemm.out == "f16" else f32, [m, n])
+    stored = [k, m] if gemm.trans_a else [m, k], [n, k] if gemm.trans_b else [k, n]
+    main = FuncOp("main", ([TensorType(f16, shape) for shape in stored], [result]))
     a, b = main.body.block.args
     a.name_hint, b.name_hint = "a", "b"
     builder = Builder(InsertPoint.at_end(main.body.block))
@@ -119,6 +129,8 @@ def gemm_module(ctx: Context, gemm: Gemm, schedule: ScheduleAttr | None = None) 
             schedule=schedule,
             a_density=FloatAttr(gemm.a_density, f64),
             b_density=FloatAttr(gemm.b_density, f64),
+            trans_a=gemm.trans_a,
+            trans_b=gemm.trans_b,
         )
     )
     product.result.name_hint = "c"
@@ -153,11 +165,21 @@ def compile_gemm(
 
 
 def same_bits(got: NDArray[np.float32], want: NDArray[np.float32]) -> bool:
-    """Equal shapes and bits; NaN equals NaN whatever its payload, +0 and -0 differ."""
+    """Equal shapes and bits; NaN equals NaN whatever its payload, +0 and -0 differ. f32."""
     if got.shape != want.shape or got.dtype != want.dtype:
         return False
     equal = got.view(np.uint32) == want.view(np.uint32)
     return bool((equal | (np.isnan(got) & np.isnan(want))).all())
+
+
+def reference(a: F16, b: F16, schedule: ScheduleAttr, out: str) -> NDArray[np.float32]:
+    """What the device computes, in the order of additions that the schedule says; `out` as f32."""
+    if schedule.parts > 1:
+        exact = matmul_split(a, b, schedule.parts)
+    else:
+        exact = matmul_f32(a, b, skip_zeros=schedule.engine.data == Engine.DUAL)
+    with np.errstate(over="ignore"):
+        return exact if out == "f32" else exact.astype(np.float16).astype(np.float32)
 
 
 def run_gemm(
@@ -173,18 +195,22 @@ def run_gemm(
     """One row of `dstc bench gemm --json`.
 
     Times are None in functional mode; `bit_exact` compares with numpy's rank-1 updates in f32,
-    ascending k (None without `check`); `tflops` counts 2mnk whatever is skipped; `bounds` are
-    cycles (`bounds.py`). Raises `DstcError` for what the machine cannot do.
+    ascending k, in the parts that the schedule splits K into (None without `check`); `tflops`
+    counts 2mnk whatever is skipped; `bounds` are cycles (`bounds.py`). Raises `DstcError` for what
+    the machine cannot do.
     """
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     compiled, chosen = compile_gemm(gemm, target, engine, schedule)
     a, b = gemm.operands()
     device = Device(target, mode=mode, threads=threads)
-    result = compiled.run({"arg0": a, "arg1": b}, device=device, statistics=False)
     dual = chosen.engine.data == Engine.DUAL
+    # a bitmap is given as the matrix that it encodes, whichever way that is stored
+    stored = [x.T if flip and not dual else x for x, flip in ((a, gemm.trans_a), (b, gemm.trans_b))]
+    inputs = {f"arg{i}": np.ascontiguousarray(x) for i, x in enumerate(stored)}
+    result = compiled.run(inputs, device=device, statistics=False)
     exact = None
     if check:
-        exact = same_bits(result.outputs["out0"], matmul_f32(a, b, skip_zeros=dual))
+        exact = same_bits(result.outputs["out0"], reference(a, b, chosen, gemm.out))
     tiles = Tiles(chosen.cta_tile, chosen.warp_tile)
     sizes = gemm.m, gemm.n, gemm.k
     bounds = dual_bounds(a, b, tiles, target) if dual else dense_bounds(sizes, tiles, target)
@@ -197,6 +223,9 @@ def run_gemm(
         "k": gemm.k,
         "pattern": gemm.pattern,
         "seed": gemm.seed,
+        "trans_a": gemm.trans_a,
+        "trans_b": gemm.trans_b,
+        "out": gemm.out,
         "a_density": gemm.a_density,
         "b_density": gemm.b_density,
         "a_density_measured": np.count_nonzero(a) / a.size,
@@ -228,6 +257,7 @@ def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
         "warp": list(schedule.warp_tile),
         "stages": int(schedule.stages.value.data),
         "swap": schedule.swapped,
+        "split": schedule.parts,
     }
 
 
@@ -253,7 +283,8 @@ def products(
     b_densities: Sequence[float],
     pattern: str = "random",
     seed: int = 0,
+    **stored: Any,
 ) -> list[Gemm]:
-    """Every pair of densities, B's fastest."""
+    """Every pair of densities, B's fastest; `stored`: trans_a, trans_b and out of `Gemm`."""
     m, n, k = sizes
-    return [Gemm(m, n, k, a, b, pattern, seed) for a in a_densities for b in b_densities]
+    return [Gemm(m, n, k, a, b, pattern, seed, **stored) for a in a_densities for b in b_densities]

@@ -55,7 +55,7 @@ def _dtype(type_: Attribute) -> str:
     if isinstance(type_, BitmapType):
         return "bitmap"
     element: Attribute = cast("Any", type_).element_type
-    return "f16" if isinstance(element, Float16Type) else "f32"
+    return "f16" if isinstance(element, Float16Type) else "f32"  # or scratch of 32-bit words
 
 
 class _Packager:

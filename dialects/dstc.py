@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     StringAttr,
     TensorType,
+    UnitAttr,
     f16,
     i64,
 )
@@ -167,6 +168,8 @@ class ScheduleAttr(ParametrizedAttribute):
 
     `cta` and `warp` are M x N tile sizes in elements, `stages` the depth of the operand pipeline.
     With `swap` the right operand takes the 8-side of the outer product and the left the 16-side.
+    With `split = s` (dense engine) s CTAs share an output tile: each accumulates one part of K
+    (`layout.split_ranges`) from zero, and the parts are added in ascending order.
     """
 
     name = "dstc.schedule"
@@ -176,10 +179,16 @@ class ScheduleAttr(ParametrizedAttribute):
     warp: DenseArrayBase[I64] = param_def()
     stages: IntegerAttr[I64] = param_def()
     swap: BoolAttr = param_def()
+    split: IntegerAttr[I64] = param_def()
 
     @staticmethod
     def of(
-        engine: Engine, cta: tuple[int, int], warp: tuple[int, int], stages: int, swap: bool = False
+        engine: Engine,
+        cta: tuple[int, int],
+        warp: tuple[int, int],
+        stages: int,
+        swap: bool = False,
+        split: int = 1,
     ) -> ScheduleAttr:
         """A schedule from plain values."""
         return ScheduleAttr(
@@ -188,6 +197,7 @@ class ScheduleAttr(ParametrizedAttribute):
             DenseArrayBase.from_list(i64, warp),
             IntegerAttr(stages, i64),
             BoolAttr.from_bool(swap),
+            IntegerAttr(split, i64),
         )
 
     @property
@@ -213,6 +223,11 @@ class ScheduleAttr(ParametrizedAttribute):
         """The right operand takes the 8-side."""
         return bool(self.swap.value.data)
 
+    @property
+    def parts(self) -> int:
+        """Parts of K that are accumulated apart."""
+        return self.split.value.data
+
     def verify(self) -> None:
         """Tiles nest and fit the units."""
         if self.engine.data not in tuple(Engine):
@@ -229,10 +244,12 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(f"a CTA has at most 32 warps, not {self.warps}")
         if not 2 <= self.stages.value.data <= 8:
             raise VerifyException(f"stages must be 2 to 8, not {self.stages.value.data}")
+        if self.parts < 1 or (self.parts > 1 and self.engine.data != Engine.DENSE):
+            raise VerifyException(f"split must be 1, or more on the dense engine: {self.parts}")
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap]>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]>`."""
 
         def pair(key: str) -> DenseArrayBase[I64]:
             parser.parse_punctuation(",")
@@ -250,18 +267,23 @@ class ScheduleAttr(ParametrizedAttribute):
             parser.parse_keyword("stages")
             parser.parse_punctuation("=")
             stages = IntegerAttr(parser.parse_integer(), i64)
-            swap = False
-            if parser.parse_optional_punctuation(",") is not None:
-                parser.parse_keyword("swap")
-                swap = True
-        return engine, cta, warp, stages, BoolAttr.from_bool(swap)
+            swap, split = False, 1
+            while parser.parse_optional_punctuation(",") is not None:
+                if parser.parse_optional_keyword("swap") is not None:
+                    swap = True
+                    continue
+                parser.parse_keyword("split")
+                parser.parse_punctuation("=")
+                split = parser.parse_integer()
+        return engine, cta, warp, stages, BoolAttr.from_bool(swap), IntegerAttr(split, i64)
 
     def print_parameters(self, printer: Printer) -> None:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap]>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]>`."""
         (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
         printer.print_string(
             f"<{self.engine.data}, cta = {cm}x{cn}, warp = {wm}x{wn}, "
-            f"stages = {self.stages.value.data}{', swap' if self.swapped else ''}>"
+            f"stages = {self.stages.value.data}{', swap' if self.swapped else ''}"
+            f"{f', split = {self.parts}' if self.parts > 1 else ''}>"
         )
 
 
@@ -421,6 +443,7 @@ class MatmulOp(IRDLOperation):
 
     Epilogue: + bias (along m or n), activation, rounding to the result's element type. With
     `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
+    With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
     """
 
     name = "dstc.matmul"
@@ -433,6 +456,8 @@ class MatmulOp(IRDLOperation):
     a_density = opt_prop_def(FloatAttr)
     b_density = opt_prop_def(FloatAttr)
     schedule = opt_prop_def(ScheduleAttr)
+    trans_a = opt_prop_def(UnitAttr)
+    trans_b = opt_prop_def(UnitAttr)
     result = result_def(_TENSOR)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
@@ -454,6 +479,8 @@ class MatmulOp(IRDLOperation):
         schedule: ScheduleAttr | None = None,
         a_density: FloatAttr | None = None,
         b_density: FloatAttr | None = None,
+        trans_a: bool = False,
+        trans_b: bool = False,
     ):
         super().__init__(
             operands=[lhs, rhs, bias],
@@ -464,15 +491,23 @@ class MatmulOp(IRDLOperation):
                 "schedule": schedule,
                 "a_density": a_density,
                 "b_density": b_density,
+                "trans_a": UnitAttr() if trans_a else None,
+                "trans_b": UnitAttr() if trans_b else None,
             },
             result_types=[result_type],
         )
 
     @property
+    def transposed(self) -> tuple[bool, bool]:
+        """(lhs is stored K x M, rhs is stored N x K)."""
+        return self.trans_a is not None, self.trans_b is not None
+
+    @property
     def sizes(self) -> tuple[int, int, int]:
         """(M, N, K)."""
-        (m, k), (_, n) = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
-        return m, n, k
+        ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
+        (m, k) = reversed(ls) if self.trans_a is not None else ls
+        return m, rs[0 if self.trans_b is not None else 1], k
 
     @property
     def relu(self) -> bool:
@@ -482,9 +517,19 @@ class MatmulOp(IRDLOperation):
     def verify_(self) -> None:
         ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
         _expect(len(ls) == 2 and len(rs) == 2, "operands must be matrices")
-        _expect(ls[1] == rs[0], f"lhs has {ls[1]} columns, but rhs has {rs[0]} rows")
-        for what, v, side in (("lhs", self.lhs, "a"), ("rhs", self.rhs, "b")):
+        trans_a, trans_b = self.transposed
+        left, right = (0, "rows") if trans_a else (1, "columns"), (1, "columns")
+        right = right if trans_b else (0, "rows")
+        _expect(
+            ls[left[0]] == rs[right[0]],
+            f"lhs has {ls[left[0]]} {left[1]}, but rhs has {rs[right[0]]} {right[1]}",
+        )
+        for what, v, side, trans in (
+            ("lhs", self.lhs, "a", trans_a),
+            ("rhs", self.rhs, "b", trans_b),
+        ):
             if isinstance(v.type, BitmapType):
+                _expect(not trans, f"a bitmap is not transposed: remove trans_{side}")
                 _expect(v.type.side.data == side, f"{what} must be a bitmap of side {side}")
         m, n, _ = self.sizes
         want: tuple[int, ...] = (m, n)

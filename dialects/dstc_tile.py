@@ -99,9 +99,6 @@ ACCUMULATOR = VectorType(f32, [8])
 VALUES = VectorType(i32, [8])
 """The condensed values of a 32 x 16 tile (see `layout.value_position`)."""
 
-PAIR = VectorType(f32, [2])
-"""Two f32 for one 64-bit store."""
-
 _I32 = eq(i32)
 _I1 = eq(i1)
 
@@ -384,6 +381,24 @@ class AtomicOrOp(IRDLOperation):
 
 
 @irdl_op_definition
+class AtomicAddOp(IRDLOperation):
+    """Add `value` to the word of global memory at `address`; the result is what stood there.
+
+    Lanes where the predicate does not hold do nothing; their result is undefined.
+    """
+
+    name = "dstc_tile.atomic_add"
+    value = operand_def(_I32)
+    address = operand_def(_I32)
+    predicate = opt_operand_def(_I1)
+    result = result_def(_I32)
+    assembly_format = "$value `,` $address (`if` $predicate^)? attr-dict"
+
+    def __init__(self, value: SSAValue, address: SSAValue, predicate: SSAValue | None = None):
+        super().__init__(operands=[value, address, predicate], result_types=[i32])
+
+
+@irdl_op_definition
 class BarrierOp(IRDLOperation):
     """All warps of the CTA meet; their earlier shared-memory accesses are done."""
 
@@ -503,17 +518,28 @@ class ExtractOp(IRDLOperation):
 
 @irdl_op_definition
 class CombineOp(IRDLOperation):
-    """Two f32 as a vector; at no cost where they are neighbouring registers already."""
+    """Words as a vector; at no cost where they are neighbouring registers already."""
 
     name = "dstc_tile.combine"
-    first = operand_def(eq(f32))
-    second = operand_def(eq(f32))
-    result = result_def(eq(PAIR))
+    elements = var_operand_def(_I32 | eq(f32))
+    result = result_def(VectorType)
     traits = traits_def(Pure())
-    assembly_format = "$first `,` $second attr-dict"
+    assembly_format = "$elements attr-dict `:` type($elements) `->` type($result)"
 
-    def __init__(self, first: SSAValue, second: SSAValue):
-        super().__init__(operands=[first, second], result_types=[PAIR])
+    def __init__(self, *elements: SSAValue):
+        super().__init__(
+            operands=[elements], result_types=[VectorType(elements[0].type, [len(elements)])]
+        )
+
+    def verify_(self) -> None:
+        if not is_words(self.result.type) or word_count(self.result.type) != len(self.elements):
+            raise VerifyException(
+                f"{len(self.elements)} words are no {self.result.type}; the result has one element "
+                "an operand"
+            )
+        assert isa(self.result.type, VectorType)
+        if any(e.type != self.result.type.element_type for e in self.elements):
+            raise VerifyException("elements must be of the result's element type")
 
 
 @irdl_op_definition
@@ -561,8 +587,40 @@ class HmmaOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        if self.layout_a.data not in ("AROW", "ACOL") or self.layout_b.data not in ("BROW", "BCOL"):
-            raise VerifyException("layouts are AROW or ACOL, and BROW or BCOL")
+        _check_layouts(self.layout_a, self.layout_b)
+
+
+@irdl_op_definition
+class HmmaStepOp(IRDLOperation):
+    """16 x 16 x 4 step on the dense tensor core: `hmma` for one register of each operand.
+
+    A lane's word of `a` holds two of 16 x 4 elements, that of `b` two of 4 x 16 (HMMA's layouts).
+    """
+
+    name = "dstc_tile.hmma_step"
+    a = operand_def(_I32)
+    b = operand_def(_I32)
+    c = operand_def(eq(ACCUMULATOR))
+    layout_a = prop_def(StringAttr)
+    layout_b = prop_def(StringAttr)
+    result = result_def(eq(ACCUMULATOR))
+    traits = traits_def(Pure())
+    assembly_format = "$layout_a $layout_b $a `,` $b `,` $c attr-dict"
+
+    def __init__(self, a: SSAValue, b: SSAValue, c: SSAValue, layout_a: str, layout_b: str):
+        super().__init__(
+            operands=[a, b, c],
+            properties={"layout_a": StringAttr(layout_a), "layout_b": StringAttr(layout_b)},
+            result_types=[ACCUMULATOR],
+        )
+
+    def verify_(self) -> None:
+        _check_layouts(self.layout_a, self.layout_b)
+
+
+def _check_layouts(a: StringAttr, b: StringAttr) -> None:
+    if a.data not in ("AROW", "ACOL") or b.data not in ("BROW", "BCOL"):
+        raise VerifyException("layouts are AROW or ACOL, and BROW or BCOL")
 
 
 @irdl_op_definition
@@ -681,9 +739,9 @@ def is_bool(type_: Attribute) -> bool:
 DSTC_TILE = Dialect(
     "dstc_tile",
     [
-        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicOrOp, BarrierOp, BallotOp,
-        ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp, SplatOp, HmmaOp,
-        LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
+        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicOrOp, AtomicAddOp,
+        BarrierOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp,
+        SplatOp, HmmaOp, HmmaStepOp, LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],
     [IdAttr, SpaceAttr],
 )  # fmt: skip

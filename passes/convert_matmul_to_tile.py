@@ -26,6 +26,7 @@ from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
 from .matmul_dense import dense_kernel
 from .matmul_dual import dual_kernel
+from .matmul_split import PARAMS, scratch_types
 
 _KERNELS: dict[str, Callable[[MatmulOp, ScheduleAttr, str, list[str]], tile.KernelOp]] = {
     Engine.DENSE: dense_kernel,
@@ -52,8 +53,10 @@ class _ConvertMatmul(RewritePattern):
                 f"{op.lhs.type} and {op.rhs.type}; run encode-operands first"
             )
         self._check_elements(op)
+        self._check_forms(op, engine)
         inputs = [op.lhs, op.rhs, *([] if op.bias is None else [op.bias])]
-        params = ["a", "b", *([] if op.bias is None else ["bias"]), "c"]
+        scratch = scratch_types(op, schedule)
+        params = ["a", "b", *([] if op.bias is None else ["bias"]), "c", *PARAMS[: len(scratch)]]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
         kernel = _KERNELS[engine](op, schedule, name, params)
         m, n, k = op.sizes
@@ -64,12 +67,19 @@ class _ConvertMatmul(RewritePattern):
             tile.LaunchOp(
                 name,
                 inputs,
-                [op.result.type],
+                [op.result.type, *scratch],
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,
                 macs=m * n * k,
             ),
         )
+
+    def _check_forms(self, op: MatmulOp, engine: str) -> None:
+        if engine != Engine.DENSE and any(op.transposed):
+            raise DstcError(
+                f"{self.names.where(op)}: the {engine} engine takes no transposed operands; "
+                "run encode-operands first"
+            )
 
     def _check_elements(self, op: MatmulOp) -> None:
         for value in (op.lhs, op.rhs):

@@ -30,14 +30,21 @@ from ..dialects.dstc import (
     Im2colOp,
     MatmulOp,
     Side,
+    TransposeOp,
     copy_source,
     matrix_shape,
     source_of,
+    tensor,
 )
 
 
-def _encoded(value: SSAValue, side: Side, op: MatmulOp, rewriter: PatternRewriter) -> SSAValue:
-    """`value` as bitmap: encoded already, made so by its im2col, or by a new `dstc.encode`."""
+def _encoded(
+    value: SSAValue, side: Side, transposed: bool, op: MatmulOp, rewriter: PatternRewriter
+) -> SSAValue:
+    """`value` as bitmap: encoded already, made so by its im2col, or by a new `dstc.encode`.
+
+    A transposed operand is turned over first.
+    """
     if isinstance(value.type, BitmapType):
         return value
     if not isa(value.type, TensorType[Float16Type]):
@@ -46,6 +53,12 @@ def _encoded(value: SSAValue, side: Side, op: MatmulOp, rewriter: PatternRewrite
             f"{f'node {source[0]!r}' if source else op.name}: operands must be f16, not "
             f"{value.type}; run lower-precision first"
         )
+    if transposed:
+        rows, columns = matrix_shape(value.type)
+        flipped = TransposeOp(value, [1, 0], tensor((columns, rows), value.type.element_type))
+        copy_source(flipped, op)
+        rewriter.insert(flipped)
+        value = flipped.result
     rows, columns = matrix_shape(value.type)
     type_ = BitmapType.of(rows, columns, side)
     owner = value.owner
@@ -80,13 +93,13 @@ class _EncodeOperands(RewritePattern):
             return
         if all(isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs)):
             return
-        lhs = _encoded(op.lhs, Side.A, op, rewriter)
-        rhs = _encoded(op.rhs, Side.B, op, rewriter)
+        lhs = _encoded(op.lhs, Side.A, op.transposed[0], op, rewriter)
+        rhs = _encoded(op.rhs, Side.B, op.transposed[1], op, rewriter)
         operands = [lhs, rhs, *([] if op.bias is None else [op.bias])]
         new = MatmulOp.create(
             operands=operands,
             result_types=[op.result.type],
-            properties=dict(op.properties),
+            properties={k: v for k, v in op.properties.items() if not k.startswith("trans_")},
             attributes=dict(op.attributes),
         )
         new.result.name_hint = op.result.name_hint

@@ -97,6 +97,17 @@ def _atomic_or(c: KernelConverter, op: tile.AtomicOrOp) -> None:
     c.emit("RED", uses, modifiers=("OR", "U32"), immediates=immediates)
 
 
+def _atomic_add(c: KernelConverter, op: tile.AtomicAddOp) -> None:
+    uses, _ = _access(c, op.address, 0)
+    register = c.register(c.word(op.value))
+    if register is not None:
+        uses["b"] = register
+    guard = None if op.predicate is None else c.predicate(op.predicate)
+    if guard is not None:
+        uses["guard"] = guard
+    c.words[op.result] = [c.emit("ATOM", uses, modifiers=("ADD", "U32"))]
+
+
 def _barrier(c: KernelConverter, op: Operation) -> None:
     del op
     c.emit("BAR", modifiers=("SYNC",))
@@ -132,7 +143,7 @@ def _extract(c: KernelConverter, op: tile.ExtractOp) -> None:
 
 
 def _combine(c: KernelConverter, op: tile.CombineOp) -> None:
-    c.words[op.result] = [c.word(op.first), c.word(op.second)]
+    c.words[op.result] = [c.word(element) for element in op.elements]
 
 
 HANDLERS: dict[type[Operation], Handler] = {
@@ -140,6 +151,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.LoadOp: _load,
     tile.StoreOp: _store,
     tile.AtomicOrOp: _atomic_or,
+    tile.AtomicAddOp: _atomic_add,
     tile.BarrierOp: _barrier,
     tile.BallotOp: _ballot,
     tile.ShuffleOp: _shuffle,

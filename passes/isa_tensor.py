@@ -16,9 +16,9 @@ from .isa_builder import (
 )
 
 
-def _hmma(c: KernelConverter, op: tile.HmmaOp) -> None:
-    a, b, acc = c.words[op.a], c.words[op.b], list(c.words[op.c])
-    for j in range(4):
+def _hmma(c: KernelConverter, op: tile.HmmaOp | tile.HmmaStepOp) -> None:
+    a, b, acc = c.all_words(op.a), c.all_words(op.b), list(c.words[op.c])
+    for j in range(len(a)):
         for step in range(4):
             uses, _ = c.operands(a[j])
             second = c.register(b[j])
@@ -89,6 +89,7 @@ def _acc_read(c: KernelConverter, op: tile.AccReadOp) -> None:
 
 HANDLERS: dict[type[Operation], Handler] = {
     tile.HmmaOp: _hmma,
+    tile.HmmaStepOp: _hmma,
     tile.LoadValuesOp: _load_values,
     tile.SpwmmaOp: _spwmma,
     tile.AccClearOp: _acc_clear,

@@ -249,11 +249,12 @@ class KernelBuilder:
         offset: int = 0,
         bits: int | None = None,
         predicate: SSAValue | None = None,
+        zero: bool = True,
         hint: str | None = None,
     ) -> SSAValue:
-        """A load; lanes without predicate get zero."""
+        """A load; lanes without predicate get zero, or (not `zero`) what nobody may use."""
         default = None
-        if predicate is not None:
+        if predicate is not None and zero:
             default = (
                 self.value(0)
                 if type_ == i32
@@ -308,11 +309,18 @@ class KernelBuilder:
         step: int,
         inits: Sequence[SSAValue],
         body: Callable[[SSAValue, Sequence[SSAValue]], Sequence[SSAValue]],
+        *,
+        uniform: bool = False,
     ) -> Sequence[SSAValue]:
-        """`scf.for` with carried values; `body` gets the counter and them, and gives the next."""
+        """`scf.for` with carried values; `body` gets the counter and them, and gives the next.
+
+        `uniform`: all lanes of a warp go round equally often, though the bounds are no constants.
+        """
         bounds = [self.value(v) for v in (start, stop, step)]
         block = Block(arg_types=[i32, *(v.type for v in inits)])
         op = scf.ForOp(bounds[0], bounds[1], bounds[2], list(inits), Region(block))
+        if uniform and isinstance(stop, SSAValue):
+            op.attributes["uniform"] = UnitAttr()
         self.builder.insert(op)
         outer_block, outer_builder = self.block, self.builder
         self.block, self.builder = block, Builder(InsertPoint.at_end(block))

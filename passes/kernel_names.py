@@ -50,10 +50,13 @@ class KernelNames:
         kernel: tile.KernelOp,
         launch: tile.LaunchOp,
     ) -> None:
-        """Put `kernel` at the end of the module and `launch` in the place of `op`."""
+        """Put `kernel` at the end of the module and `launch` in the place of `op`.
+
+        Results of the launch beyond the op's are scratch memory that nothing else uses.
+        """
         copy_source(launch, op)
         copy_source(kernel, op)
         self.module.body.block.add_op(kernel)
-        for old, new in zip(op.results, launch.results, strict=True):
+        for old, new in zip(op.results, launch.results, strict=False):
             new.name_hint = old.name_hint
-        rewriter.replace(op, launch)
+        rewriter.replace(op, launch, launch.results[: len(op.results)])

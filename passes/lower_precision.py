@@ -1,7 +1,8 @@
 """f16 storage: operands of products and values between ops in half precision.
 
-In: level-1 IR (f32). Out: arguments, weights and intermediate results in f16; biases, results of
-@main and what feeds a softmax stay f32. `dstc.cast` stands only where an op cannot change types.
+In: level-1 IR (f32). Out: arguments, weights and intermediate results in f16; biases, what feeds a
+softmax and results of @main that were f32 stay so. `dstc.cast` stands only where an op cannot
+change types.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ class _Lowering:
 
     def _wanted(self, op: Operation, index: int) -> AnyFloat | None:
         if isinstance(op, ReturnOp):
-            return f32 if isinstance(op.operands[index].type, TensorType) else None
+            if not isinstance(op.operands[index].type, TensorType):
+                return None
+            return _element(self.main.function_type.outputs.data[index])
         if isinstance(op, _SAME_TYPE):
             return _element(op.result.type)
         if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp) and index == _BIAS:

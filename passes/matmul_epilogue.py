@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import gcd
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import f32
@@ -17,6 +18,9 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, int_values
 from .device_tensor import DeviceTensor, store_element
 from .kernel_builder import KernelBuilder, Value
+
+_MOST_WORDS = 4
+"""Words of the widest store."""
 
 
 @dataclass
@@ -49,13 +53,15 @@ class Epilogue:
         pixel = b.sub(column, b.mul(image, h * w))
         return b.mad(image, out.strides[0], b.mul(pixel, out.strides[3]))
 
-    @property
-    def pairs_adjacent(self) -> bool:
-        """Columns 2j and 2j + 1 are neighbours in the result, and both in it or both not."""
-        if self.op.image is not None:
-            _, h, w = int_values(self.op.image)
-            return h * w % 2 == 0
-        return self.op.sizes[1] % 2 == 0
+    def adjacent(self, most: int) -> int:
+        """Columns, `most` or a smaller power of two, that one access can store side by side.
+
+        Their first one is a multiple of it. In a matrix a row's padding lies beside its end.
+        """
+        if self.op.image is None:
+            return most
+        _, h, w = int_values(self.op.image)
+        return gcd(most, h * w)
 
     def bias(self, row: Value, column: Value) -> SSAValue | None:
         """The bias of an output, loaded once a row or column."""
@@ -91,11 +97,17 @@ class Epilogue:
         offset: int,
         predicate: SSAValue | None,
     ) -> None:
-        """Store one value, or two neighbouring columns with one access where that is possible."""
+        """Store neighbouring columns (a power of two), with as few accesses as possible."""
         b, out = self.b, self.out
-        if len(values) == 2:
-            op = tile.PackOp if out.element_bytes == 2 else tile.CombineOp
-            word = b.insert(op(values[0], values[1]))
-            b.store(tile.Space.GLOBAL, word, address, offset=offset, predicate=predicate)
+        if len(values) == 1:
+            store_element(b, out, values[0], address, offset=offset, predicate=predicate)
             return
-        store_element(b, out, values[0], address, offset=offset, predicate=predicate)
+        words = list(values)
+        if out.element_bytes == 2:
+            pairs = zip(words[::2], words[1::2], strict=True)
+            words = [b.insert(tile.PackOp(low, high)) for low, high in pairs]
+        for first in range(0, len(words), _MOST_WORDS):
+            part = words[first : first + _MOST_WORDS]
+            value = part[0] if len(part) == 1 else b.insert(tile.CombineOp(*part))
+            at = offset + 4 * first
+            b.store(tile.Space.GLOBAL, value, address, offset=at, predicate=predicate)

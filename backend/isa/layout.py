@@ -29,6 +29,21 @@ def round_up(a: int, b: int) -> int:
     return ceil_div(a, b) * b
 
 
+SPLIT_STEP = 32
+"""Products are split along K at multiples of this: a main-loop step of the dense kernel, whose
+operands are padded with zeros to whole steps."""
+
+
+def split_ranges(k: int, parts: int) -> list[tuple[int, int]]:
+    """Parts of K, each accumulated from zero, to be added in this order: [start, stop).
+
+    All are equally long, but the last one may be shorter; there can be fewer than `parts`.
+    """
+    steps = ceil_div(k, SPLIT_STEP)
+    length = ceil_div(steps, parts) * SPLIT_STEP
+    return [(start, min(start + length, k)) for start in range(0, k, length)]
+
+
 @dataclass(frozen=True)
 class DenseLayout:
     """A dense tensor on the device: `rows` x `columns`, row-major, `pitch` elements a row.

@@ -25,7 +25,7 @@ def add_parsers(subparsers: Any) -> None:
     p = kinds.add_parser(
         "gemm",
         help="C = A B, M x K times K x N",
-        description="Measure C (M x N, f32) = A (M x K, f16) times B (K x N, f16), for every pair "
+        description="Measure C (M x N) = A (M x K, f16) times B (K x N, f16), for every pair "
         "of densities, and compare each result with numpy bit for bit.",
     )
     for name, what in (("m", "rows of A"), ("n", "columns of B"), ("k", "depth")):
@@ -42,6 +42,18 @@ def add_parsers(subparsers: Any) -> None:
         choices=("random", "block"),
         default="random",
         help="zeros anywhere, or in whole 32 x 16 tiles of the format (default: random)",
+    )
+    for side, sizes in (("a", "K x M"), ("b", "N x K")):
+        p.add_argument(
+            f"--trans-{side}",
+            action="store_true",
+            help=f"{side.upper()} is stored {sizes}, row by row (default: as the product has it)",
+        )
+    p.add_argument(
+        "--out",
+        choices=("f32", "f16"),
+        default="f32",
+        help="type of C; sums are f32 (default: f32)",
     )
     add_options(p, "machine", "set", "engine", "mode", "threads", "seed", "check", "json")
     p.set_defaults(run=gemm)
@@ -71,6 +83,9 @@ def gemm(args: argparse.Namespace) -> int:
         _densities(args.b_density, "--b-density"),
         args.pattern,
         args.seed,
+        trans_a=args.trans_a,
+        trans_b=args.trans_b,
+        out=args.out,
     )
     rows: list[dict[str, Any]] = []
     with steps_shown("bench") as progress:
@@ -119,7 +134,9 @@ def print_rows(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
                 percent(r["a_density_measured"]),
                 percent(r["b_density_measured"]),
                 r["engine"],
-                tile + (" swap" if s["swap"] else ""),
+                tile
+                + (" swap" if s["swap"] else "")
+                + (f" /{s['split']}" if s["split"] > 1 else ""),
                 count(cycles) if cycles is not None else "-",
                 f"{r['time_us']:.1f}" if cycles is not None else "-",
                 f"{r['tflops']:.1f}" if r["tflops"] is not None else "-",
@@ -130,7 +147,9 @@ def print_rows(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
         )
     first = rows[0]
     machine = changed(first["machine"], changes)
-    title = f"{first['m']} x {first['n']} x {first['k']} on {machine} ({first['mode']})"
+    form = "".join(f", {x.upper()} transposed" for x in "ab" if first[f"trans_{x}"])
+    form += ", f16 result" if first["out"] == "f16" else ""
+    title = f"{first['m']} x {first['n']} x {first['k']}{form} on {machine} ({first['mode']})"
     columns = ["A", "B", "engine", "tiles", "cycles", "us", "TFLOP/s", "of bound", "exact", "s"]
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -16,6 +16,7 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import InterpretationError
 
+from ...backend.isa.layout import split_ranges
 from ...runtime.host_ops import Window, pool, softmax, windows
 from .. import dstc
 from ..constants import ConstantPool
@@ -78,6 +79,17 @@ def matmul_f32(a: Array, b: Array, skip_zeros: bool = False) -> NDArray[np.float
     return acc
 
 
+def matmul_split(a: Array, b: Array, parts: int) -> NDArray[np.float32]:
+    """`matmul_f32` of each part of K (`split_ranges`), added in ascending order."""
+    total: NDArray[np.float32] | None = None
+    for start, stop in split_ranges(a.shape[1], parts):
+        part = matmul_f32(a[:, start:stop], b[start:stop])
+        with np.errstate(all="ignore"):
+            total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
 def relu(x: Array) -> Array:
     """max(x, 0) as FMNMX.MAX.NAN computes it: NaN stays, -0 becomes +0."""
     return np.where((x > 0) | np.isnan(x), x, x.dtype.type(0))
@@ -138,7 +150,13 @@ class DstcFunctions(InterpreterFunctions):
     @impl(dstc.MatmulOp)
     def run_matmul(self, _: Interpreter, op: dstc.MatmulOp, args: Arrays) -> Arrays:
         lhs, rhs, *bias = args
-        acc = matmul_f32(lhs, rhs, skips_zeros(op))
+        lhs, rhs = (
+            x.T if flipped else x for x, flipped in zip((lhs, rhs), op.transposed, strict=True)
+        )
+        if op.schedule is not None and op.schedule.parts > 1:
+            acc = matmul_split(lhs, rhs, op.schedule.parts)
+        else:
+            acc = matmul_f32(lhs, rhs, skips_zeros(op))
         along = op.bias_along.data if op.bias_along is not None else "n"
         acc = epilogue(acc, bias[0] if bias else None, along, op.relu)
         if op.image is not None:

@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Operation
 
 from ...backend.isa.table import WARP_SIZE
 from ..dstc_tile import (
+    AtomicAddOp,
     AtomicOrOp,
     CombineOp,
     ExtractOp,
@@ -98,6 +99,12 @@ def _atomic_or(simt: Simt, op: AtomicOrOp, operands: tuple[Array, ...]) -> tuple
     return ()
 
 
+def _atomic_add(simt: Simt, op: AtomicAddOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    value, address = operands[:2]
+    mask = _mask(simt, operands[2] if op.predicate is not None else None)
+    return (simt.memory.fetch_add(address, value, mask, simt.grid),)
+
+
 def _popcount(simt: Simt, op: PopulationCountOp, operands: tuple[Array, ...]) -> tuple[Array]:
     del simt, op
     return (np.bitwise_count(operands[0]).astype(np.uint32),)
@@ -145,6 +152,7 @@ LANE: dict[type[Operation], Handler] = {
     LoadOp: _load,
     StoreOp: _store,
     AtomicOrOp: _atomic_or,
+    AtomicAddOp: _atomic_add,
     PopulationCountOp: _popcount,
     PackOp: _pack,
     UnpackOp: _unpack,

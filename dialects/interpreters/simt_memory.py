@@ -105,6 +105,21 @@ class Memory:
         lanes = np.broadcast_to(True if mask is None else mask, grid)
         np.bitwise_or.at(self.bytes.view(np.uint32), where[lanes], what[lanes])
 
+    def fetch_add(self, address: Array, value: Array, mask: Mask | None,
+                  grid: tuple[int, int, int]) -> Array:  # fmt: skip
+        """Add u32 words to memory, lane by lane in ascending order; what each lane found."""
+        found = np.zeros(grid, np.uint32)
+        at = self._checked(address, 0, 4, mask)
+        if at is None:
+            return found
+        words = self.bytes.view(np.uint32)
+        where, what = np.broadcast_to(at // 4, grid), np.broadcast_to(value, grid)
+        lanes = np.broadcast_to(True if mask is None else mask, grid)
+        for lane in zip(*np.nonzero(lanes), strict=True):
+            found[lane] = words[where[lane]]
+            words[where[lane]] += what[lane]
+        return found
+
     def _checked(
         self, address: Array, offset: int, width: int, mask: Mask | None
     ) -> NDArray[np.int64] | None:

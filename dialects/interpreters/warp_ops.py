@@ -26,6 +26,7 @@ from ..dstc_tile import (
     BallotOp,
     BarrierOp,
     HmmaOp,
+    HmmaStepOp,
     LoadValuesOp,
     ShuffleOp,
     SpwmmaOp,
@@ -45,18 +46,22 @@ _UNDEFINED = 0x7E00
 
 
 @cache
-def hmma_index(operand: str, layout: str) -> Index:
-    """Position in a warp's 32 x 4 words, as halves, of A[row, k] or B[k, column]: (16, 16)."""
-    index = np.empty((16, 16), np.int64)
+def hmma_index(operand: str, layout: str, registers: int = 4) -> Index:
+    """Position in a warp's 32 x `registers` words, as halves, of A[row, k] or B[k, column].
+
+    A is 16 x depth and B depth x 16, where depth = 4 * registers.
+    """
+    depth = 4 * registers
+    index = np.empty((16, depth) if operand == "a" else (depth, 16), np.int64)
     for i in range(16):
-        for k in range(16):
+        for k in range(depth):
             register, within = divmod(k, 4)
             if operand == "a":
                 lane, half = hmma_a_position(layout, i, within)
-                index[i, k] = (lane * 4 + register) * 2 + half
+                index[i, k] = (lane * registers + register) * 2 + half
             else:
                 lane, half = hmma_b_position(layout, within, i)
-                index[k, i] = (lane * 4 + register) * 2 + half
+                index[k, i] = (lane * registers + register) * 2 + half
     return index
 
 
@@ -102,18 +107,21 @@ def rank_one_updates(
             total[part] += product
 
 
-def _hmma(simt: Simt, op: HmmaOp, operands: tuple[Array, ...]) -> tuple[Array]:
+def _hmma(simt: Simt, op: HmmaOp | HmmaStepOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
     a, b, c = operands
+    if isinstance(op, HmmaStepOp):
+        a, b = a[..., None], b[..., None]
+    registers = a.shape[-1]
     outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
 
     def tiles(value: Array, index: Index, dtype: Any) -> Array:
         tile = _flat(value, dtype)[..., index].astype(np.float32, copy=False)
-        return np.broadcast_to(tile, (*outer, 16, 16)).reshape(-1, 16, 16)
+        return np.broadcast_to(tile, (*outer, *index.shape)).reshape(-1, *index.shape)
 
     total = np.array(tiles(c, accumulator_index(), np.float32))
-    left = tiles(a, hmma_index("a", op.layout_a.data), np.float16)
-    right = tiles(b, hmma_index("b", op.layout_b.data), np.float16)
+    left = tiles(a, hmma_index("a", op.layout_a.data, registers), np.float16)
+    right = tiles(b, hmma_index("b", op.layout_b.data, registers), np.float16)
     rank_one_updates(total, left, right)
     result = np.empty((len(total), 256), np.float32)
     result[:, accumulator_index()] = total
@@ -218,6 +226,7 @@ WARP: dict[type[Operation], Handler] = {
     BallotOp: _ballot,
     ShuffleOp: _shuffle,
     HmmaOp: _hmma,
+    HmmaStepOp: _hmma,
     LoadValuesOp: _load_values,
     SpwmmaOp: _spwmma,
     AccClearOp: _acc_clear,

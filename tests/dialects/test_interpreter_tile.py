@@ -305,7 +305,7 @@ def test_combine_makes_one_store_of_two():
   %from = arith.addi %in0, %lane4 : i32
   %v = dstc_tile.load global %from + 0 : f32
   %n = arith.negf %v : f32
-  %both = dstc_tile.combine %v, %n
+  %both = dstc_tile.combine %v, %n : f32, f32 -> vector<2xf32>
   %to8 = arith.muli %lane, %c8 : i32
   %to = arith.addi %out0, %to8 : i32
   dstc_tile.store global %both, %to + 0 : vector<2xf32>"""

@@ -6,28 +6,36 @@ func.func @main(%x: tensor<40x70xf16>, %w: tensor<70x100xf16>, %a: !dstc.bitmap<
   %c = dstc.matmul %a, %b bias(%u) {bias_along = "m", image = array<i64: 4, 5, 5>, schedule = #dstc.schedule<dual, cta = 32x32, warp = 32x32, stages = 3, swap>} : !dstc.bitmap<40x70xf16, a>, !dstc.bitmap<70x100xf16, b>, tensor<40xf32> -> tensor<4x40x5x5xf16>
   func.return %d, %s, %c : tensor<40x100xf16>, tensor<40x100xf32>, tensor<4x40x5x5xf16>
 }
+func.func @split(%x: tensor<70x40xf16>, %w: tensor<100x70xf16>) -> tensor<40x100xf16> {
+  %d = dstc.matmul %x, %w {trans_a, trans_b, dstc.source = ["fc2"], schedule = #dstc.schedule<dense, cta = 64x64, warp = 32x32, stages = 2, split = 2>} : tensor<70x40xf16>, tensor<100x70xf16> -> tensor<40x100xf16>
+  func.return %d : tensor<40x100xf16>
+}
 // CHECK-LABEL: @main
 // CHECK-NEXT:  %d = dstc_tile.launch @fc1_matmul(%x, %w, %v) {dstc.source = ["fc1"], op = "matmul", engine = "dense", macs = 280000 : i64}
 // CHECK-NEXT:  %s = dstc_tile.launch @matmul(%a, %b) {op = "matmul", engine = "dual", macs = 280000 : i64}
 // CHECK-NEXT:  %c = dstc_tile.launch @conv2d(%a, %b, %u) {op = "conv2d", engine = "dual", macs = 280000 : i64}
 
-// Dense: through shared memory, in two buffers, and HMMA; then bias, ReLU, f16 in pairs.
-// CHECK-LABEL: dstc_tile.kernel @fc1_matmul ["a", "b", "bias", "c"] grid = [2, 2, 1], warps = 2, shared = 12288, acc = 0 attributes {dstc.source = ["fc1"]}
+// CHECK-LABEL: @split
+// CHECK:       %d, %{{.*}}, %{{.*}} = dstc_tile.launch @fc2_matmul(%x, %w) {{.*}} -> (tensor<40x100xf16>, tensor<16384xf32>, tensor<2xi32>)
+
+// Dense: through shared memory, in two buffers, and HMMA; then bias, ReLU, f16, four columns a store.
+// CHECK-LABEL: dstc_tile.kernel @fc1_matmul ["a", "b", "bias", "c"] grid = [2, 2, 1], warps = 2, shared = 12800, acc = 0 attributes {dstc.source = ["fc1"]}
 // CHECK:       dstc_tile.load global {{.*}} : vector<4xi32>
-// CHECK:       dstc_tile.store shared
+// CHECK:       dstc_tile.store shared {{.*}} : vector<2xi32>
+// CHECK:       dstc_tile.store shared {{.*}} : vector<4xi32>
 // CHECK:       dstc_tile.barrier
 // CHECK:       scf.for {{.*}} vector<8xf32>
-// CHECK:       dstc_tile.load global {{.*}} : vector<4xi32>
-// CHECK:       dstc_tile.load shared {{.*}} : vector<4xi32>
-// CHECK:       dstc_tile.hmma "AROW" "BROW"
-// CHECK:       dstc_tile.store shared
+// CHECK:       dstc_tile.load global {{.*}} if {{.*}} : vector<4xi32>
+// CHECK:       dstc_tile.load shared {{.*}} : i32
+// CHECK:       dstc_tile.load shared {{.*}} : vector<2xi32>
+// CHECK:       dstc_tile.hmma_step "AROW" "BROW"
+// CHECK:       dstc_tile.store shared {{.*}} if
 // CHECK:       dstc_tile.barrier
 // CHECK:       scf.yield
-// CHECK:       dstc_tile.hmma "AROW" "BROW"
 // CHECK:       arith.addf
 // CHECK:       arith.maximumf
 // CHECK:       dstc_tile.pack
-// CHECK:       dstc_tile.store global {{.*}} if {{.*}} : i32
+// CHECK:       dstc_tile.store global {{.*}} if {{.*}} : vector<2xi32>
 // CHECK:       dstc_tile.return
 
 // Dual: two accumulator tiles a warp, operands straight to registers under the headers' counts.
@@ -51,4 +59,19 @@ func.func @main(%x: tensor<40x70xf16>, %w: tensor<70x100xf16>, %a: !dstc.bitmap<
 // CHECK:       dstc_tile.acc_read 0, 0 transposed
 // CHECK:       arith.addf
 // CHECK:       dstc_tile.store global {{.*}} bits 16 if
+// CHECK:       dstc_tile.return
+
+// Transposed operands use the other forms of HMMA's fragments; split along K, the last CTA of a tile adds up.
+// CHECK-LABEL: dstc_tile.kernel @fc2_matmul ["a", "b", "c", "partials", "arrivals"] grid = [2, 1, 2]
+// CHECK:       scf.for
+// CHECK:       dstc_tile.hmma_step "ACOL" "BCOL"
+// CHECK:       dstc_tile.store global {{.*}} : vector<2xf32>
+// CHECK:       dstc_tile.barrier
+// CHECK:       scf.if
+// CHECK:       dstc_tile.atomic_add
+// CHECK:       dstc_tile.barrier
+// CHECK:       scf.if
+// CHECK:       scf.for
+// CHECK:       arith.addf
+// CHECK:       dstc_tile.pack
 // CHECK:       dstc_tile.return

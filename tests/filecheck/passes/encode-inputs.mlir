@@ -17,3 +17,12 @@ func.func @main(%x: tensor<8x8xf16>, %w: tensor<8x8xf16>, %v: tensor<8x8xf16>) -
 // CHECK-NEXT: %r = dstc.relu %v
 // CHECK-NEXT: %e = dstc.encode %r
 // CHECK-NEXT: func.return %x, %w, %c, %d, %r, %e
+
+// The transpose of an argument: the caller turns it over.
+func.func @turned(%x: tensor<8x16xf16>) -> !dstc.bitmap<16x8xf16, a> {
+  %t = dstc.transpose %x {perm = array<i64: 1, 0>} : tensor<8x16xf16> -> tensor<16x8xf16>
+  %a = dstc.encode %t : tensor<16x8xf16> -> !dstc.bitmap<16x8xf16, a>
+  func.return %a : !dstc.bitmap<16x8xf16, a>
+}
+// CHECK:      func.func @turned(%x: !dstc.bitmap<16x8xf16, a>)
+// CHECK-NEXT: func.return %x

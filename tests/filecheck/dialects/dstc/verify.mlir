@@ -125,3 +125,27 @@ func.func @softmax(%a: tensor<2x3xf32>) {
   func.return
 }
 // CHECK: axis must be 0 to 1
+
+// -----
+
+func.func @matmul_transposed_depth(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {trans_a} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<3x5xf32>
+  func.return
+}
+// CHECK: lhs has 2 rows, but rhs has 3 rows
+
+// -----
+
+func.func @matmul_transposed_bitmap(%a: !dstc.bitmap<3x2xf16, a>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {trans_a} : !dstc.bitmap<3x2xf16, a>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: a bitmap is not transposed: remove trans_a
+
+// -----
+
+func.func @matmul_split(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 32x32, warp = 32x32, stages = 2, split = 2>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: split must be 1, or more on the dense engine: 2

@@ -18,7 +18,8 @@ dstc_tile.kernel @k ["x", "y"] grid = [2, 3, 1], warps = 4, shared = 1024, acc =
   dstc_tile.store shared %f, %lane + 0 : vector<4xi32>
   dstc_tile.store global %h, %y + 4 bits 8 if %p : i32
   dstc_tile.atomic_or %h, %y + 8 if %p
-  %vv = dstc_tile.combine %v, %v
+  %was = dstc_tile.atomic_add %h, %y if %p
+  %vv = dstc_tile.combine %v, %v : f32, f32 -> vector<2xf32>
   dstc_tile.barrier
   %b = dstc_tile.ballot %p
   %s = dstc_tile.shuffle %b, %lane
@@ -28,6 +29,7 @@ dstc_tile.kernel @k ["x", "y"] grid = [2, 3, 1], warps = 4, shared = 1024, acc =
   %hi = dstc_tile.unpack high %u
   %q = dstc_tile.splat 0 : vector<8xf32>
   %r = dstc_tile.hmma "AROW" "BCOL" %f, %g, %q
+  %rs = dstc_tile.hmma_step "ACOL" "BROW" %h, %s, %r
   %e = dstc_tile.extract %r[3] : vector<8xf32> -> f32
   %vals = dstc_tile.load_values %x, %n
   dstc_tile.acc_clear 0
@@ -57,7 +59,8 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // CHECK-NEXT:   dstc_tile.store shared %f, %lane + 0 : vector<4xi32>
 // CHECK-NEXT:   dstc_tile.store global %h, %y + 4 bits 8 if %p : i32
 // CHECK-NEXT:   dstc_tile.atomic_or %h, %y + 8 if %p
-// CHECK-NEXT:   %vv = dstc_tile.combine %v, %v
+// CHECK-NEXT:   %was = dstc_tile.atomic_add %h, %y if %p
+// CHECK-NEXT:   %vv = dstc_tile.combine %v, %v : f32, f32 -> vector<2xf32>
 // CHECK-NEXT:   dstc_tile.barrier
 // CHECK-NEXT:   %b = dstc_tile.ballot %p
 // CHECK-NEXT:   %s = dstc_tile.shuffle %b, %lane
@@ -67,6 +70,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // CHECK-NEXT:   %hi = dstc_tile.unpack high %u
 // CHECK-NEXT:   %q = dstc_tile.splat 0 : vector<8xf32>
 // CHECK-NEXT:   %r = dstc_tile.hmma "AROW" "BCOL" %f, %g, %q
+// CHECK-NEXT:   %rs = dstc_tile.hmma_step "ACOL" "BROW" %h, %s, %r
 // CHECK-NEXT:   %e = dstc_tile.extract %r[3] : vector<8xf32> -> f32
 // CHECK-NEXT:   %vals = dstc_tile.load_values %x, %n
 // CHECK-NEXT:   dstc_tile.acc_clear 0
@@ -86,6 +90,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // GENERIC-NEXT:   %h = "dstc_tile.load"(%x, %p, %c4) <{space = #dstc_tile<space global>, offset = 0 : i64, bits = 16 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i1, i32) -> i32
 // GENERIC:        "dstc_tile.store"(%h, %y, %p) <{space = #dstc_tile<space global>, offset = 4 : i64, bits = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i32, i1) -> ()
 // GENERIC-NEXT:   "dstc_tile.atomic_or"(%h, %y, %p) <{offset = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i32, i1) -> ()
+// GENERIC-NEXT:   %was = "dstc_tile.atomic_add"(%h, %y, %p) : (i32, i32, i1) -> i32
 // GENERIC-NEXT:   %vv = "dstc_tile.combine"(%v, %v) : (f32, f32) -> vector<2xf32>
 // GENERIC-NEXT:   "dstc_tile.barrier"() : () -> ()
 // GENERIC-NEXT:   %b = "dstc_tile.ballot"(%p) : (i1) -> i32
@@ -96,6 +101,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // GENERIC-NEXT:   %hi = "dstc_tile.unpack"(%u) <{high}> : (i32) -> f32
 // GENERIC-NEXT:   %q = "dstc_tile.splat"() <{bits = 0 : i64}> : () -> vector<8xf32>
 // GENERIC-NEXT:   %r = "dstc_tile.hmma"(%f, %g, %q) <{layout_a = "AROW", layout_b = "BCOL"}> : (vector<4xi32>, vector<4xi32>, vector<8xf32>) -> vector<8xf32>
+// GENERIC-NEXT:   %rs = "dstc_tile.hmma_step"(%h, %s, %r) <{layout_a = "ACOL", layout_b = "BROW"}> : (i32, i32, vector<8xf32>) -> vector<8xf32>
 // GENERIC-NEXT:   %e = "dstc_tile.extract"(%r) <{index = 3 : i64}> : (vector<8xf32>) -> f32
 // GENERIC-NEXT:   %vals = "dstc_tile.load_values"(%x, %n) : (i32, i32) -> vector<8xi32>
 // GENERIC-NEXT:   "dstc_tile.acc_clear"() <{tile = 0 : i64}> : () -> ()

@@ -255,3 +255,31 @@ dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
   dstc_tile.return
 }
 // CHECK: an extract is from a vector of i32 or f32, not vector<2x4xi32>
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
+^bb0(%x: i32):
+  %c = dstc_tile.splat 0 : vector<8xf32>
+  %d = dstc_tile.hmma_step "BROW" "BCOL" %x, %x, %c
+  dstc_tile.return
+}
+// CHECK: layouts are AROW or ACOL, and BROW or BCOL
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
+^bb0(%x: i32):
+  %v = dstc_tile.combine %x, %x : i32, i32 -> vector<4xi32>
+  dstc_tile.return
+}
+// CHECK: 2 words are no vector<4xi32>; the result has one element an operand
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
+^bb0(%x: i32):
+  %v = dstc_tile.combine %x, %x : i32, i32 -> vector<2xf32>
+  dstc_tile.return
+}
+// CHECK: elements must be of the result's element type
