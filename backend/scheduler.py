@@ -33,7 +33,7 @@ class Latencies:
     """Cycles of a machine from issue to use, and registers to stay below.
 
     alu, fma, mufu: arithmetic; predicate: whatever sets one; shared: LDS, shuffle: SHFL;
-    global_memory: LDG and ATOM that hit in L2; tensor: HMMA to another use, accumulate: to the next
+    global_memory: LDG and ATOM (a miss in L2); tensor: HMMA to another use, accumulate: to the next
     HMMA's c, and from use to use of an accumulation tile; intervals: cycles that an instruction
     occupies its unit.
     """

@@ -21,10 +21,10 @@ DEPTHS = 256, 768
 """Two depths: the difference of their cycles is free of what stands before and after the loop."""
 
 
-def candidates() -> Iterator[tuple[ScheduleAttr, float]]:
-    """Every row of the tables, as a schedule, with the share that stands there."""
-    for cta, warp, share in DENSE_TILES:
-        yield ScheduleAttr.of(Engine.DENSE, cta, warp, DENSE_STAGES), share
+def candidates() -> Iterator[tuple[ScheduleAttr, float | None]]:
+    """Every row of the tables, as a schedule, with the share that stands there, if one does."""
+    for cta, warp in DENSE_TILES:
+        yield ScheduleAttr.of(Engine.DENSE, cta, warp, DENSE_STAGES), None
     for cta, warp, share in DUAL_TILES:
         stages = DUAL_STAGES[warp[0] * warp[1] // (32 * 32)]
         yield ScheduleAttr.of(Engine.DUAL, cta, warp, stages), share
@@ -62,7 +62,8 @@ def main() -> None:
              "measured": now, "table": share}
         )  # fmt: skip
         print(
-            f"{schedule.engine.data:7} {cta:10} {warp:8} {stages:6} {now:10.2f} {share:10.2f}",
+            f"{schedule.engine.data:7} {cta:10} {warp:8} {stages:6} {now:10.2f}"
+            + ("" if share is None else f" {share:10.2f}"),
             flush=True,
         )
     if args.json:

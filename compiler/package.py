@@ -227,6 +227,7 @@ class _Packager:
                 macs_dense=0 if op.macs is None else op.macs.value.data,
                 a_operand=args[0] if product else None,
                 b_operand=args[1] if product else None,
+                transposed="" if op.transposed is None else op.transposed.data,
             )
         )
 

@@ -202,7 +202,7 @@ class LaunchOp(IRDLOperation):
     """Run a kernel. Its parameters are the addresses of the inputs, then of the results.
 
     Properties say for reports what the kernel computes: op, engine, dense multiply-adds, and which
-    inputs are the A and B operand of a product.
+    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed.
     """
 
     name = "dstc_tile.launch"
@@ -212,6 +212,7 @@ class LaunchOp(IRDLOperation):
     op = prop_def(StringAttr)
     engine = opt_prop_def(StringAttr)
     macs = opt_prop_def(IntegerAttr[I64])
+    transposed = opt_prop_def(StringAttr)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, results)"
@@ -225,6 +226,7 @@ class LaunchOp(IRDLOperation):
         op: str,
         engine: str | None = None,
         macs: int | None = None,
+        transposed: str = "",
     ):
         super().__init__(
             operands=[inputs],
@@ -234,6 +236,7 @@ class LaunchOp(IRDLOperation):
                 "op": StringAttr(op),
                 "engine": None if engine is None else StringAttr(engine),
                 "macs": None if macs is None else IntegerAttr(macs, i64),
+                "transposed": StringAttr(transposed) if transposed else None,
             },
         )
 

@@ -71,6 +71,7 @@ class _ConvertMatmul(RewritePattern):
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,
                 macs=m * n * k,
+                transposed="".join(s for s, t in zip("ab", op.transposed, strict=True) if t),
             ),
         )
 

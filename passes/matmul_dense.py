@@ -109,8 +109,11 @@ def _main_loop(
         following = b.add(counter, 1)
         more = None if steps == 1 else b.compare("slt", following, steps)
         loaded = [s.load(following, more) for s in stagings] if more is not None else []
+        ahead = [s.words(0, buffer) for s in stagings]
         for index in range(SLICES):
-            lhs, rhs = (s.words(index, buffer) for s in stagings)
+            lhs, rhs = ahead
+            if index + 1 < SLICES:
+                ahead = [s.words(index + 1, buffer) for s in stagings]
             for i in range(rows):
                 for j in range(columns):
                     at = i * columns + j

@@ -88,18 +88,24 @@ class Split:
         def add_up() -> None:
             b.store(tile.Space.GLOBAL, b.value(0), counter, predicate=first_lane)
 
-            def parts_of(address: Value) -> list[SSAValue]:
+            def acc_of(i: int, address: Value) -> list[SSAValue]:
                 pairs = [
-                    b.load(tile.Space.GLOBAL, address, _PAIR, offset=i * _PAIR_BYTES)
-                    for i in range(4 * len(accs))
+                    b.load(tile.Space.GLOBAL, address, _PAIR, offset=(4 * i + q) * _PAIR_BYTES)
+                    for q in range(4)
                 ]
                 return [b.extract(pair, e) for pair in pairs for e in range(2)]
 
             def body(counter: SSAValue, sums: Sequence[SSAValue]) -> list[SSAValue]:
-                others = parts_of(b.mad(counter, tile_bytes, mine))
-                return [b.insert(arith.AddfOp(x, y)) for x, y in zip(sums, others, strict=True)]
+                address = b.mad(counter, tile_bytes, mine)
+                # one accumulator after the other: there are registers for some of the other parts
+                return [
+                    b.insert(arith.AddfOp(sums[8 * i + e], other))
+                    for i in range(len(accs))
+                    for e, other in enumerate(acc_of(i, address))
+                ]
 
-            sums = list(b.loop(1, self.parts, 1, parts_of(mine), body))
+            first = [word for i in range(len(accs)) for word in acc_of(i, mine)]
+            sums = list(b.loop(1, self.parts, 1, first, body))
             words = [sums[i : i + 8] for i in range(0, len(sums), 8)]
             store([b.insert(tile.CombineOp(*w)) for w in words])
 

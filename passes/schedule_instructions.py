@@ -28,7 +28,7 @@ LATENCIES: Mapping[str, str] = {
     "predicate": "predicate.latency",
     "shared": "shared.latency",
     "shuffle": "shared.shuffle_latency",
-    "global_memory": "l2.latency",
+    "global_memory": "dram.latency",
     "tensor": "hmma.latency",
     "accumulate": "hmma.accumulate_latency",
 }

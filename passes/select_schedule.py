@@ -1,8 +1,8 @@
 """select-schedule: each matrix product gets an engine, tiles and an orientation.
 
 In: `dstc.matmul` with densities (annotate-sparsity), the machine. Out: its `#dstc.schedule`. The
-rules are closed forms: tensor cycles from the quantisation of condensed vectors, and how many CTAs
-keep every SM busy.
+rules are closed forms: `cost_dense` for the dense engine, tensor cycles from the quantisation of
+condensed vectors for the other, and how many CTAs keep every SM busy.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from xdsl.pattern_rewriter import (
 )
 
 from ..backend.isa.errors import DstcError
-from ..backend.isa.layout import ceil_div
+from ..backend.isa.layout import SPLIT_STEP, ceil_div
 from ..backend.isa.table import HMMA_MACS
 from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
+from .cost_dense import Chip, Prediction, Product, Tiling, predict
+from .device_tensor import DeviceTensor
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 AUTO = "auto"
@@ -41,14 +43,28 @@ reach beside what stands here. Weights of small tiles are higher than that, sinc
 CTAs share an SM; those of the dual engine lie between dense operands and sparse ones.
 """
 
-DENSE_TILES: tuple[Tiles, ...] = (
-    ((128, 128), (64, 32), 0.90),
-    ((128, 64), (64, 32), 0.80),
-    ((64, 128), (32, 64), 0.80),
-    ((64, 64), (32, 32), 0.60),
-    ((32, 64), (32, 32), 0.45),
-    ((32, 32), (32, 32), 0.30),
+DENSE_TILES: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
+    ((128, 128), (64, 64)),
+    ((128, 64), (64, 32)),
+    ((64, 128), (32, 64)),
+    ((64, 64), (32, 32)),
+    ((64, 128), (32, 32)),
+    ((128, 32), (32, 32)),
+    ((32, 128), (32, 32)),
+    ((32, 64), (32, 32)),
+    ((32, 64), (16, 32)),
+    ((64, 32), (32, 16)),
+    ((32, 32), (16, 16)),
+    ((16, 128), (16, 32)),
+    ((16, 64), (16, 32)),
+    ((128, 16), (32, 16)),
+    ((64, 16), (32, 16)),
 )
+"""(CTA tile, warp tile) of the dense engine; `cost_dense` says what a product takes with them."""
+SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
+"""Parts of K to consider."""
+MOST_SCRATCH = 1 << 25
+"""Bytes of partial results that a split product may take on the device."""
 DUAL_TILES: tuple[Tiles, ...] = (
     ((128, 128), (64, 64), 0.95),
     ((64, 128), (32, 64), 0.80),
@@ -93,6 +109,28 @@ def _cycles(candidate: Tiles, sizes: tuple[int, int, int], slots: int, peak: flo
     return ceil_div(ctas, slots) * cm * cn * k / (peak * efficiency)
 
 
+def fastest_dense(product: Product, chip: Chip) -> tuple[ScheduleAttr, Prediction]:
+    """Tiles and split with the fewest predicted cycles; of equals the larger tiles, fewer parts."""
+    m, n, k = product.sizes
+    found: tuple[float, Prediction, Tiling] | None = None
+    for cta, warp in DENSE_TILES:
+        tiles = ceil_div(m, cta[0]) * ceil_div(n, cta[1])
+        for split in SPLITS:
+            scratch = tiles * split * cta[0] * cta[1] * 4
+            if split > 1 and (split > ceil_div(k, SPLIT_STEP) or scratch > MOST_SCRATCH):
+                break
+            tiling = Tiling(cta, warp, split)
+            prediction = predict(product, tiling, chip)
+            if found is None or prediction.cycles < found[0]:
+                found = prediction.cycles, prediction, tiling
+    assert found is not None
+    _, prediction, tiling = found
+    schedule = ScheduleAttr.of(
+        Engine.DENSE, tiling.cta, tiling.warp, DENSE_STAGES, split=tiling.split
+    )
+    return schedule, prediction
+
+
 @dataclass(frozen=True)
 class SelectSchedule(ModulePass):
     """Choose engine, tiles and orientation of each matrix product."""
@@ -125,6 +163,7 @@ class _Select(RewritePattern):
     def __init__(self, machine: Machine, engine: str, encoded_inputs: bool):
         self.machine, self.engine, self.encoded_inputs = machine, engine, encoded_inputs
         self.sms = int(machine["sm.count"])
+        self.chip = Chip.of(machine)
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
@@ -136,19 +175,26 @@ class _Select(RewritePattern):
         """The schedule of one product."""
         a, b = _density(op.a_density), _density(op.b_density)
         straight, swapped = ohmma_share(a, b), ohmma_share(b, a)
-        dense, dense_cycles = self.best(op, DENSE_TILES, 64 * 64)
+        dense, predicted = self.best_dense(op)
         if self.engine == Engine.DENSE or "dual_side" not in self.machine.features:
-            return ScheduleAttr.of(Engine.DENSE, *dense[:2], DENSE_STAGES)
+            return dense
         most_warp = int(self.machine["accumulator.tiles"]) * 32 * 32
         dual, dual_cycles = self.best(op, DUAL_TILES, most_warp)
         share = min(straight, swapped)
+        dual_total = dual_cycles * share + predicted.parts["start_and_end"]
         if self.engine == AUTO and (
-            share >= 1 or dual_cycles * share + self.encoding_cycles(op) >= dense_cycles
+            share >= 1 or dual_total + self.encoding_cycles(op) >= predicted.cycles
         ):
-            return ScheduleAttr.of(Engine.DENSE, *dense[:2], DENSE_STAGES)
+            return dense
         (wm, wn) = dual[1]
         stages = DUAL_STAGES[wm * wn // (32 * 32)]
         return ScheduleAttr.of(Engine.DUAL, *dual[:2], stages, swap=swapped < straight)
+
+    def best_dense(self, op: MatmulOp) -> tuple[ScheduleAttr, Prediction]:
+        """The dense schedule that is predicted to take the fewest cycles."""
+        out = DeviceTensor.of(op.result.type).element_bytes
+        product = Product(op.sizes, op.transposed, out)
+        return fastest_dense(product, self.chip)
 
     def best(self, op: MatmulOp, tiles: tuple[Tiles, ...], most_warp: int) -> tuple[Tiles, float]:
         """The tiles that take the fewest cycles, and these, if nothing is skipped."""

@@ -221,10 +221,11 @@ class _Run:
     def _bytes(self, name: str) -> NDArray[np.uint8]:
         return self.device.read(self.addresses[name], self.buffers[name].bytes)
 
-    def _matrix(self, name: str) -> Array:
+    def _matrix(self, name: str, transposed: bool) -> Array:
         """A dense f16 buffer as the matrix that a product takes it for."""
         array = self.get(name)
-        return array.reshape(array.shape[0], -1)
+        matrix = array.reshape(array.shape[0], -1)
+        return matrix.T if transposed else matrix
 
     def _launch(self, launch: Launch, look: bool) -> KernelRun:
         args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
@@ -234,7 +235,7 @@ class _Run:
             operands = [
                 bitmap_of(self._bytes(name), self.buffers[name])
                 if self.buffers[name].bitmap is not None
-                else encode(self._matrix(name), side)
+                else encode(self._matrix(name, side in launch.transposed), side)
                 for name, side in ((launch.a_operand, "a"), (launch.b_operand, "b"))
             ]
             run.a_density, run.b_density = operands[0].density, operands[1].density

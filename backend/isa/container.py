@@ -222,7 +222,7 @@ _READERS: dict[type[Any], dict[str, _Reader]] = {
     Launch: {"kernel": _one(str), "name": _one(str), "op": _one(str), "engine": _one(str),
              "source": _many(str), "grid": _many(int), "args": _many(str, int),
              "macs_dense": _one(int), "a_operand": _one(str, type(None)),
-             "b_operand": _one(str, type(None))},
+             "b_operand": _one(str, type(None)), "transposed": _one(str)},
     HostStep: {"op": _one(str), "name": _one(str), "source": _many(str), "inputs": _many(str),
                "outputs": _many(str), "attributes": _one(dict)},
     Port: {"name": _one(str), "shape": _many(int), "dtype": _one(str), "buffer": _one(str)},

@@ -140,6 +140,7 @@ class Launch:
 
     `source`: the model's nodes that it computes; `macs_dense`: multiply-adds of the operation when
     nothing is skipped; `a_operand`, `b_operand`: buffers of the operands on the 8- and the 16-side.
+    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round.
     """
 
     kernel: str
@@ -152,6 +153,7 @@ class Launch:
     macs_dense: int = 0
     a_operand: str | None = None
     b_operand: str | None = None
+    transposed: str = ""
 
 
 @dataclass

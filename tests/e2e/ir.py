@@ -20,8 +20,8 @@ LAST_INTERPRETED = "convert-tile-to-isa"
 """From this pass on the IR is instructions, which the simulator runs."""
 
 
-def dense(cta: tuple[int, int], warp: tuple[int, int], stages: int = 2) -> ScheduleAttr:
-    return ScheduleAttr.of(Engine.DENSE, cta, warp, stages)
+def dense(cta: tuple[int, int], warp: tuple[int, int], split: int = 1) -> ScheduleAttr:
+    return ScheduleAttr.of(Engine.DENSE, cta, warp, 2, split=split)
 
 
 def dual(

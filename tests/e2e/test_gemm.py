@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from dstc.backend.isa.program import Launch
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm, same_bits
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.dialects.interpreters.dstc import matmul_f32
+from dstc.dialects.interpreters.dstc import matmul_f32, matmul_split
 from dstc.runtime.device import Device
+from dstc.runtime.images import from_image, to_image
 from dstc.runtime.machine import Machine
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -136,8 +138,69 @@ def test_negative_zero_sums_are_positive() -> None:
         assert not np.signbit(got).any() and not got.any()
 
 
+DENSE = [
+    ((16, 16), (16, 16)), ((16, 128), (16, 32)), ((32, 64), (32, 32)), ((64, 16), (32, 16)),
+    ((64, 128), (64, 64)), ((128, 64), (64, 32)), ((96, 48), (48, 48)), ((64, 64), (16, 32)),
+]  # fmt: skip
+"""CTA and warp tiles: one to four fragments a warp, more and fewer loads than lanes."""
+
+
+@settings(max_examples=24, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.tuples(st.integers(1, 200), st.integers(1, 200), st.integers(1, 260)),
+    st.sampled_from(DENSE),
+    st.integers(1, 5),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["f16", "f32"]),
+)
+def test_any_form_tile_and_split(shape, tiles, split, trans_a, trans_b, out) -> None:
+    gemm = Gemm(*shape, 0.7, 0.9, trans_a=trans_a, trans_b=trans_b, out=out)
+    row = run_gemm(gemm, machine=SMALL, engine="dense", schedule=dense(*tiles, split=split))
+    assert row["bit_exact"] is True
+
+
+@pytest.mark.parametrize("engine", ["dense", "dual"])
+@pytest.mark.parametrize("form", [(True, False), (False, True), (True, True)])
+def test_transposed_operands_on_either_engine(engine: str, form: tuple[bool, bool]) -> None:
+    gemm = Gemm(70, 90, 50, 0.3, 0.6, trans_a=form[0], trans_b=form[1])
+    row = run_gemm(gemm, machine=SMALL, engine=engine)
+    assert row["bit_exact"] is True and row["engine"] == engine
+
+
+def test_a_split_product_with_infinity_and_nan() -> None:
+    rng = np.random.default_rng(3)
+    a, b = special(rng, (70, 140)), special(rng, (140, 65))
+    got = run(Gemm(70, 65, 140), a, b, dense((64, 64), (32, 32), split=3))
+    assert_same(got, matmul_split(a, b, 3), "split")
+
+
+def test_a_split_product_leaves_its_counters_as_it_found_them() -> None:
+    """Workspace and counters serve launch after launch."""
+    m, n, k = 70, 65, 140
+    gemm = Gemm(m, n, k)
+    compiled, schedule = compile_gemm(gemm, SMALL, schedule=dense((32, 64), (32, 32), split=4))
+    plan, device = compiled.program.plan, Device(SMALL)
+    assert plan is not None
+    (step,) = plan.steps
+    assert isinstance(step, Launch)
+    buffers = {buffer.name: buffer for buffer in plan.buffers}
+    at = {name: device.allocate(buffer.bytes) for name, buffer in buffers.items()}
+    args = [at[a] if isinstance(a, str) else a for a in step.args]
+    for seed in range(3):
+        operands = Gemm(m, n, k, seed=seed).operands()
+        for name, operand in zip(step.args[:2], operands, strict=True):
+            device.write(at[str(name)], to_image(operand, buffers[str(name)]))
+        device.launch(compiled.program.kernels[step.kernel], step.grid, args)
+        c, arrivals = (buffers[str(step.args[i])] for i in (2, 4))
+        got = from_image(device.read(at[c.name], c.bytes), c)
+        assert_same(got, matmul_split(*operands, schedule.parts), f"launch {seed}")
+        assert not device.read(at[arrivals.name], arrivals.bytes).any()
+
+
 LEVELS = {
     "dense": ("dense", "default", "dense, cta = 32x32, warp = 16x16, stages = 2"),
+    "split": ("dense", "default", "dense, cta = 32x64, warp = 32x32, stages = 2, split = 2"),
     "dual": ("dual", "default", "dual, cta = 32x64, warp = 32x32, stages = 2"),
     "dual-encoded": ("dual", "encoded-inputs", "dual, cta = 64x32, warp = 32x32, stages = 3, swap"),
 }

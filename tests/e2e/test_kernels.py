@@ -20,6 +20,8 @@ def values(shape: tuple[int, ...], seed: int = 0, dtype: type = np.float16) -> A
 ENGINES = {
     "dense": "dense, cta = 32x32, warp = 32x16, stages = 2",
     "dual": "dual, cta = 32x64, warp = 32x32, stages = 2",
+    "split": "dense, cta = 64x64, warp = 32x32, stages = 2, split = 2",
+    "wide": "dense, cta = 64x128, warp = 64x64, stages = 2",
     "swap": "dual, cta = 64x32, warp = 64x32, stages = 3, swap",
 }
 RELU = "activation = #dstc<activation relu>"
@@ -67,6 +69,20 @@ def test_epilogue(engine: str, epilogue: str, element: str) -> None:
     text, inputs, constants = product(engine, epilogue, element, (37, 42, 33))
     interpret = (engine, element) in {("dense", "f16"), ("swap", "f32")} and "bias" in epilogue
     check(text, inputs, interpret=interpret, constants=constants)
+
+
+@pytest.mark.parametrize("element", ["f16", "f32"])
+def test_transposed_operands_at_every_level(element: str) -> None:
+    m, n, k = 37, 45, 70
+    a, b = f"tensor<{k}x{m}xf16>", f"tensor<{n}x{k}xf16>"
+    result = f"tensor<{m}x{n}x{element}>"
+    schedule = f"schedule = #dstc.schedule<{ENGINES['split']}>"
+    body = (
+        f"%y = dstc.matmul %a, %b {{trans_a, trans_b, {RELU}, {schedule}}} : {a}, {b} -> {result}"
+    )
+    rng = np.random.default_rng(4)
+    inputs = [sparse(rng, (k, m), 0.6), sparse(rng, (n, k), 0.6)]
+    check(main_of(f"%a: {a}, %b: {b} -> {result}", body), inputs)
 
 
 def test_f16_results_round_to_nearest_even_and_overflow() -> None:
