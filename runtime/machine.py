@@ -25,8 +25,8 @@ _FIELDS = {"value", "unit", "source", "min", "max"}
 DUAL_SIDE_KEYS = (
     "ohmma.interval", "ohmma.latency", "ohmma.squash_per_cycle", "bohmma.interval",
     "bohmma.latency", "spwmma.queue", "spwmma.startup", "spwmma.min_busy", "spwmma.latency",
-    "accumulator.tiles", "accumulator.rows_per_cycle", "accumulator.latency",
-    "accumulator.clear_cycles",
+    "accumulator.tiles", "accumulator.banks", "accumulator.collector",
+    "accumulator.rows_per_cycle", "accumulator.latency", "accumulator.clear_cycles",
 )  # fmt: skip
 """Parameters that a machine with the feature `dual_side` must have."""
 
@@ -264,6 +264,8 @@ def _check(name: str, parameters: Mapping[str, Parameter], features: frozenset[s
 
     for key in DUAL_SIDE_KEYS if "dual_side" in features else ():
         value(key)
+    if "dual_side" in features and value("accumulator.banks") != 128:
+        raise DstcError(f"machine {name}: accumulator.banks other than 128 are not modelled")
     if value("l2.request_latency") >= value("l2.latency"):
         raise DstcError(
             f"machine {name}: l2.request_latency is {value('l2.request_latency')}; it must be less "

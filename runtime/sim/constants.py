@@ -117,6 +117,7 @@ D = _numbered(
     IMM  # signed
     M0  # modifiers by index, in table order
     M1 M2 M3
+    EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
     WIDTH  # bytes a lane
     NREG  # registers of the data operand
     DEST  # first register written
@@ -207,6 +208,7 @@ S = _numbered(
     IDLE_WARP  # the warp that can go on first
     WARPS
     RING  # next entry of the SPWMMA queue
+    COLLECTED  # the lags of the accumulation banks are those of this time
     PIPE
     """,
 )
@@ -244,6 +246,7 @@ N = _numbered(
     OHMMA_ISSUED OHMMA_SKIPPED SHARED_WAVEFRONTS SHARED_CONFLICTS L1_SECTORS L1_HITS
     GLOBAL_SECTORS_WRITTEN L2_ACCESSES L2_HITS DRAM_READ DRAM_WRITTEN DRAM_ACTIVATES ATOMIC_LANES
     TENSOR_BUSY
+    ACCUMULATOR_CONFLICTS  # of TENSOR_BUSY, cycles for banks alone
     STORE_END  # not a counter: cycle by which the last store has arrived
     """,
 )
@@ -299,6 +302,7 @@ DUAL_SIDE_PARAMETERS = (
     "ohmma.latency", "ohmma.squash_per_cycle",
     "spwmma.queue", "spwmma.startup", "spwmma.min_busy", "spwmma.latency",
     "accumulator.rows_per_cycle", "accumulator.latency", "accumulator.clear_cycles",
+    "accumulator.collector",
 )  # fmt: skip
 """Those of the dual-side extension, which follow; 0, and never read, without it."""
 
@@ -310,7 +314,8 @@ P = _numbered(
     L2 L2_REQUEST DRAM DISPATCH ATOMIC PORT_READ PORT_WRITE L2_RATE
     MISS_SECTORS STORE_SECTORS DRAM_BANKS DRAM_ROW DRAM_INTERLEAVE DRAM_OPEN DRAM_ACTIVATE
     DRAM_CYCLE DRAM_QUEUE DRAM_WRITES OHMMA SQUASH SP_QUEUE SP_STARTUP SP_MIN
-    SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
+    SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR
+    ACC_COLLECTOR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
     DRAM_TICKS  # ticks that a sector takes of its channel
     SUBS MAX_INSTRUCTIONS
     MAX_LAUNCH  # instructions of the launch without any warp finishing

@@ -50,6 +50,8 @@ _TIMING = {
 """Section of the machine file for instructions that their unit does not time."""
 _OWN_LATENCY = ("", "lsu")
 """Sections without `latency`: the timing model finds out what the instruction takes."""
+_LANE_PIPES = (Pipe.ALU, Pipe.FMA, Pipe.MUFU)
+"""Pipes whose operands are read in one cycle; others collect them over their interval."""
 _UNIT_SECTION = {
     Unit.ALU: "alu", Unit.FMA: "fma", Unit.MUFU: "mufu", Unit.BRANCH: "", Unit.BARRIER: "",
     Unit.SHARED: "lsu", Unit.GLOBAL: "lsu", Unit.TENSOR: "",
@@ -127,7 +129,17 @@ class _Decoder:
         groups += [(0, 0)] * (SOURCE_GROUPS - len(groups))
         row[D.NSRC] = sum(1 for _, count in groups if count)
         row[D.SRC :] = [number for group in groups for number in group]
+        row[D.EXTRA] = self.bank_cycles(groups) if row[D.PIPE] in _LANE_PIPES else 0
+        row[D.INTERVAL] += row[D.EXTRA]
+        row[D.LATENCY] += row[D.EXTRA]
         return row
+
+    def bank_cycles(self, groups: list[tuple[int, int]]) -> int:
+        """Cycles beyond the first that reading the registers in `groups` takes."""
+        banks, reads = self.machine["register_file.banks"], self.machine["register_file.reads"]
+        used = {first + i for first, count in groups for i in range(count)}
+        most = max(sum(r % banks == bank for r in used) for bank in range(banks))
+        return max(0, -(-most // reads) - 1)
 
     def modifiers(self, spec: Instruction, w1: int, row: list[int]) -> dict[str, str]:
         chosen: dict[str, str] = {}

@@ -18,6 +18,7 @@ from ...backend.isa.layout import ceil_div, round_up
 from ...backend.isa.table import BY_OPCODE, WARP_SIZE
 from ..machine import Machine
 from ..memory import Memory
+from .collector import BANKS, SCRATCH
 from .constants import (
     DUAL_SIDE_PARAMETERS,
     PARAMETERS,
@@ -236,6 +237,7 @@ class _State:
             zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), dram_state(machine),
             l2.clock, self.chip_counters, zeros(count),
             zeros(count, machine["l1.miss_sectors"] + machine["l1.store_sectors"]),
+            np.zeros((count, subs, BANKS), np.int32), np.zeros((count, SCRATCH), np.uint64),
         )  # fmt: skip
 
     def parameters(
@@ -304,6 +306,7 @@ class _State:
         names = [name for name in N._fields if name != "STORE_END"]
         counters = {name.lower(): int(totals[getattr(N, name)]) for name in names}
         counters["dram_bytes"] = counters["dram_read"] + counters["dram_written"]
+        counters["register_conflicts"] = int((issued * self.decoded.rows[:, D.EXTRA]).sum())
         counters["hmma"] = opcodes.get("HMMA", 0)
         cycles = int(self.chip[END]) if self.timed else 0
         stalls = self.stalls.sum(axis=0)

@@ -41,6 +41,8 @@ bits_of_float = _unary("bits_of_float", types.uint32, types.float32, lambda b, x
 """The 32 bits of an f32."""
 popcount = _unary("popcount", types.uint32, types.uint32, lambda b, x: b.ctpop(x))
 """Number of ones in a 32-bit word."""
+popcount64 = _unary("popcount64", types.uint64, types.uint64, lambda b, x: b.ctpop(x))
+"""Number of ones in a 64-bit word."""
 trailing_zeros = _unary(
     "trailing_zeros", types.uint32, types.uint32, lambda b, x: b.cttz(x, ir.Constant(I1, 0))
 )

@@ -48,6 +48,7 @@ def run_kernel(
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
     l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any, l2_fills: Any, slices_free: Any,
     dram: Any, clock: Any, chip_counters: Any, next_request: Any, landings: Any,
+    lags: Any, planes: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
 
@@ -85,7 +86,7 @@ def run_kernel(
                 ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
                 alloc_high, ready, release, meta, pred_ready, acc_ready, acc_transfer, l1_tags,
                 l1_used, l1_fills, requests, records, atomics, outs, grid, l1_sets,
-                constant_elements, landings,
+                constant_elements, landings, lags, planes,
             )  # fmt: skip
         worst = -1
         for sm in range(sms_count):

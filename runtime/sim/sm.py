@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .cache import coalesce, find_room, l1_find, load_sectors, request, wavefronts
+from .collector import collect_product, collect_step
 from .compiled import helper, inline
 from .constants import (
     FULL_MASK,
@@ -81,7 +82,7 @@ def account(
     regs: Any, base: int, addr: Any, scratch: Any, warps: Any, subs: Any, ring: Any, sms: Any,
     counters: Any, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
     acc_transfer: Any, tags: Any, used: Any, fills: Any, requests: Any, records: Any,
-    atomics: Any, sets: int, landings: Any,
+    atomics: Any, sets: int, landings: Any, lags: Any, planes: Any,
 ) -> None:  # fmt: skip
     """Time of an issued instruction: pipes, queues, scoreboard, requests."""
     op = row[D.OP]
@@ -122,22 +123,38 @@ def account(
             busy = max(out[1], param[P.SP_MIN])
             start = max(now + param[P.SP_STARTUP], subs[sm, s, S.PIPE + Pipe.TENSOR])
             start = max(start, sub_tensor_end(ring, sm, s, param))
+            busy, lag = collect_step(
+                regs, row[D.RC] + row[D.RC_REL] * base + 16 * row[D.M0 + 1],
+                row[D.RE] + row[D.RE_REL] * base + 16 * row[D.M0 + 2], busy, start,
+                subs[sm, s], lags[sm, s], planes[sm], param, counters[sm],
+            )  # fmt: skip
             end = start + busy
             place = subs[sm, s, S.RING]
             ring[sm, s, place] = end
             subs[sm, s, S.RING] = (place + 1) % param[P.SP_QUEUE]
             subs[sm, s, S.PIPE + Pipe.TENSOR] = end
-            acc_ready[w, row[D.ACC]] = max(acc_ready[w, row[D.ACC]], end + param[P.SP_LATENCY])
+            acc_ready[w, row[D.ACC]] = max(
+                acc_ready[w, row[D.ACC]], end + lag + param[P.SP_LATENCY]
+            )
             hold_sources(row, w, end, release)
             counters[sm, N.OHMMA_ISSUED] += out[1]
             counters[sm, N.OHMMA_SKIPPED] += 128 - out[1]
             counters[sm, N.TENSOR_BUSY] += busy
         elif op == Op.OHMMA:
             tile = row[D.ACC]
-            acc_ready[w, tile] = max(acc_ready[w, tile], now + param[P.OHMMA])
+            busy, lag = row[D.INTERVAL], 0
+            if out[1] != 0:
+                busy, lag = collect_product(
+                    regs, row[D.RC] + row[D.RC_REL] * base, row[D.M0 + 1], row[D.M0 + 2], busy, now,
+                    subs[sm, s], lags[sm, s], planes[sm], param, counters[sm],
+                )  # fmt: skip
+                subs[sm, s, S.PIPE + Pipe.TENSOR] = max(
+                    subs[sm, s, S.PIPE + Pipe.TENSOR], now + busy
+                )
+            acc_ready[w, tile] = max(acc_ready[w, tile], now + busy - 1 + lag + param[P.OHMMA])
             counters[sm, N.OHMMA_ISSUED] += out[1]
             counters[sm, N.OHMMA_SKIPPED] += out[2]
-            counters[sm, N.TENSOR_BUSY] += 1
+            counters[sm, N.TENSOR_BUSY] += busy
         else:
             mark_results(row, w, now + row[D.LATENCY], row[D.CAUSE], ready, meta)
             counters[sm, N.TENSOR_BUSY] += row[D.INTERVAL]
@@ -241,6 +258,7 @@ def run_sm(
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
     grid: Any, sets: int, constant_elements: int, landings: Any,
+    lags: Any, planes: Any,
 ) -> int:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1. Returns when it can go on: `PENDING`: not known.
 
@@ -364,7 +382,7 @@ def run_sm(
                             row, w, sm, s, now, mask, out, param, regs, base, addr, scratch,
                             warps, subs, ring, sms, counters, ready, release, meta, pred_ready,
                             acc_ready, acc_transfer, tags, used, fills, requests, records,
-                            atomics, sets, landings,
+                            atomics, sets, landings, lags, planes,
                         )  # fmt: skip
                     elif fault == 0:
                         mark_results(row, w, 0, 0, ready, meta)

@@ -154,7 +154,7 @@ def test_bounds_of_full_operands() -> None:
     assert dual["l1"] == 2 * encoded / 128
     assert dense["hmma"] == 2 * 64**3 / 256 / 4
     assert dense["shared_memory"] == (4 * 64 + 128) * 64 * 2 / 128
-    bytes_a_cycle = 870 * 0.92 / 1.447
+    bytes_a_cycle = 900 * 0.945 / 1.447
     assert dense["dram"] == pytest.approx(2 * 64 * 64 * 2 / bytes_a_cycle)
     assert dual["dram"] == pytest.approx(encoded / bytes_a_cycle)
     assert dual["hmma"] is dual["shared_memory"] is dense["ohmma"] is dense["accumulator"] is None

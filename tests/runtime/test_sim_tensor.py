@@ -15,7 +15,7 @@ from dstc.backend.isa.layout import (
 )
 from dstc.runtime.device import Device
 
-from .sim_kernels import kernel, lanes
+from .sim_kernels import kernel, lanes, timed
 
 U, H, F = np.uint32, np.float16, np.float32
 MODES = ("functional", "cycle")
@@ -204,3 +204,69 @@ def test_bohmma():
     for k in (0, 9, 31):
         want = np.where(a[k] >> np.arange(32, dtype=U) & 1, b[k], 0)
         assert np.array_equal(lanes(f"BOHMMA.32321.K{k} R8, R4, R5 ;", a, b), want)
+
+
+def bank_of() -> np.ndarray:
+    """(32, 32): the bank of each position of a tile, as docs/machine.md states it."""
+    i, j = np.mgrid[0:32, 0:32]
+    return 16 * (i % 8 ^ 4 * (j // 16)) + (j % 16 ^ 4 * (i // 8))
+
+
+def bank_cycles(steps, collector: int) -> tuple[int, int]:
+    """Busy cycles of consecutive SPWMMAs (bitmaps (16, 32) of A and B), and their OHMMAs."""
+    lag, busy, ohmmas = np.zeros(128, int), 0, 0
+    for bits_a, bits_b in steps:
+        own = max(1, int((-(-bits_a.sum(1) // 8) * -(-bits_b.sum(1) // 16)).sum()))
+        hits = (bits_a[:, :, None] & bits_b[:, None, :]).sum(0)
+        lag += np.bincount(bank_of().ravel(), hits.ravel(), 128).astype(int)
+        taken = max(own, int(lag.max()) - collector)
+        lag = np.maximum(lag - taken, 0)
+        busy, ohmmas = busy + taken, ohmmas + own
+    return busy, ohmmas
+
+
+SCATTER = {
+    "dense": lambda rng: np.ones((16, 32), bool),
+    "even": lambda rng: rng.random((16, 32)) < 0.5,
+    "sparse": lambda rng: rng.random((16, 32)) < 0.1,
+    "few rows": lambda rng: rng.random((16, 32)) < rng.beta(0.5, 1.5, 32),
+    "one class of rows": lambda rng: np.tile(np.arange(32) % 8 == 3, (16, 1)),
+}
+
+
+@pytest.mark.parametrize("collector", [0, 8])
+@pytest.mark.parametrize("case", SCATTER)
+def test_accumulator_banks_cost_what_the_positions_say(case, collector):
+    rng = np.random.default_rng(7)
+    steps = [(SCATTER[case](rng), SCATTER[case](rng)) for _ in range(6)]
+    maps = np.stack([np.r_[words(a), words(b)] for a, b in steps])
+    lines = [".kernel sp", ".acc 1", ".param IN", "S2R R0, SR_LANE ;", "SHL R1, R0, 2 ;",
+             "IADD3 R1, R1, c[IN], RZ ;", "ACLR ACC0 ;", *[f"MOV R{8 + i}, 0 ;" for i in range(16)],
+             *[f"LDG.32 R{24 + i}, [R1+{128 * i}] ;" for i in range(6)],
+             *[f"IADD3 R{30 + i}, R{24 + i}, 0, RZ ;" for i in range(6)],
+             *[f"SPWMMA.323216.ALO.BHI ACC0, R8, R16, R{30 + i}, R{30 + i} ;" for i in range(6)],
+             "EXIT ;", ".end"]  # fmt: skip
+    device = Device(overrides={"accumulator.collector": collector})
+    at = device.upload(maps)
+    counters = device.launch(kernel("\n".join(lines)), (1, 1, 1), [at]).counters
+    busy, ohmmas = bank_cycles(steps, collector)
+    assert counters["tensor_busy"] == busy
+    assert counters["accumulator_conflicts"] == busy - ohmmas
+    assert (busy > ohmmas) == (case in ("few rows", "one class of rows"))
+
+
+def test_an_ohmma_waits_for_its_banks():
+    """Four rows and columns of one class: two products in each of eight banks."""
+
+    def cycles(word: int, collector: int) -> tuple[int, int]:
+        lines = ["S2R R0, SR_LANE ;", *[f"MOV R{i}, 0 ;" for i in range(8, 32)],
+                 f"MOV R4, {word} ;", "BOHMMA.32321.K0 R5, R4, R4 ;", "ACLR ACC0 ;",
+                 *["OHMMA.8161.A0.B0 ACC0, R8, R16, R5, R30 ;"] * 20]  # fmt: skip
+        result = timed("\n".join(lines), "dstc", header=".acc 1",
+                       **{"accumulator__collector": collector})  # fmt: skip
+        return result.cycles, result.counters["accumulator_conflicts"]
+
+    free, none = cycles(0x0000FFFF, 0)
+    held, conflicts = cycles(0x08080808, 0)
+    assert none == 0 and conflicts == 20 and held - free in (19, 20)
+    assert cycles(0x08080808, 64) == (free, 0)

@@ -362,3 +362,24 @@ def test_infinite_work_is_interrupted_by_the_budget():
     device = Device(mode="functional", max_instructions=1000)
     with pytest.raises(Exception, match="runaway"):
         device.launch(kernel(".kernel k\nhere:\nBRA here ;\n.end"))
+
+
+REGISTER_BANKS = {"FFMA R{d}, R4, R6, R10 ;": 1, "FFMA R{d}, R4, R6, R5 ;": 0,
+                  "FFMA R{d}, R4, R4, R6 ;": 0, "IADD3 R{d}, R5, R7, R9 ;": 1,
+                  "IADD3 R{d}, R5, 3, R9 ;": 0, "SEL R{d}, R4, R6, PT ;": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REGISTER_BANKS)
+def test_three_sources_in_one_bank_take_a_cycle_more(text):
+    setup = "\n".join(f"MOV R{i}, 0 ;" for i in range(4, 11)) + "\n"
+
+    def run(n: int):
+        body = setup + "\n".join(text.format(d=20 + i % 20) for i in range(n))
+        return timed(body)
+
+    few, many = run(40), run(140)
+    section = "fma" if text.startswith("FFMA") else "alu"
+    extra = REGISTER_BANKS[text]
+    assert (many.cycles - few.cycles) / 100 == V100[f"{section}.interval"] + extra
+    assert many.counters["register_conflicts"] == 140 * extra
+    assert many.stalls["unit"] - few.stalls["unit"] == 100 * (1 + extra)

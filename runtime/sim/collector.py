@@ -1,0 +1,122 @@
+"""The banks of the accumulation buffer: what scattered products cost beside their OHMMA slots.
+
+In: the bitmap words of a SPWMMA, or the rows and columns of an OHMMA. Out: the cycles that the
+tensor core is busy, by the busiest bank and what the operand collector can put off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiled import inline
+from .constants import N, P, S
+from .intrinsics import popcount64
+from .tensor import chunk_of, product_masks
+
+BANKS = 128
+"""Banks of a sub-core's buffer: as many as an OHMMA has products.
+
+Position (i, j) of a tile lies in bank 16 * (i % 8 ^ 4 * (j / 16)) + (j % 16 ^ 4 * (i / 8)): a full
+8x16 block has all its products in different banks, and so has a block of every other column or row.
+"""
+SCRATCH = 8 + 4 + 4
+_ONES = np.uint64(0x0001000100010001)
+
+
+@inline
+def _rows(word: Any, k: Any, planes: Any) -> None:
+    """Enter bit i of `word` as bit 16 * (i / 8) + k of planes[i % 8]."""
+    x = np.uint64(word)
+    x = (x | (x << np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    x = (x | (x << np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    for r in range(8):
+        planes[r] |= ((x >> np.uint64(r)) & _ONES) << k
+
+
+@inline
+def _columns(half: Any, k: Any, planes: Any, first: int) -> None:
+    """Enter bit j of 16 as bit 16 * (j / 4) + k of planes[first + j % 4]."""
+    x = (half | (half << np.uint64(24))) & np.uint64(0x000000FF000000FF)
+    x = (x | (x << np.uint64(12))) & np.uint64(0x000F000F000F000F)
+    for e in range(4):
+        planes[first + e] |= ((x >> np.uint64(e)) & _ONES) << k
+
+
+@inline
+def _enter(rows: Any, columns: Any, k: int, planes: Any) -> None:
+    at = np.uint64(k)
+    _rows(rows, at, planes)
+    word = np.uint64(columns)
+    _columns(word & np.uint64(0xFFFF), at, planes, 8)
+    _columns(word >> np.uint64(16), at, planes, 12)
+
+
+@inline
+def _swapped(x: Any, h: int) -> Any:
+    """Lane g of the result is lane g ^ h of four lanes of 16 bits."""
+    if h & 1:
+        low = np.uint64(0x0000FFFF0000FFFF)
+        x = ((x & low) << np.uint64(16)) | ((x >> np.uint64(16)) & low)
+    if h & 2:
+        x = (x << np.uint64(32)) | (x >> np.uint64(32))
+    return x
+
+
+@inline
+def _settle(planes: Any, lags: Any, idle: int, busy: int, depth: int) -> tuple[int, int]:
+    """Add the products in `planes` to the banks' lags; see `collect_step`."""
+    worst = 0
+    for h in range(4):
+        for e in range(4):
+            low, high = _swapped(planes[8 + e], h), _swapped(planes[12 + e], h)
+            for r in range(8):
+                load = popcount64(planes[r] & low) + popcount64(planes[r ^ 4] & high)
+                bank = (4 * h + e) * 8 + r
+                lag = max(lags[bank] - idle, 0) + np.int64(load)
+                lags[bank] = lag
+                worst = max(worst, lag)
+    busy = max(busy, worst - depth)
+    if worst > 0:
+        for bank in range(BANKS):
+            lags[bank] = max(lags[bank] - busy, 0)
+    return busy, max(0, worst - busy)
+
+
+@inline
+def collect_step(
+    regs: Any, map_a: int, map_b: int, busy: int, start: int, sub: Any, lags: Any, planes: Any,
+    param: Any, counters: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """A SPWMMA that starts at `start` and has `busy` cycles of OHMMAs: cycles that it takes.
+
+    A bank does one product a cycle; one that has more lags behind, by `accumulator.collector`
+    cycles at most. Also returns by how much the busiest bank lags at the end.
+    """
+    for i in range(SCRATCH):
+        planes[i] = 0
+    for k in range(16):
+        _enter(regs[map_a + k], regs[map_b + k], k, planes)
+    idle = max(0, start - sub[S.COLLECTED])
+    taken, lag = _settle(planes, lags, idle, busy, param[P.ACC_COLLECTOR])
+    sub[S.COLLECTED] = start + taken
+    counters[N.ACCUMULATOR_CONFLICTS] += taken - busy
+    return taken, lag
+
+
+@inline
+def collect_product(
+    regs: Any, c: int, chunk_a: int, chunk_b: int, busy: int, start: int, sub: Any, lags: Any,
+    planes: Any, param: Any, counters: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """The same for an OHMMA, whose positions are at `c`."""
+    for i in range(SCRATCH):
+        planes[i] = 0
+    rows, columns = product_masks(regs, c)
+    _enter(chunk_of(rows, 8 * chunk_a, 8), chunk_of(columns, 16 * chunk_b, 16), 0, planes)
+    idle = max(0, start - sub[S.COLLECTED])
+    taken, lag = _settle(planes, lags, idle, busy, param[P.ACC_COLLECTOR])
+    sub[S.COLLECTED] = start + taken
+    counters[N.ACCUMULATOR_CONFLICTS] += taken - busy
+    return taken, lag
