@@ -66,6 +66,8 @@ class Fitted:
     """Cycles from a load's arrival until the loads of a later step are under way."""
     sharpness: float = 5
     """How little resources disturb each other: infinite if only the most used one counted."""
+    sharp_l2: float = 5
+    first: float = 0.3
     variation: float = 0.1
     round_spread: float = 1
     turn_spread: float = 0.1
@@ -190,6 +192,7 @@ class _Model:
         self.work = self._by_warp(operands.busy[plan.swap])
         both = self._by_warp(operands.both)
         self.both = float(both.mean())
+        self.any_products = min(1.0, float(both.sum()))
         self.multiplying = float(np.minimum(1.0, both).mean())
         rows, columns = plan.tiles
         self.warp_tiles = rows * columns
@@ -302,13 +305,14 @@ class _Model:
                 "l2": asked / l2,
             }
             # products of a step come or do not: its time is the mean of the larger of two
-            one = product / max(chance, 1e-9)
+            one = max(0.0, mean / steps / tiles - machine["spwmma.min_busy"]) / max(chance, 1e-9)
             spread_step = sqrt(tiles * (f.variation * product * product / 4 + one * one * chance * (1 - chance)))
             alone = max(
                 mean_of_larger(step + own.gap, spread_step, own.fetch),
                 (tiles - own.hidden) * product + own.fetch,
             )
-            pace = smooth_max(f.sharpness, *times.values())
+            local = smooth_max(f.sharpness, *(t for name, t in times.items() if name != "l2"))
+            pace = smooth_max(f.sharp_l2, local, times["l2"])
             burst = (f.l2_mean * asked * ahead + f.l2_spread * spread * slices**0.5) / l2
             burst += (f.dram_mean * fetched * ahead + f.dram_spread * uneven * channels**0.5) / dram_bytes(machine)
             wait = latency + f.latency_extra + burst
@@ -316,12 +320,12 @@ class _Model:
             turns = (steps - 1) // ahead
             loop = max(pace, alone) * (steps - turns * ahead) + turns * mean_of_larger(turn, f.round_spread * sqrt(ahead) * spread_step + f.turn_spread * turn, wait)
             waits = turns * wait
-            start = f.start + f.start_tile * (tiles - 1) + latency + burst
+            start = f.start + f.start_tile * (tiles - 1) + latency + f.first * burst
             stored = packed * result / machine["noc.write_bytes_per_sm_cycle"]
             drained = m * n * plan.out_bytes * count / self.ctas / 32 / l2
             end = smooth_max(f.sharp_end, stored, drained)
             # values are loaded only where they meet others: warps without any end earlier
-            second = max(0.0, latency - (1 - self.multiplying) * end)
+            second = max(0.0, latency - (1 - self.multiplying) * end) * self.any_products
             start += second
             chain = start + loop
             total += chain if not i else smooth_max(f.sharp_end, chain + f.overlap * before_one, before)
