@@ -213,7 +213,12 @@ def run_gemm(
         exact = same_bits(result.outputs["out0"], reference(a, b, chosen, gemm.out))
     tiles = Tiles(chosen.cta_tile, chosen.warp_tile)
     sizes = gemm.m, gemm.n, gemm.k
-    bounds = dual_bounds(a, b, tiles, target) if dual else dense_bounds(sizes, tiles, target)
+    bytes_ = 2 if gemm.out == "f16" else 4
+    bounds = (
+        dual_bounds(a, b, tiles, target, bytes_)
+        if dual
+        else dense_bounds(sizes, tiles, target, bytes_)
+    )
     (kernel,) = result.kernels
     timed = mode == "cycle"
     seconds = kernel.result.cycles / (target["clock.core_mhz"] * 1e6)

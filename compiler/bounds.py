@@ -42,9 +42,9 @@ class Tiles:
 
 
 def dense_bounds(
-    sizes: tuple[int, int, int], tiles: Tiles, machine: Machine
+    sizes: tuple[int, int, int], tiles: Tiles, machine: Machine, out_bytes: int = 4
 ) -> dict[str, float | None]:
-    """Bounds of an M x N x K product on the dense engine.
+    """Bounds of an M x N x K product on the dense engine; `out_bytes` an element of the result.
 
     hmma: 16 x 16 x 16 fragments, 16 HMMA of 256 MAC each, `hmma.interval` apart. shared_memory:
     each warp reads its operands, each CTA writes them, 128 bytes a cycle and SM. issue: those
@@ -59,7 +59,7 @@ def dense_bounds(
         ceil_div(m, tm) * ceil_div(n, tn) * (tm + tn) * depth * FRAGMENT * 2
         for tm, tn in _within(tiles, m, n)
     )
-    loaded, stored = 2 * (m * k + k * n), 4 * m * n
+    loaded, stored = 2 * (m * k + k * n), out_bytes * m * n
     accesses = (loaded + stored + staged) / ACCESS_BYTES
     return _bounds(
         hmma=hmma * machine["hmma.interval"] / sub_cores,
@@ -70,7 +70,9 @@ def dense_bounds(
     )
 
 
-def dual_bounds(a: F16, b: F16, tiles: Tiles, machine: Machine) -> dict[str, float | None]:
+def dual_bounds(
+    a: F16, b: F16, tiles: Tiles, machine: Machine, out_bytes: int = 4
+) -> dict[str, float | None]:
     """Bounds of the product of a (M x K) and b (K x N) on the dual-side engine.
 
     ohmma: sum over k and pairs of 32-long vectors of ceil(nA/8) * ceil(nB/16), for the better
@@ -87,7 +89,7 @@ def dual_bounds(a: F16, b: F16, tiles: Tiles, machine: Machine) -> dict[str, flo
     ohmma = min(straight.ohmma_issued, swapped.ohmma_issued)
     once = _tile_bytes(left, right, 0, 0)
     read = _tile_bytes(left, right, tiles.warp[0] // TILE_M, tiles.warp[1] // TILE_M)
-    stored = 4 * m * n
+    stored = out_bytes * m * n
     rows = ceil_div(m, TILE_M) * ceil_div(n, TILE_M) * TILE_M
     return _bounds(
         ohmma=ohmma * machine["ohmma.interval"] / sub_cores,
