@@ -28,7 +28,8 @@ from ..backend.isa.layout import SPLIT_STEP, ceil_div
 from ..backend.isa.table import HMMA_MACS
 from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
-from .cost_dense import Chip, Prediction, Product, Tiling, predict
+from .cost_chip import Chip, Prediction
+from .cost_dense import Product, Tiling, predict
 from .device_tensor import DeviceTensor
 from .target_machine import DEFAULT_MACHINE, machine_of
 
