@@ -43,62 +43,62 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 214
+    start: float = 198
     """Cycles before the first load and after the last product, of a CTA alone."""
-    gap: float = 57
+    gap: float = 52.7
     """Of a step, what neither loads nor products of the CTA overlap: barrier, first fragments."""
-    alone_share: float = 1.0
+    alone_share: float = 1.05
     """Share of the tensor peak that a sub-core's only warps reach between barriers,"""
-    tensor_share: float = 0.93
+    tensor_share: float = 0.886
     """and that full sub-cores reach."""
-    latency_extra: float = 25
+    latency_extra: float = 24.6
     """Cycles of a load beside the memory's latency: issue, stores to shared memory."""
-    sharpness: float = 5
+    sharpness: float = 4.96
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 6.5
+    sharp_l2: float = 7.94
     """The same of an SM and L2,"""
-    sharp_finish: float = 5.3
+    sharp_finish: float = 5.78
     """of the last products and stores of CTAs of an SM,"""
-    sharp_end: float = 3.3
+    sharp_end: float = 3.22
     """of stores and what else goes on,"""
-    sharp_row: float = 1.7
+    sharp_row: float = 1.61
     """of DRAM's bus and its activations,"""
-    sharp_dram: float = 6.2
+    sharp_dram: float = 6.46
     """of DRAM and all else."""
-    l2_share: float = 0.86
+    l2_share: float = 0.876
     """Share of L2's peak that random addresses reach."""
-    dram_share: float = 0.84
+    dram_share: float = 0.853
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    activation: float = 0.9
+    activation: float = 0.891
     """Activations over those expected."""
-    l2_mean: float = 0.16
+    l2_mean: float = 0.148
     """Of a step's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.43
+    l2_spread: float = 0.426
     """and of the spread over slices;"""
-    dram_mean: float = 0.16
+    dram_mean: float = 0.153
     """the same for DRAM's channels,"""
-    dram_spread: float = 0.3
-    row_mean: float = 0.18
+    dram_spread: float = 0.308
+    row_mean: float = 0.171
     """and for activations."""
-    first: float = 0.65
+    first: float = 1.2
     """Share of a step's queueing that is before the first step."""
-    shared_l1: float = 0.9
+    shared_l1: float = 0.879
     """Share of what CTAs of an SM could share in L1 that they do."""
-    pack: float = 0.45
+    pack: float = 0.396
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.48
+    overlap: float = 0.455
     """Share of a CTA's stores that delay the CTA after it."""
-    epilogue: float = 2.4
+    epilogue: float = 2.29
     """Instructions an accumulator: rounding, moves, addresses, stores."""
-    part_share: float = 0.67
+    part_share: float = 0.71
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product,"""
-    part_wait: float = 220
+    part_wait: float = 225
     """cycles that a part of one accumulator takes it,"""
-    part_power: float = 0.52
+    part_power: float = 0.442
     """and by which power of the accumulators a warp holds these grow."""
-    arrive: float = 350
+    arrive: float = 378
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    write: float = 0.84
+    write: float = 0.823
     """Share of what L2 writes back that nothing overlaps."""
 
 
@@ -165,17 +165,13 @@ def occupancy(tiling: Tiling, chip: Chip, steps: int = 2) -> int:
     shared = round_up(2 * sum(tiling.cta) * (SPLIT_STEP + 4) * 2, chip.shared_granularity)
     if lane > 255:
         return 0
-    of_sub_core = min(
-        chip.registers // chip.sub_cores // of_warp, chip.max_warps // chip.sub_cores
-    )
+    of_sub_core = min(chip.registers // chip.sub_cores // of_warp, chip.max_warps // chip.sub_cores)
     return min(
         of_sub_core * chip.sub_cores // tiling.warps, chip.shared_bytes // shared, chip.max_ctas
     )
 
 
-def predict(
-    product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTED
-) -> Prediction:
+def predict(product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTED) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
     all_steps = ceil_div(product.sizes[2], SPLIT_STEP)
     held = occupancy(tiling, chip, ceil_div(all_steps, tiling.split))

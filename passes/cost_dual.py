@@ -59,46 +59,45 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 163
+    start: float = 158
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 46
+    start_tile: float = 69.2
     """The same for each further tile of a warp."""
-    latency_extra: float = 17
+    latency_extra: float = 13.4
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharpness: float = 3
+    sharpness: float = 2.85
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 3.7
+    sharp_l2: float = 3.05
     """The same of an SM and L2,"""
-    sharp_end: float = 6.2
+    sharp_end: float = 6.71
     """of stores and what else goes on,"""
-    sharp_dram: float = 6
+    sharp_dram: float = 5.73
     """of DRAM and all else."""
-    l2_share: float = 1.07
+    l2_share: float = 1.08
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    dram_share: float = 0.93
+    dram_share: float = 0.926
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.19
+    l2_mean: float = 0.154
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.52
+    l2_spread: float = 0.429
     """and of the spread over slices;"""
-    dram_mean: float = 0.22
+    dram_mean: float = 0.226
     """the same for DRAM's channels."""
-    dram_spread: float = 0.34
-    first: float = 0.37
+    dram_spread: float = 0.29
+    first: float = 0.533
     """Share of a burst's queueing that is before the first step."""
     variation: float = 0.025
     """Variance of the time of a product that is not empty, over its mean squared."""
-    turn_products: float = 1.16
+    turn_products: float = 1.43
     """How much the spread of products counts in that of a turn,"""
-    turn_spread: float = 0.1
+    turn_spread: float = 0.0994
     """and the spread of the rest, as a share of the turn."""
-    pack: float = 0.47
+    pack: float = 0.416
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.56
+    overlap: float = 0.664
     """Share of a CTA's stores that delay the CTA after it."""
-    write: float = 0.83
+    write: float = 0.789
     """Share of what L2 writes back that nothing overlaps."""
-
 
 
 FITTED = Fitted()
@@ -150,7 +149,9 @@ def occupancy(plan: DualPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
     of_sub_core = min(
         chip.accumulators // (plan.tiles[0] * plan.tiles[1]),
-        chip.registers // chip.sub_cores // round_up(plan.registers * 32, chip.register_granularity),
+        chip.registers
+        // chip.sub_cores
+        // round_up(plan.registers * 32, chip.register_granularity),
         chip.max_warps // chip.sub_cores,
     )
     return min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
@@ -222,7 +223,9 @@ class _Model:
         padded = np.zeros((turns * sms, warps))
         padded[: self.ctas] = self.work
         of_sm = np.zeros((sms, slots))
-        of_sm[:, : turns * warps] = padded.reshape(turns, sms, warps).swapaxes(0, 1).reshape(sms, -1)
+        of_sm[:, : turns * warps] = (
+            padded.reshape(turns, sms, warps).swapaxes(0, 1).reshape(sms, -1)
+        )
         return float(of_sm.reshape(sms, -1, self.chip.sub_cores).sum(axis=1).max())
 
     def _strips(self, first: int, count: int) -> Size2:
@@ -283,7 +286,9 @@ class _Model:
         """The sum over rounds of CTAs, within what DRAM allows."""
         f, chip = self.f, self.chip
         parts: dict[str, float] = {}
-        chained = [(r, *self._round(r, parts)) for r in rounds(self.ctas, self.held, chip.sms, f.pack)]
+        chained = [
+            (r, *self._round(r, parts)) for r in rounds(self.ctas, self.held, chip.sms, f.pack)
+        ]
         total = chain_up(chained, f.overlap, f.sharp_end)
         m, n, _ = self.plan.sizes
         pairs = zip(self.operands.sides, self.strip_sectors, strict=True)
