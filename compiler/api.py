@@ -66,6 +66,7 @@ class Compiled:
         device: Device | None = None,
         mode: str = "cycle",
         threads: int = 1,
+        checks: str = "basic",
         statistics: bool = True,
         progress: Progress | None = None,
     ) -> RunResult:
@@ -75,7 +76,7 @@ class Compiled:
         `Trap` when the program goes wrong.
         """
         if device is None:
-            device = Device(self.machine, mode=mode, threads=threads)
+            device = Device(self.machine, mode=mode, threads=threads, checks=checks)
         return run_program(
             self.program,
             device,

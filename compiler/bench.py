@@ -190,6 +190,7 @@ def run_gemm(
     engine: str = "auto",
     mode: str = "cycle",
     threads: int = 1,
+    checks: str = "basic",
     check: bool = True,
     schedule: ScheduleAttr | None = None,
 ) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def run_gemm(
         return estimate_gemm(gemm, target, engine, schedule)
     compiled, chosen = compile_gemm(gemm, target, engine, schedule)
     a, b = gemm.operands()
-    device = Device(target, mode=mode, threads=threads)
+    device = Device(target, mode=mode, threads=threads, checks=checks)
     dual = chosen.engine.data == Engine.DUAL
     # a bitmap is given as the matrix that it encodes, whichever way that is stored
     stored = [x.T if flip and not dual else x for x, flip in ((a, gemm.trans_a), (b, gemm.trans_b))]

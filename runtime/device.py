@@ -17,6 +17,7 @@ from .memory import Memory
 from .sim.engine import L2State, LaunchResult, launch
 
 MODES = ("cycle", "functional")
+CHECKS = ("off", "basic", "full")
 MAX_INSTRUCTIONS = 1 << 27
 """Default bound on the instructions of one warp in one launch."""
 
@@ -24,12 +25,13 @@ MAX_INSTRUCTIONS = 1 << 27
 class Device:
     """A simulated device.
 
-    `mode`: "cycle" (values and time) or "functional" (values alone). `checked`: reads of registers,
-    predicates and accumulation tiles that were never written trap. `overrides`: machine parameters
-    by `section.key`. `max_instructions`: bound on one warp; a launch may take four times as many
-    (or 2^18 a resident warp, if that is more) without any warp finishing. `threads` is accepted
-    for later; results never depend on it. Raises `DstcError` for an unknown machine, parameter or
-    mode.
+    `mode`: "cycle" (values and time) or "functional" (values alone). `checks`: "basic" (reads
+    of registers, predicates and accumulation tiles that were never written trap), "full" (reads
+    of global and shared memory too, and races in shared memory), or "off". `overrides`: machine
+    parameters by `section.key`. `max_instructions`: bound on one warp; a launch may take four
+    times as many (or 2^18 a resident warp, if that is more) without any warp finishing.
+    `threads` is accepted for later; results never depend on it. Raises `DstcError` for an
+    unknown machine, parameter or mode.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Device:
         machine: str | Machine = "dstc",
         mode: str = "cycle",
         threads: int = 1,
-        checked: bool = True,
+        checks: str = "basic",
         max_instructions: int = MAX_INSTRUCTIONS,
         overrides: Mapping[str, object] | None = None,
     ) -> None:
         if mode not in MODES:
             raise DstcError(f"mode '{mode}': there are {', '.join(MODES)}")
+        if checks not in CHECKS:
+            raise DstcError(f"checks '{checks}': there are {', '.join(CHECKS)}")
         if threads < 1:
             raise DstcError(f"threads must be at least 1, not {threads}")
         if max_instructions < 1:
@@ -52,14 +56,22 @@ class Device:
             if isinstance(machine, Machine)
             else Machine.load(machine, overrides)
         )
-        self.mode, self.threads, self.checked = mode, threads, checked
+        self.mode, self.threads, self.checks = mode, threads, checks
         self.max_instructions = max_instructions
-        self.memory = Memory()
+        self.memory = Memory(track=checks == "full")
         self._l2 = L2State(self.machine)
 
-    def allocate(self, size: int, align: int = 256) -> int:
-        """Address of `size` zero bytes."""
-        return self.memory.allocate(size, align)
+    def allocate(self, size: int, align: int = 256, *, zeroed: bool = False) -> int:
+        """Address of `size` zero bytes. `zeroed`: on purpose; full checks count them as written."""
+        address = self.memory.allocate(size, align)
+        if zeroed:
+            self.memory.mark(address, np.ones(size, np.bool_))
+        return address
+
+    def mark_written(self, address: int, written: NDArray[np.bool_]) -> None:
+        """Count the bytes from `address` on as written where the flags say so, for full checks."""
+        self.memory.check(address, written.size)
+        self.memory.mark(address, written)
 
     def free(self, address: int) -> None:
         """Give an allocation back."""
@@ -74,6 +86,7 @@ class Device:
         )
         self.memory.check(address, raw.size)
         self.memory.bytes[address : address + raw.size] = raw
+        self.memory.mark(address, np.ones(raw.size, np.bool_))
 
     def read(self, address: int, size: int) -> NDArray[np.uint8]:
         """A copy of `size` bytes; `.view(dtype)` gives them a type."""
@@ -120,6 +133,6 @@ class Device:
             self.machine,
             self._l2,
             timed=self.mode == "cycle",
-            checked=self.checked,
+            checks=self.checks,
             max_instructions=self.max_instructions,
         )

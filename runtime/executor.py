@@ -19,7 +19,7 @@ from ..backend.isa.program import Buffer, Launch, Plan, Program
 from .device import Device
 from .formats import Statistics, encode, statistics
 from .host_ops import run_host_op
-from .images import bitmap_of, from_image, to_image
+from .images import bitmap_of, from_image, padding_of, to_image
 from .sim.engine import LaunchResult
 
 Array = NDArray[Any]
@@ -202,6 +202,7 @@ class _Run:
     def _allocate(self) -> None:
         for buffer in self.plan.buffers:
             self.addresses[buffer.name] = self.device.allocate(buffer.bytes)
+            self.device.mark_written(self.addresses[buffer.name], padding_of(buffer))
             if buffer.data is not None:
                 self.device.write(self.addresses[buffer.name], self.program.data[buffer.data])
 

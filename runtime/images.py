@@ -32,6 +32,20 @@ def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
     return image.reshape(-1).view(np.uint8)
 
 
+def padding_of(buffer: Buffer) -> NDArray[np.bool_]:
+    """Which bytes of the buffer's image are zero by the layout, whatever the array.
+
+    A bitmap's words are built up from zeros: all of it counts.
+    """
+    if buffer.bitmap is not None:
+        return np.ones(buffer.bytes, np.bool_)
+    dtype = DTYPES[buffer.dtype]
+    layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
+    padding = np.ones((layout.padded_rows, layout.pitch, np.dtype(dtype).itemsize), np.bool_)
+    padding[: layout.rows, : layout.columns] = False
+    return padding.reshape(-1)
+
+
 def from_image(data: NDArray[np.uint8], buffer: Buffer) -> NDArray[Any]:
     """The array that the buffer's bytes stand for: f16 or f32, of the buffer's shape."""
     if buffer.bitmap is not None:

@@ -21,9 +21,14 @@ _LIMIT = 1 << 32
 
 
 class Memory:
-    """Bytes of the device. `allocate` is a bump allocator that reuses freed space first."""
+    """Bytes of the device. `allocate` is a bump allocator that reuses freed space first.
 
-    def __init__(self) -> None:
+    With `track`, `written` (uint8, one a byte) is 1 where a byte was written since its allocation.
+    """
+
+    def __init__(self, track: bool = False) -> None:
+        self.track = track
+        self.written = np.zeros(0, np.uint8)
         self._starts: list[int] = []
         self._sizes: dict[int, int] = {}
         self._set(np.zeros(1 << 20, np.uint8))
@@ -31,6 +36,10 @@ class Memory:
     def _set(self, data: NDArray[np.uint8]) -> None:
         self.bytes: NDArray[np.uint8] = data
         self.words: NDArray[np.uint32] = data.view(np.uint32)
+        if self.track:
+            written = np.zeros(len(data), np.uint8)
+            written[: len(self.written)] = self.written
+            self.written = written
 
     def allocate(self, size: int, align: int = 256) -> int:
         """Address of `size` fresh zero bytes, a multiple of `align` (a power of two)."""
@@ -49,6 +58,7 @@ class Memory:
             grown[: len(self.bytes)] = self.bytes
             self._set(grown)
         self.bytes[address:end] = 0
+        self.written[address:end] = 0
         bisect.insort(self._starts, address)
         self._sizes[address] = size
         return address
@@ -62,6 +72,11 @@ class Memory:
                 return place
             at = start + self._sizes[start] + GUARD
         return round_up(at, align)
+
+    def mark(self, address: int, written: NDArray[np.bool_]) -> None:
+        """Add the bytes from `address` on whose flags are set to those written."""
+        if self.track:
+            self.written[address : address + written.size] |= written.view(np.uint8)
 
     def free(self, address: int) -> None:
         """Give an allocation back."""

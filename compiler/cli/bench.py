@@ -56,7 +56,16 @@ def add_parsers(subparsers: Any) -> None:
         help="type of C; sums are f32 (default: f32)",
     )
     add_options(
-        p, "machine", "set", "engine", "mode-or-estimate", "threads", "seed", "check", "json"
+        p,
+        "machine",
+        "set",
+        "engine",
+        "mode-or-estimate",
+        "threads",
+        "checks",
+        "seed",
+        "check",
+        "json",
     )
     p.set_defaults(run=gemm)
 
@@ -100,6 +109,7 @@ def gemm(args: argparse.Namespace) -> int:
                     engine=args.engine,
                     mode=args.mode,
                     threads=args.threads,
+                    checks=args.checks,
                     check=args.check,
                 )
             )

@@ -68,6 +68,16 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "in closed form, nothing is simulated",
         },
     ),
+    "checks": (
+        ("--checks",),
+        {
+            "choices": ("off", "basic", "full"),
+            "default": "basic",
+            "help": "what traps beside bounds, alignment and control flow: basic: unwritten "
+            "registers, predicates, accumulators (default); full: unwritten memory and "
+            "shared-memory races too",
+        },
+    ),
     "threads": (
         ("--threads",),
         {
@@ -118,7 +128,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
-    seed, check, json."""
+    checks, seed, check, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

@@ -56,7 +56,9 @@ def add_parsers(subparsers: Any) -> None:
     )
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
-    add_options(p, "machine", "set", "engine", "mode-or-estimate", "threads", "check", "json")
+    add_options(
+        p, "machine", "set", "engine", "mode-or-estimate", "threads", "checks", "check", "json"
+    )
     p.set_defaults(run=run, machine=None)
 
     p = subparsers.add_parser(
@@ -241,6 +243,7 @@ class _Job:
                 self.inputs,
                 mode=self.args.mode,
                 threads=self.args.threads,
+                checks=self.args.checks,
                 progress=progress,
             )
 

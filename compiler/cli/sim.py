@@ -62,8 +62,7 @@ def add_parsers(subparsers: Any) -> None:
         help="instructions of one warp before it is a runaway (default: 2^27); a launch is one "
         "after 4 * N, or 2^18 a resident warp if more, in which no warp finishes",
     )
-    p.add_argument("--unchecked", action="store_true", help="unwritten registers read as zero")
-    add_options(p, "machine", "set", "mode", "threads", "json")
+    add_options(p, "machine", "set", "mode", "threads", "checks", "json")
     p.set_defaults(run=sim)
     p = subparsers.add_parser(
         "machines",
@@ -87,7 +86,7 @@ def sim(args: argparse.Namespace) -> int:
         Machine.load(args.machine, key_values(args.set)),
         args.mode,
         args.threads,
-        not args.unchecked,
+        args.checks,
         MAX_INSTRUCTIONS if args.max_instructions is None else args.max_instructions,
     )
     buffers = _buffers(device, key_values(args.buffer, "--buffer"))
@@ -204,7 +203,7 @@ def _buffers(device: Device, given: dict[str, str]) -> dict[str, tuple[int, int]
     for name, text in given.items():
         if text.startswith("zeros:"):
             size = _integer(text.removeprefix("zeros:"), f"--buffer {name}")
-            result[name] = (device.allocate(size), size)
+            result[name] = (device.allocate(size, zeroed=True), size)
             continue
         try:
             array: Any = np.load(text, allow_pickle=False)

@@ -94,13 +94,22 @@ def collect_step(
     A bank does one product a cycle; one that has more lags behind, by `accumulator.collector`
     cycles at most. Also returns by how much the busiest bank lags at the end.
     """
+    idle = max(0, start - sub[S.COLLECTED])
+    if busy >= 128 and sub[S.LAGGING] <= idle:
+        # no bank has more than 8 positions * 16 depths: none can lag behind
+        if sub[S.LAGGING] > 0:
+            for bank in range(BANKS):
+                lags[bank] = 0
+        sub[S.LAGGING] = 0
+        sub[S.COLLECTED] = start + busy
+        return busy, 0
     for i in range(SCRATCH):
         planes[i] = 0
     for k in range(16):
         _enter(regs[map_a + k], regs[map_b + k], k, planes)
-    idle = max(0, start - sub[S.COLLECTED])
     taken, lag = _settle(planes, lags, idle, busy, param[P.ACC_COLLECTOR])
     sub[S.COLLECTED] = start + taken
+    sub[S.LAGGING] = lag
     counters[N.ACCUMULATOR_CONFLICTS] += taken - busy
     return taken, lag
 
@@ -118,5 +127,6 @@ def collect_product(
     idle = max(0, start - sub[S.COLLECTED])
     taken, lag = _settle(planes, lags, idle, busy, param[P.ACC_COLLECTOR])
     sub[S.COLLECTED] = start + taken
+    sub[S.LAGGING] = lag
     counters[N.ACCUMULATOR_CONFLICTS] += taken - busy
     return taken, lag

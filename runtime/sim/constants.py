@@ -95,7 +95,8 @@ Fault = _numbered(
     NONE GLOBAL_BOUNDS SHARED_BOUNDS MISALIGNED REGISTER_UNINITIALISED
     PREDICATE_UNINITIALISED ACC_UNINITIALISED ACC_BOUNDS NO_REGION STACK_OVERFLOW
     BSYNC_WITHOUT_BSSY DIVERGENT_CONTROL DIVERGENT_BARRIER DIVERGENT_TENSOR RUNAWAY
-    RUNAWAY_LAUNCH BAD_PC STREAM_END DEADLOCK
+    RUNAWAY_LAUNCH BAD_PC STREAM_END STUCK
+    GLOBAL_UNINITIALISED SHARED_UNINITIALISED SHARED_RACE
     """,
 )
 """Why a warp trapped."""
@@ -195,6 +196,7 @@ C = _numbered(
     LIVE  # warps that have not exited
     ARRIVED  # warps at the barrier
     FREE  # no CTA can start in it before
+    EPOCH  # barriers that it has passed
     """,
 )
 """State of a CTA slot."""
@@ -209,6 +211,7 @@ S = _numbered(
     WARPS
     RING  # next entry of the SPWMMA queue
     COLLECTED  # the lags of the accumulation banks are those of this time
+    LAGGING  # the largest of them
     PIPE
     """,
 )
@@ -225,7 +228,9 @@ M = _numbered(
     REQUESTS RECORDS ATOMICS
     LAST  # last cycle with an issue, plus 1
     ALLOC  # allocation hit last
-    FAULT FAULT_PC FAULT_WARP FAULT_LANE FAULT_ADDRESS FAULT_TIME L1_CLOCK
+    FAULT FAULT_PC FAULT_WARP FAULT_LANE FAULT_ADDRESS FAULT_TIME
+    FAULT_OTHER  # the other warp of a race, plus 1
+    L1_CLOCK
     PORT_READ  # in ticks
     PORT_WRITE
     TAKEN  # CTAs of its own list that it started in this quantum

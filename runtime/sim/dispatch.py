@@ -76,7 +76,7 @@ def own_next(sm: int, sms: Any, chip: Any, pool: Any) -> int:
 def place_cta(
     sm: int, slot: int, cta: int, now: int, param: Any, ctas: Any, warps: Any, subs: Any,
     queue: Any, preds: Any, ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any,
-    acc_transfer: Any, regs: Any, shared32: Any, constant_elements: int,
+    acc_transfer: Any, regs: Any, shared32: Any, constant_elements: int, shadow: Any,
 ) -> None:  # fmt: skip
     """Put a CTA into a free slot from `now` on; its warps go to the sub-cores with the fewest."""
     grid_x, grid_y = param[P.GRID_X], param[P.GRID_Y]
@@ -86,12 +86,16 @@ def place_cta(
     ctas[sm, slot, C.Z] = cta // (grid_x * grid_y)
     ctas[sm, slot, C.LIVE] = param[P.WARPS_PER_CTA]
     ctas[sm, slot, C.ARRIVED] = 0
+    ctas[sm, slot, C.EPOCH] = 0
     initial = UNINITIALISED if param[P.CHECKED] else 0
     frame = param[P.FRAME]
     words = param[P.SHARED_BYTES] // 4
     stride = shared32.shape[0] // max(1, ctas.shape[0] * ctas.shape[1])
     for i in range(words):
         shared32[(sm * ctas.shape[1] + slot) * stride + i] = 0
+    if len(shadow[2]) > 0:
+        for i in range(4 * stride):
+            shadow[2][4 * (sm * ctas.shape[1] + slot) * stride + i] = 0
     for i in range(param[P.WARPS_PER_CTA]):
         w = sm * param[P.RESIDENT] + slot * param[P.WARPS_PER_CTA] + i
         best = 0
@@ -136,6 +140,7 @@ def dispatch(
     now: int, sms_count: int, chip: Any, sms: Any, pool: Any, param: Any, ctas: Any, warps: Any,
     subs: Any, queue: Any, preds: Any, ready: Any, release: Any, meta: Any, pred_ready: Any,
     acc_ready: Any, acc_transfer: Any, regs: Any, shared32: Any, constant_elements: int,
+    shadow: Any,
 ) -> int:  # fmt: skip
     """Free finished CTAs, hand out waiting ones breadth first; returns the CTAs resident."""
     resident = 0
@@ -154,7 +159,7 @@ def dispatch(
                     place_cta(
                         sm, slot, pool[chip[GIVEN]], start, param, ctas, warps, subs, queue, preds,
                         ready, release, meta, pred_ready, acc_ready, acc_transfer, regs,
-                        shared32, constant_elements,
+                        shared32, constant_elements, shadow,
                     )  # fmt: skip
                     pool[chip[GIVEN]] = -1
                     chip[GIVEN] += 1

@@ -151,11 +151,12 @@ def launch(
     l2: L2State,
     *,
     timed: bool,
-    checked: bool,
+    checks: str,
     max_instructions: int,
 ) -> LaunchResult:
     """Run `kernel` over `grid` (CTAs in x, y, z) with parameter words `arguments`.
 
+    `checks`: as `Device` explains; "full" needs a `memory` that tracks what is written.
     Raises `DstcError` for a kernel that does not fit, `Trap` for one that goes wrong.
     """
     if min(grid) < 1 or grid[0] * grid[1] * grid[2] >= 1 << 40:
@@ -163,7 +164,7 @@ def launch(
     decoded = decode(kernel, machine, arguments)
     limits = occupancy(kernel, machine)
     state = _State(kernel, grid, decoded, machine, min(limits.values()), memory, l2,
-                   timed, checked, max_instructions)  # fmt: skip
+                   timed, checks, max_instructions)  # fmt: skip
     state.run()
     return state.result(limits)
 
@@ -173,7 +174,7 @@ class _State:
 
     def __init__(
         self, kernel: Any, grid: tuple[int, int, int], decoded: Decoded, machine: Machine,
-        resident: int, memory: Memory, l2: L2State, timed: bool, checked: bool,
+        resident: int, memory: Memory, l2: L2State, timed: bool, checks: str,
         max_instructions: int,
     ) -> None:  # fmt: skip
         self.kernel, self.machine, self.decoded, self.timed = kernel, machine, decoded, timed
@@ -184,7 +185,7 @@ class _State:
         subs = machine["sm.sub_cores"]
         warps = count * resident * kernel.warps
         shared_stride = max(16, round_up(kernel.shared_bytes, 16))
-        self.param = self.parameters(grid, resident * kernel.warps, checked, max_instructions)
+        self.param = self.parameters(grid, resident * kernel.warps, checks, max_instructions)
         constants = decoded.constants.size
         regs = np.zeros(constants + warps * decoded.frame, np.uint32)
         regs[:constants] = decoded.constants.ravel()
@@ -200,6 +201,10 @@ class _State:
         low, high = memory.intervals()
         registers = kernel.registers + 1
         acc_tiles = max(1, kernel.acc_tiles)
+
+        full = checks == "full"
+        written = memory.written if full else np.zeros(0, np.uint8)
+        marks = np.zeros(shared.size if full else 0, np.int64)
 
         def zeros(*shape: int) -> NDArray[np.int64]:
             return np.zeros(shape, np.int64)
@@ -238,10 +243,11 @@ class _State:
             l2.clock, self.chip_counters, zeros(count),
             zeros(count, machine["l1.miss_sectors"] + machine["l1.store_sectors"]),
             np.zeros((count, subs, BANKS), np.int32), np.zeros((count, SCRATCH), np.uint64),
+            (written, written.view(np.uint32), marks),
         )  # fmt: skip
 
     def parameters(
-        self, grid: tuple[int, int, int], resident: int, checked: bool, max_instructions: int
+        self, grid: tuple[int, int, int], resident: int, checks: str, max_instructions: int
     ) -> NDArray[np.int64]:
         """The parameter vector, in the order of `P`."""
         machine, kernel = self.machine, self.kernel
@@ -261,7 +267,7 @@ class _State:
         param[P.MAX_LAUNCH] = min(most, PENDING)
         param[P.BARRIERS] = (self.decoded.rows[:, D.OP] == Op.BAR).any()
         param[P.WARPS_PER_CTA], param[P.SHARED_BYTES] = kernel.warps, kernel.shared_bytes
-        param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checked
+        param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checks != "off"
         param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid
         param[P.FRAME], param[P.RESIDENT] = self.decoded.frame, resident
         return param

@@ -20,9 +20,10 @@ from .access import (
 )
 from .alu import alu, compare, copy_lanes
 from .compiled import inline
-from .constants import FULL_MASK, STACK_DEPTH, D, Fault, K, Op, W
+from .constants import FULL_MASK, STACK_DEPTH, C, D, Fault, K, Op, W
 from .intrinsics import hmma
 from .lanes import permute, shuffle, special_function, special_register
+from .shadow import audit_global, audit_shared
 from .tensor import (
     TILE,
     WIDE_SIZE,
@@ -108,11 +109,13 @@ def execute(
     shared8: Any, shared32: Any, mem8: Any, mem32: Any, addr: Any,
     warps: Any, stack: Any, cta: Any, grid: Any, sms: Any, alloc_low: Any, alloc_high: Any,
     base: int, frame: int, shared_base: int, shared_size: int, acc_tiles: int, out: Any,
+    shadow: Any,
 ) -> int:  # fmt: skip
     """Run `row` in the lanes of `mask` (0: only the pc moves). Returns a `Fault`, 0 if none.
 
     `base` and `frame`: the warp's registers in `regs`. out[0]: jumped; out[1]: tensor busy cycles;
-    out[2]: 1 if an OHMMA was squashed. With `timed`, atomics are left to the quantum's end.
+    out[2]: 1 if an OHMMA was squashed. `shadow`: of device memory by bytes and by words, of shared
+    memory; empty without full checks. With `timed`, atomics are left to the quantum's end.
     """
     op = row[D.OP]
     out[0] = 0
@@ -143,6 +146,11 @@ def execute(
         lane_addresses(addr, regs, a, row[D.IMM])
         if op == Op.LDS or op == Op.STS:
             fault = check_shared(addr, mask, width, shared_size, sms, sm)
+            if fault == 0 and len(shadow[2]) > 0:
+                fault = audit_shared(
+                    addr, mask, width, op == Op.STS, shared_base, warps[w, W.ID], cta[C.EPOCH],
+                    shadow[2], sms, sm,
+                )  # fmt: skip
             if fault:
                 return fault
             if op == Op.LDS:
@@ -151,6 +159,10 @@ def execute(
                 store_lanes(regs, b, addr, mask, width, count, shared8, shared32, shared_base)
             return 0
         fault = check_global(addr, mask, width, alloc_low, alloc_high, sms, sm)
+        if fault == 0 and len(shadow[0]) > 0:
+            fault = audit_global(
+                addr, mask, width, op == Op.STG, shadow[0], shadow[1], sms, sm
+            )  # fmt: skip
         if fault:
             return fault
         if op == Op.LDG:

@@ -48,7 +48,7 @@ def run_kernel(
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
     l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any, l2_fills: Any, slices_free: Any,
     dram: Any, clock: Any, chip_counters: Any, next_request: Any, landings: Any,
-    lags: Any, planes: Any,
+    lags: Any, planes: Any, shadow: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
 
@@ -63,7 +63,7 @@ def run_kernel(
         resident = dispatch(
             begin, sms_count, chip, sms, pool, param, ctas, warps, subs, queue, preds, ready,
             release, meta, pred_ready, acc_ready, acc_transfer, regs, shared32,
-            constant_elements,
+            constant_elements, shadow,
         )  # fmt: skip
         deal(sms_count, chip, sms)
         if resident == 0:
@@ -86,7 +86,7 @@ def run_kernel(
                 ctas, subs, queue, ring, sms, counters, stalls, pc_issued, pc_stalled, alloc_low,
                 alloc_high, ready, release, meta, pred_ready, acc_ready, acc_transfer, l1_tags,
                 l1_used, l1_fills, requests, records, atomics, outs, grid, l1_sets,
-                constant_elements, landings, lags, planes,
+                constant_elements, landings, lags, planes, shadow,
             )  # fmt: skip
         worst = -1
         for sm in range(sms_count):
@@ -132,5 +132,5 @@ def run_kernel(
         # No kernel gets here: a barrier opens when all live warps are there, and what else waits
         # without a known end waits for the quantum's. It would otherwise be an endless loop.
         if not freed and following >= PENDING:
-            return blame(Fault.DEADLOCK, chip, sms, warps, param[P.RESIDENT])
+            return blame(Fault.STUCK, chip, sms, warps, param[P.RESIDENT])
     return RUNNING

@@ -48,6 +48,7 @@ def leave_barrier(
     if ctas[sm, cta, C.ARRIVED] == 0 or ctas[sm, cta, C.ARRIVED] < ctas[sm, cta, C.LIVE]:
         return
     ctas[sm, cta, C.ARRIVED] = 0
+    ctas[sm, cta, C.EPOCH] += 1
     first = sm * resident + cta * per_cta
     for other in range(first, first + per_cta):
         if warps[other, W.STATE] == WarpState.AT_BARRIER:
@@ -258,7 +259,7 @@ def run_sm(
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
     grid: Any, sets: int, constant_elements: int, landings: Any,
-    lags: Any, planes: Any,
+    lags: Any, planes: Any, shadow: Any,
 ) -> int:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1. Returns when it can go on: `PENDING`: not known.
 
@@ -375,7 +376,7 @@ def run_sm(
                         row, pc, w, sm, mask, now, timed, regs, fregs, preds, acc, acc_bits, wide,
                         shared8, shared32, mem8, mem32, addr, warps, stack, ctas[sm, cta], grid,
                         sms, alloc_low, alloc_high, base, frame, shared_base, shared_size,
-                        acc_tiles, out,
+                        acc_tiles, out, shadow,
                     )  # fmt: skip
                     if timed and fault == 0:
                         account(
@@ -426,7 +427,7 @@ def run_sm(
                             place_cta(
                                 sm, cta, following, start, param, ctas, warps, subs, queue, preds,
                                 ready, release, meta, pred_ready, acc_ready, acc_transfer, regs,
-                                shared32, constant_elements,
+                                shared32, constant_elements, shadow,
                             )  # fmt: skip
                 elif op == Op.BAR and mask != 0:
                     leave_barrier(

@@ -126,7 +126,7 @@ def check_module(
     plan = compiled.program.plan
     assert plan is not None and wanted
     given = {p.name: x.astype(p.dtype) for p, x in zip(plan.inputs, inputs, strict=True)}
-    result = compiled.run(given)
+    result = compiled.run(given, checks="full")
     for got, want in zip(result.outputs.values(), wanted, strict=True):
         assert_same(got, want, "on the simulator")
     return compiled

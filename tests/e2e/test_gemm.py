@@ -38,7 +38,7 @@ SCHEDULES = {
 def run(gemm: Gemm, a: Array, b: Array, schedule: ScheduleAttr, machine: Machine = DSTC) -> Array:
     compiled, used = compile_gemm(gemm, machine, schedule=schedule)
     assert used == schedule
-    return compiled.run({"arg0": a, "arg1": b}, statistics=False).outputs["out0"]
+    return compiled.run({"arg0": a, "arg1": b}, statistics=False, checks="full").outputs["out0"]
 
 
 FEW = ("dense-32", "dense-128", "dual-64", "dual-wide", "dual-128-swap")
@@ -57,7 +57,7 @@ def test_bits(shape: tuple[int, int, int], name: str) -> None:
     compiled, _ = compile_gemm(Gemm(*shape), DSTC, schedule=schedule)
     for seed, densities in enumerate(DENSITIES):
         a, b = Gemm(*shape, *densities, seed=seed).operands()
-        got = compiled.run({"arg0": a, "arg1": b}, statistics=False).outputs["out0"]
+        got = compiled.run({"arg0": a, "arg1": b}, statistics=False, checks="full").outputs["out0"]
         assert_same(got, matmul_f32(a, b), f"densities {densities}")
 
 
@@ -89,7 +89,7 @@ def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_densit
 @pytest.mark.parametrize("pattern", ["random", "block"])
 def test_bounds_hold(engine: str, pattern: str) -> None:
     for m, n, k, a, b in [(256, 256, 256, 0.2, 1), (96, 200, 333, 0.5, 0.1), (32, 32, 1000, 1, 1)]:
-        row = run_gemm(Gemm(m, n, k, a, b, pattern), machine=SMALL, engine=engine)
+        row = run_gemm(Gemm(m, n, k, a, b, pattern), machine=SMALL, engine=engine, checks="full")
         assert row["bit_exact"] is True and row["engine"] == engine
         for name, bound in row["bounds"].items():
             assert bound is None or 0 < bound <= row["cycles"], name

@@ -104,7 +104,7 @@ def test_model(make: Any, seed: int, machine: tuple[str, str]) -> None:
     compiled = compile_model(net.model(), machine=machine[0], engine=machine[1])
     for density in (0.3, 1):
         inputs = sparse(net.rng, net.shape, density)
-        result = compiled.run(inputs)
+        result = compiled.run(inputs, checks="full")
         check = compiled.check(inputs, result)
         assert check["ok"], check
         assert 0 < result.cycles == sum(k.result.cycles for k in result.kernels)

@@ -73,7 +73,13 @@ def test_gaps_between_allocations_trap():
 
 
 def test_device_options():
-    for bad in ({"mode": "fast"}, {"threads": 0}, {"max_instructions": 0}, {"machine": "k80"}):
+    for bad in (
+        {"mode": "fast"},
+        {"threads": 0},
+        {"checks": "some"},
+        {"max_instructions": 0},
+        {"machine": "k80"},
+    ):
         with pytest.raises(DstcError):
             Device(**bad)
 
@@ -151,3 +157,15 @@ def test_machines_command(tmp_path, capsys):
     assert main(["machines", "v100"]) == 0
     assert "l2.latency" in capsys.readouterr().out
     assert main(["machines", "k80"]) == 2
+
+
+@pytest.mark.parametrize(("checks", "code"), [("full", 3), ("basic", 0), ("off", 0)])
+def test_sim_command_checks(checks, code, tmp_path, capsys):
+    """A kernel that reads what it did not write; a buffer of zeros is written on purpose."""
+    source = tmp_path / "k.s"
+    source.write_text(".kernel k\n.shared 64\nLDS.32 R4, [RZ] ;\nEXIT ;\n.end")
+    assert main(["sim", str(source), "--checks", checks]) == code
+    error = capsys.readouterr().err
+    assert ("shared memory is read that was never written" in error) == (code == 3)
+    source.write_text(".kernel k\n.param X\nMOV R4, c[X] ;\nLDG.32 R4, [R4] ;\nEXIT ;\n.end")
+    assert main(["sim", str(source), "--checks", checks, "--buffer", "X=zeros:64"]) == 0

@@ -187,7 +187,99 @@ def test_traps_name_everything(body, mode):
         device.launch(kernel(text), (1, 1, 1))
     message = str(caught.value)
     assert "kernel bad, pc " in message and "`" in message and "line 7" in message
-    assert "CTA (0,0,0), warp 0" in message and "\n" not in message
+    assert "CTA (0,0,0), warp 0, lane " in message and "\n" not in message
+
+
+SECOND_WARP = "S2R R1, SR_WARP ;\nISETP.EQ.U32 P0, R1, 1 ;\n"
+LANES = "S2R R0, SR_LANE ;\nSHL R2, R0, 2 ;\n"
+FULL_TRAPS = {
+    "global read": (
+        LANES + "IADD3 R3, R2, c[X], RZ ;\nISETP.LT.U32 P0, R0, 5 ;\n@P0 STG.32 [R3], R0 ;\n"
+        "LDG.32 R4, [R3] ;",
+        r"global memory is read.*never written.*pc 5 `LDG.*warp 0, lane 5, address 0x",
+    ),
+    "half of a word": (
+        "MOV R3, c[X] ;\nSTG.U16 [R3+2], R3 ;\nLDG.U16 R4, [R3+2] ;\nLDG.U8 R4, [R3+1] ;",
+        r"global memory is read.*pc 3 `LDG.U8.*lane 0",
+    ),
+    "atomic": ("MOV R3, c[X] ;\nRED.ADD.U32 [R3], R3 ;", r"global memory is read.*RED"),
+    "shared read": (
+        LANES + "S2R R1, SR_WARP ;\nSHL R1, R1, 8 ;\nIADD3 R2, R2, R1, RZ ;\nSTS.32 [R2], R0 ;\n"
+        "LDS.64 R4, [R1+120] ;\nLDS.64 R4, [R1+128] ;",
+        r"shared memory is read.*never written.*pc 7 `LDS.*warp 0, lane 0, address 0x80",
+    ),
+    "two warps write": (
+        LANES + "IADD3 R2, R2, 60, RZ ;\nSTS.32 [R2], R0 ;",
+        r"race with warp 0, no barrier.*pc 3 `STS.*warp 1, lane 0, address 0x3c",
+    ),
+    "written by another warp": (
+        LANES + SECOND_WARP + "@!P0 STS.32 [R2], R0 ;\n"
+        + "NOP ;\n" * 40 + "@P0 LDS.32 R4, [R2] ;",
+        r"race with warp 0.*`@P0 LDS.*warp 1, lane 0",
+    ),
+    "read by another warp": (
+        LANES + SECOND_WARP + "@P0 STS.32 [R2], R0 ;\nBAR.SYNC ;\n@!P0 LDS.32 R4, [R2] ;\n"
+        + "NOP ;\n" * 40 + "@P0 STS.U8 [RZ+4], R0 ;",
+        r"race with warp 0.*`@P0 STS.U8.*warp 1, lane 0, address 0x4",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FULL_TRAPS)
+@pytest.mark.parametrize("mode", MODES)
+def test_full_checks_trap(case, mode):
+    body, message = FULL_TRAPS[case]
+    text = f'.kernel bad\n.warps 2\n.shared 512\n.param X\n.source "line 7"\n{body}\nEXIT ;\n.end'
+    for checks in ("full", "basic"):
+        device = Device(mode=mode, checks=checks)
+        at = device.allocate(512)
+        if checks == "full":
+            with pytest.raises(Trap, match=message) as caught:
+                device.launch(kernel(text), (1, 1, 1), [at])
+            assert "line 7" in str(caught.value) and "CTA (0,0,0)" in str(caught.value)
+        else:
+            device.launch(kernel(text), (1, 1, 1), [at])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_full_checks_pass_what_is_right(mode):
+    """Own bytes, bytes of other warps after a barrier, uploads, zeros on purpose, several CTAs."""
+    body = (
+        LANES
+        + """
+    S2R R1, SR_WARP ;
+    IMAD.LO R3, R0, 4, R1 ;
+    STS.U8 [R3], R1 ;
+    LDS.U8 R4, [R3] ;
+    BAR.SYNC ;
+    LDS.32 R5, [R2] ;
+    BAR.SYNC ;
+    STS.U8 [R3], R5 ;
+    BAR.SYNC ;
+    LDS.32 R6, [R2] ;
+    IADD3 R7, R2, c[X], RZ ;
+    LDG.32 R8, [R7] ;
+    MOV R9, c[Y] ;
+    RED.ADD.U32 [R9], R8 ;
+    """
+    )
+    device = Device(mode=mode, checks="full", overrides={"sm.count": 2, "sm.max_ctas": 1})
+    x, y = device.upload(np.ones(32, U)), device.allocate(4, zeroed=True)
+    text = f".kernel good\n.warps 4\n.shared 128\n.param X\n.param Y\n{body}\nEXIT ;\n.end"
+    device.launch(kernel(text), (5, 1, 1), [x, y])
+    assert device.read(y, 4).view(U)[0] == 5 * 4 * 32
+    device.free(x)
+    again = device.allocate(128)
+    with pytest.raises(Trap, match="global memory is read"):
+        device.launch(kernel(text), (1, 1, 1), [again, y])
+
+
+def test_a_barrier_that_one_warp_never_reaches_is_named():
+    body = "S2R R1, SR_WARP ;\nISETP.EQ.U32 P0, R1, 2 ;\nhere:\n@P0 BRA here ;\nBAR.SYNC ;"
+    for mode in MODES:
+        device = Device(mode=mode, max_instructions=1000)
+        with pytest.raises(Trap, match=r"deadlock: 3 of the CTA's 4 warps wait.*at pc 3.*warp 2"):
+            device.launch(kernel(f".kernel bad\n.warps 4\n{body}\nEXIT ;\n.end"))
 
 
 def test_trap_names_the_offending_lane():
@@ -198,7 +290,7 @@ def test_trap_names_the_offending_lane():
 
 
 def test_unchecked_mode_reads_zero():
-    device = Device(checked=False)
+    device = Device(checks="off")
     device.launch(kernel(".kernel k\nIADD3 R5, R6, R6, RZ ;\nEXIT ;\n.end"))
 
 

@@ -15,10 +15,10 @@ from ..backend.isa_strategies import kernels
 from .sim_kernels import stall_sum
 
 
-def outcome(kernel, mode: str, checked: bool):
+def outcome(kernel, mode: str, checks: str):
     kernel = replace(kernel, warps=1 + kernel.warps % 6, shared_bytes=256)
     roomy = {"accumulator.tiles": 64, "sm.registers": 1 << 17, "sm.count": 4}
-    device = Device(mode=mode, checked=checked, max_instructions=300, overrides=roomy)
+    device = Device(mode=mode, checks=checks, max_instructions=300, overrides=roomy)
     base = device.allocate(4096)
     try:
         result = device.launch(kernel, (3, 2, 1), [base] * len(kernel.params))
@@ -33,5 +33,5 @@ def outcome(kernel, mode: str, checked: bool):
 @given(kernels())
 def test_random_kernels_never_crash(kernel):
     for mode in ("cycle", "functional"):
-        for checked in (True, False):
-            assert outcome(kernel, mode, checked) == outcome(kernel, mode, checked)
+        for checks in ("off", "basic", "full"):
+            assert outcome(kernel, mode, checks) == outcome(kernel, mode, checks)

@@ -157,7 +157,7 @@ def test_results_of_an_exited_warp_do_not_reach_the_next_in_its_slot():
     body = "MOV R2, c[X] ;\nS2R R9, SR_CTAID_X ;\nISETP.EQ.U32 P0, R9, 1 ;\n"
     late = "NOP ;\n" * 30 + "@P0 IADD3 R4, R4, R5, RZ ;\n"
     text = body + "@!P0 ATOM.ADD.U32 R4, [R2], R9 ;\n@!P0 LDG.32 R5, [R2+128] ;\n@!P0 EXIT ;\n"
-    device = Device("v100", checked=False, overrides={"sm.count": 1, "sm.max_ctas": 1})
+    device = Device("v100", checks="off", overrides={"sm.count": 1, "sm.max_ctas": 1})
     at = device.upload(np.full(64, 7, U))
     end = "MOV R8, c[X] ;\n@P0 STG.32 [R8+64], R4 ;"
     timed(text + late + end, header=".param X", grid=(2,), args=(at,), device=device)
