@@ -41,21 +41,34 @@ class ScheduledProduct:
             (_density(op.a_density), _density(op.b_density)),
         )
 
+    @property
+    def dense(self) -> tuple[cost_dense.Product, cost_dense.Tiling]:
+        """What the dense engine's closed form takes."""
+        s = self.schedule
+        return (
+            cost_dense.Product(self.sizes, self.transposed, self.out_bytes),
+            cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
+        )
+
+    @property
+    def dual(self) -> cost_dual.DualPlan:
+        """What the dual-side engine's closed form takes beside the operands."""
+        s = self.schedule
+        stages = int(s.stages.value.data)
+        return cost_dual.DualPlan(
+            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes
+        )
+
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
-        s = self.schedule
-        if s.engine.data == Engine.DENSE:
-            product = cost_dense.Product(self.sizes, self.transposed, self.out_bytes)
-            tiling = cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts)
-            return cost_dense.predict(product, tiling, chip)
-        if s.engine.data != Engine.DUAL:
-            raise DstcError(f"there is no closed form for the {s.engine.data} engine; simulate it")
-        plan = cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, int(s.stages.value.data), s.swapped, self.out_bytes
-        )
+        engine = self.schedule.engine.data
+        if engine == Engine.DENSE:
+            return cost_dense.predict(*self.dense, chip)
+        if engine != Engine.DUAL:
+            raise DstcError(f"there is no closed form for the {engine} engine; simulate it")
         if operands is None:
             operands = Operands.expected(self.sizes, self.densities, chip.empty_step)
-        return cost_dual.predict(plan, operands, chip)
+        return cost_dual.predict(self.dual, operands, chip)
 
 
 def _density(attr: FloatAttr | None) -> float:

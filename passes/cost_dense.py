@@ -19,8 +19,8 @@ from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth
 Size2 = tuple[int, int]
 
 OTHER_REGISTERS, FRAGMENT_REGISTERS, MOST_OTHER_REGISTERS = 12, 8, 60
-"""Registers of a lane beside its accumulators and the loads under way: always, for each fragment of
-its warp, and at most."""
+"""Registers of a lane beside its accumulators and the loads under way: always, for each fragment
+of its warp, and at most."""
 FIRST_REGISTERS, SPLIT_REGISTERS = 6, 8
 """Registers that a loop of one step does not need, and that a split product needs more."""
 OTHER_INSTRUCTIONS = 20
@@ -228,9 +228,9 @@ class _Model:
         return Prediction(total, times)
 
     def _round(self, r: Round, times: dict[str, float]) -> tuple[float, float]:
-        """Cycles of a round of CTAs up to their stores, and those of the stores; adds to `times`."""
+        """Cycles of a round of CTAs up to their stores, and of the stores; adds to `times`."""
         tiling, f, chip, steps = self.tiling, self.f, self.chip, self.steps
-        (cm, cn), (wm, wn), warps = tiling.cta, tiling.warp, tiling.warps
+        (cm, cn), warps = tiling.cta, tiling.warps
         used = min(chip.sub_cores, warps * r.most)
         asked = self._asked(r)
         instructions = tiling.step_hmmas + self.accesses + OTHER_INSTRUCTIONS * warps

@@ -42,7 +42,7 @@ LOOPS = {
 }
 """(32x32 tiles of a warp, CTA of one warp) -> its loop, with the stages of select-schedule."""
 STAGE_REGISTERS, HEADER_REGISTERS, OTHER_REGISTERS = 11, 2, 6
-"""Registers of a lane: an operand tile under way (values, bitmap, header), a header alone, others."""
+"""Registers of a lane: an operand tile under way (values, bitmap, header), a header, others."""
 BITMAP_SECTORS, HEADER_SECTORS = 2, 0.25
 """Of a tile, 32-byte sectors: 16 words of bitmap; four headers share a sector, each is a load."""
 RUN_BYTES = 1024
@@ -169,9 +169,9 @@ def predict(plan: DualPlan, operands: Operands, chip: Chip, fitted: Fitted = FIT
 class _Traffic:
     """What a round of CTAs loads a step, in sectors of L2, bytes of DRAM.
 
-    `fullest`: asked for by one SM, `asked`: by all; `spread`, `uneven`: how far the fullest slice of
-    L2 and channel of DRAM exceed the mean in as many steps as are loaded ahead, times the square
-    root of their number.
+    `fullest`: asked for by one SM, `asked`: by all; `spread`, `uneven`: how far the fullest slice
+    of L2 and channel of DRAM exceed the mean in as many steps as are loaded ahead, times the
+    number of slices or channels.
     """
 
     fullest: float
@@ -300,7 +300,7 @@ class _Model:
         return Prediction(total, parts)
 
     def _round(self, r: Round, parts: dict[str, float]) -> tuple[float, float]:
-        """Cycles of a round of CTAs up to their stores, and those of the stores; adds to `parts`."""
+        """Cycles of a round of CTAs up to their stores, and of the stores; adds to `parts`."""
         plan, f, chip, steps = self.plan, self.f, self.chip, self.steps
         t = self._traffic(r)
         l2 = chip.l2_sectors * f.l2_share

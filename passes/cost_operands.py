@@ -109,13 +109,14 @@ class Operands:
 
 
 def _with_empty(ohmmas: F64, both: F64, k_tiles: int, empty: float) -> F64:
-    """Tensor cycles of strips: steps without any OHMMA take `empty`.
+    """Tensor cycles of strips: steps with fewer OHMMAs, or without any, take `empty`.
 
     `both`: steps in which both tiles have non-zeros; of them, as many are empty as if OHMMAs fell
     on steps at random.
     """
     mean = ohmmas / np.maximum(both, 1e-9)
-    return ohmmas + empty * (k_tiles - both + both * np.exp(-np.minimum(mean, 50.0)))
+    short = np.maximum(0.0, empty - mean) + np.minimum(mean, empty) * np.exp(-mean.clip(0, 50))
+    return ohmmas + empty * (k_tiles - both) + both * short
 
 
 def _tile_counts(x: Bitmap) -> NDArray[np.int64]:

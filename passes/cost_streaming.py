@@ -1,6 +1,6 @@
 """What kernels beside products take, in closed form: encode, im2col, elementwise. Not a pass.
 
-In: a launch's CTAs, its code, the bytes it reads and writes, a machine. Out: predicted cycles. Their
+In: a launch's CTAs, its code, the bytes it reads and writes, a machine. Out: predicted cycles. The
 code is straight: each warp runs all of it once. Coarser than the closed forms of products.
 """
 
