@@ -43,62 +43,62 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 198
+    start: float = 195
     """Cycles before the first load and after the last product, of a CTA alone."""
-    gap: float = 52.7
+    gap: float = 53.6
     """Of a step, what neither loads nor products of the CTA overlap: barrier, first fragments."""
-    alone_share: float = 1.05
+    alone_share: float = 0.949
     """Share of the tensor peak that a sub-core's only warps reach between barriers,"""
-    tensor_share: float = 0.886
+    tensor_share: float = 0.848
     """and that full sub-cores reach."""
-    latency_extra: float = 24.6
+    latency_extra: float = 25.7
     """Cycles of a load beside the memory's latency: issue, stores to shared memory."""
-    sharpness: float = 4.96
+    sharpness: float = 4.86
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 7.94
+    sharp_l2: float = 12.3
     """The same of an SM and L2,"""
-    sharp_finish: float = 5.78
+    sharp_finish: float = 5.79
     """of the last products and stores of CTAs of an SM,"""
-    sharp_end: float = 3.22
+    sharp_end: float = 2.57
     """of stores and what else goes on,"""
-    sharp_row: float = 1.61
+    sharp_row: float = 1.73
     """of DRAM's bus and its activations,"""
-    sharp_dram: float = 6.46
+    sharp_dram: float = 6.49
     """of DRAM and all else."""
-    l2_share: float = 0.876
+    l2_share: float = 0.881
     """Share of L2's peak that random addresses reach."""
-    dram_share: float = 0.853
+    dram_share: float = 0.732
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    activation: float = 0.891
+    activation: float = 0.814
     """Activations over those expected."""
-    l2_mean: float = 0.148
+    l2_mean: float = 0.144
     """Of a step's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.426
+    l2_spread: float = 0.302
     """and of the spread over slices;"""
-    dram_mean: float = 0.153
+    dram_mean: float = 0.193
     """the same for DRAM's channels,"""
-    dram_spread: float = 0.308
-    row_mean: float = 0.171
+    dram_spread: float = 0.388
+    row_mean: float = 0.154
     """and for activations."""
-    first: float = 1.2
+    first: float = 1.85
     """Share of a step's queueing that is before the first step."""
-    shared_l1: float = 0.879
+    shared_l1: float = 0.79
     """Share of what CTAs of an SM could share in L1 that they do."""
-    pack: float = 0.396
+    pack: float = 0.305
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.455
+    overlap: float = 0.526
     """Share of a CTA's stores that delay the CTA after it."""
-    epilogue: float = 2.29
+    epilogue: float = 1.64
     """Instructions an accumulator: rounding, moves, addresses, stores."""
-    part_share: float = 0.71
+    part_share: float = 1.09
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product,"""
-    part_wait: float = 225
+    part_wait: float = 212
     """cycles that a part of one accumulator takes it,"""
-    part_power: float = 0.442
+    part_power: float = 0.393
     """and by which power of the accumulators a warp holds these grow."""
-    arrive: float = 378
+    arrive: float = 421
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    write: float = 0.823
+    write: float = 0.555
     """Share of what L2 writes back that nothing overlaps."""
 
 
@@ -255,7 +255,8 @@ class _Model:
         if self.parts > 1:
             start += self._parts(r.packed)
 
-        sectors = cm * cn * self.product.out_bytes / SECTOR / self.parts
+        m, n, _ = self.product.sizes
+        sectors = min(cm, m) * min(cn, n) * self.product.out_bytes / SECTOR / self.parts
         sectors *= 1 if self.whole_sectors else 2
         end = smooth_max(
             f.sharp_end,

@@ -59,44 +59,44 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 158
+    start: float = 153
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 69.2
+    start_tile: float = 94.8
     """The same for each further tile of a warp."""
-    latency_extra: float = 13.4
+    latency_extra: float = 9.15
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharpness: float = 2.85
+    sharpness: float = 3.78
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 3.05
+    sharp_l2: float = 2.66
     """The same of an SM and L2,"""
-    sharp_end: float = 6.71
+    sharp_end: float = 7.31
     """of stores and what else goes on,"""
-    sharp_dram: float = 5.73
+    sharp_dram: float = 5.87
     """of DRAM and all else."""
-    l2_share: float = 1.08
+    l2_share: float = 1.07
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    dram_share: float = 0.926
+    dram_share: float = 0.795
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.154
+    l2_mean: float = 0.13
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.429
+    l2_spread: float = 0.47
     """and of the spread over slices;"""
-    dram_mean: float = 0.226
+    dram_mean: float = 0.189
     """the same for DRAM's channels."""
-    dram_spread: float = 0.29
-    first: float = 0.533
+    dram_spread: float = 0.223
+    first: float = 0.927
     """Share of a burst's queueing that is before the first step."""
-    variation: float = 0.025
+    variation: float = 0.0247
     """Variance of the time of a product that is not empty, over its mean squared."""
-    turn_products: float = 1.43
+    turn_products: float = 1.38
     """How much the spread of products counts in that of a turn,"""
-    turn_spread: float = 0.0994
+    turn_spread: float = 0.0883
     """and the spread of the rest, as a share of the turn."""
-    pack: float = 0.416
+    pack: float = 0.355
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.664
+    overlap: float = 0.508
     """Share of a CTA's stores that delay the CTA after it."""
-    write: float = 0.789
+    write: float = 0.747
     """Share of what L2 writes back that nothing overlaps."""
 
 
@@ -193,7 +193,9 @@ class _Model:
         self.mean_step = float(self.work.mean()) / self.steps
         both = self._by_warp(operands.both)
         self.any_products = min(1.0, float(both.sum()))
-        self.multiplying = float(np.minimum(1.0, both).mean())
+        # an SM with a single CTA has no others whose stores could hide what this one waits for
+        multiplying = np.minimum(1.0, both).mean(axis=1)
+        self.multiplying = float(multiplying.max() if self.ctas <= chip.sms else multiplying.mean())
         self.chance = min(1.0, float(both.mean()) / (self.tiles * self.steps))
         a, b = operands.sides
         reads = b.any_of(columns), a.any_of(rows)
