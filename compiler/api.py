@@ -22,6 +22,8 @@ from xdsl.dialects.builtin import ModuleOp
 from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Program
 from ..dialects.constants import constants_of
+from ..dialects.dstc import MatmulOp
+from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
 from ..runtime.executor import Progress, RunResult, run_program
 from ..runtime.machine import Machine
@@ -41,7 +43,8 @@ class Compiled:
     """A compiled model.
 
     `graph`: the model graph (networkx inside); `module`: the IR after the last pass; `passes`: what
-    ran and for how long; `program`: what the device runs. A program read from a file has only that.
+    ran and for how long; `products`: the matrix products as scheduled, in the order of their
+    launches; `program`: what the device runs. A program read from a file has only that.
     """
 
     program: Program
@@ -54,6 +57,7 @@ class Compiled:
     graph: ModelGraph | None = None
     model: ModelSource | None = None
     notes: tuple[str, ...] = field(default_factory=tuple[str, ...])
+    products: list[ScheduledProduct] = field(default_factory=list[ScheduledProduct])
 
     def run(
         self,
@@ -152,7 +156,16 @@ def compile_module(
     """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`."""
     started = time.perf_counter()
     specs = pipeline(pipeline_name, machine=machine.name, engine=engine)
-    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=on_pass)
+    products: list[ScheduledProduct] = []
+
+    def look(index: int, count: int, spec: str) -> None:
+        if spec.startswith("convert-matmul-to-tile"):
+            matmuls = (op for op in module.walk() if isinstance(op, MatmulOp))
+            products.extend(map(ScheduledProduct.of, matmuls))
+        if on_pass is not None:
+            on_pass(index, count, spec)
+
+    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=look)
     program = package(module, constants_of(ctx), graph, machine.name, name)
     return Compiled(
         program=program,
@@ -163,6 +176,7 @@ def compile_module(
         machine=machine,
         engine=engine,
         graph=graph,
+        products=products,
     )
 
 

@@ -29,6 +29,7 @@ from ..runtime.machine import Machine
 from .api import Compiled, compile_module
 from .bounds import Tiles, dense_bounds, dual_bounds
 from .driver import new_context
+from .estimate import MODE as ESTIMATE
 
 F16 = NDArray[np.float16]
 
@@ -198,9 +199,13 @@ def run_gemm(
     Times are None in functional mode; `bit_exact` compares with numpy's rank-1 updates in f32,
     ascending k, in the parts that the schedule splits K into (None without `check`); `tflops`
     counts 2mnk whatever is skipped; `bounds` are cycles (`bounds.py`). Raises `DstcError` for what
-    the machine cannot do.
+    the machine cannot do. Mode `estimate` simulates nothing (`bench_estimate.py`).
     """
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
+    if mode == ESTIMATE:
+        from .bench_estimate import estimate_gemm
+
+        return estimate_gemm(gemm, target, engine, schedule)
     compiled, chosen = compile_gemm(gemm, target, engine, schedule)
     a, b = gemm.operands()
     device = Device(target, mode=mode, threads=threads, checks=checks)
@@ -252,6 +257,8 @@ def run_gemm(
         "occupancy": kernel.result.occupancy,
         "counters": kernel.result.counters,
         "peak_rss_bytes": peak_rss_bytes(),
+        "limit": None,
+        "estimate": None,
     }
 
 

@@ -11,7 +11,8 @@ from .kernel_builder import KernelBuilder, Value
 
 PANEL = 16
 """Columns of tiles in a panel: near the square root of the large tiles that a V100 holds at once,
-which then come from about as many rows. Measured: 8 does as well, none costs a wide product a quarter."""
+which then come from about as many rows. Measured: 8 does as well, none costs a wide product a
+quarter."""
 
 
 def panel_columns(columns: int) -> int:

@@ -8,8 +8,6 @@ condensed vectors for the other, and how many CTAs keep every SM busy.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from math import comb
 
 from xdsl.context import Context
 from xdsl.dialects import builtin
@@ -28,7 +26,9 @@ from ..backend.isa.layout import SPLIT_STEP, ceil_div
 from ..backend.isa.table import HMMA_MACS
 from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
-from .cost_dense import Chip, Prediction, Product, Tiling, predict
+from .cost_chip import Chip, Prediction
+from .cost_dense import Product, Tiling, predict
+from .cost_operands import expected_chunks
 from .device_tensor import DeviceTensor
 from .target_machine import DEFAULT_MACHINE, machine_of
 
@@ -81,15 +81,6 @@ Ours as well: the fastest on whole products at densities 1, 0.5 and 0.1; more wo
 """
 DENSE_STAGES = 2
 """Buffers in shared memory: one is filled while the other is read."""
-
-
-@cache
-def expected_chunks(density: float, chunk: int, window: int = 32) -> float:
-    """Mean of ceil(nonzeros / chunk) for a vector of `window` independent elements."""
-    return sum(
-        comb(window, n) * density**n * (1 - density) ** (window - n) * ceil_div(n, chunk)
-        for n in range(window + 1)
-    )
 
 
 def ohmma_share(density_8: float, density_16: float) -> float:

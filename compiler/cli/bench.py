@@ -55,7 +55,18 @@ def add_parsers(subparsers: Any) -> None:
         default="f32",
         help="type of C; sums are f32 (default: f32)",
     )
-    add_options(p, "machine", "set", "engine", "mode", "threads", "checks", "seed", "check", "json")
+    add_options(
+        p,
+        "machine",
+        "set",
+        "engine",
+        "mode-or-estimate",
+        "threads",
+        "checks",
+        "seed",
+        "check",
+        "json",
+    )
     p.set_defaults(run=gemm)
 
 
@@ -130,6 +141,8 @@ def print_rows(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
         s, (name, bound) = r["schedule"], tightest(r)
         tile = f"{s['cta'][0]}x{s['cta'][1]}/{s['warp'][0]}x{s['warp'][1]}"
         cycles = r["cycles"]
+        if r["limit"] is not None:
+            name, bound = r["limit"], r["estimate"][r["limit"]]
         lines.append(
             [
                 percent(r["a_density_measured"]),

@@ -59,6 +59,15 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "help": "cycle: timing and values (default); functional: values only",
         },
     ),
+    "mode-or-estimate": (
+        ("--mode",),
+        {
+            "choices": ("cycle", "functional", "estimate"),
+            "default": "cycle",
+            "help": "cycle: timing and values (default); functional: values only; estimate: cycles "
+            "in closed form, nothing is simulated",
+        },
+    ),
     "checks": (
         ("--checks",),
         {
@@ -119,8 +128,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Give `parser` common options by name: machine, set, engine, mode, threads, checks, seed,
-    check, json."""
+    """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
+    checks, seed, check, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

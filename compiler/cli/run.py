@@ -56,7 +56,9 @@ def add_parsers(subparsers: Any) -> None:
     )
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
-    add_options(p, "machine", "set", "engine", "mode", "threads", "checks", "check", "json")
+    add_options(
+        p, "machine", "set", "engine", "mode-or-estimate", "threads", "checks", "check", "json"
+    )
     p.set_defaults(run=run, machine=None)
 
     p = subparsers.add_parser(
@@ -187,7 +189,8 @@ class _Job:
                     input_shapes=self.shapes(),
                     on_pass=on_pass,
                 )
-        self.bind(compiled)
+        if self.args.mode != "estimate":
+            self.bind(compiled)
         return compiled
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -284,6 +287,8 @@ def run(args: argparse.Namespace) -> int:
     """`dstc run`."""
     check_outputs(args.json, args.output, args.report)
     job = _Job(args)
+    if args.mode == "estimate":
+        return _estimate(args, job)
     runs: list[tuple[Compiled, RunResult]] = []
     for i, target in enumerate(job.targets()):
         compiled = job.compiled(target, main=i == 0)
@@ -320,6 +325,65 @@ def run(args: argparse.Namespace) -> int:
             f"{check['max_abs_error']:.3g}, more than the bound {check['bound']:.3g}"
         )
     return 0
+
+
+def _estimate(args: argparse.Namespace, job: _Job) -> int:
+    """`dstc run --mode estimate`: cycles in closed form, no values."""
+    from ..estimate import KernelEstimate, estimate_kernels
+
+    for option in ("output", "report", "labels"):
+        if getattr(args, option):
+            raise DstcError(f"--{option} needs values; --mode estimate computes none: use cycle")
+    runs: list[tuple[Compiled, list[KernelEstimate]]] = []
+    for i, target in enumerate(job.targets()):
+        compiled = job.compiled(target, main=i == 0)
+        runs.append((compiled, estimate_kernels(compiled)))
+    (compiled, kernels), *others = runs
+
+    def totals(compiled: Compiled, found: list[KernelEstimate]) -> dict[str, Any]:
+        return {
+            "set": _changes(compiled.machine, args),
+            "cycles": sum(k.cycles for k in found),
+            "time_us": sum(k.time_us for k in found),
+            "warp_instructions": None,
+            "kernels": [k.to_json() for k in found],
+        }
+
+    facts: dict[str, Any] = {
+        "schema": 1,
+        "model": args.model,
+        "machine": compiled.machine.name,
+        "engine": args.engine,
+        "mode": args.mode,
+        "check": None,
+        **totals(compiled, kernels),
+        "wall_seconds": {"compile": compiled.seconds, "simulate": 0.0},
+        "inputs": {p.name: list(p.shape) for p in _ports(compiled)},
+        "outputs": None,
+        "host_ops": None,
+        "notes": [*compiled.notes, *job.notes, "estimated in closed form; nothing was simulated"],
+        "compare": {},
+    }
+    for other, found in others:
+        entry = totals(other, found)
+        entry["speedup"] = entry["time_us"] / facts["time_us"]
+        entry["speedup_cycles"] = entry["cycles"] / facts["cycles"]
+        facts["compare"][other.machine.name] = entry
+    if args.json:
+        write_json(args.json, facts)
+    if args.json != "-":
+        from .tables import print_estimate
+
+        print_estimate(facts)
+        if args.json:
+            print(f"wrote {args.json}")
+    return 0
+
+
+def _ports(compiled: Compiled) -> list[Any]:
+    """The model's inputs."""
+    assert compiled.program.plan is not None
+    return compiled.program.plan.inputs
 
 
 def _facts(

@@ -124,6 +124,37 @@ def print_run(facts: dict[str, Any]) -> None:
         _say(console, f"note: {note}")
 
 
+ESTIMATE_COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
+    *(c for c in RUN_COLUMNS if c[0] not in ("effective", "OHMMAs")),
+    ("limit", 1, lambda k: k["limit"].replace("_", " ")),
+)
+"""The same of a kernel that was not simulated."""
+
+
+def print_estimate(facts: dict[str, Any]) -> None:
+    """What `dstc run --mode estimate` predicts."""
+    console = _console()
+    rows = [[text(k) for _, _, text in ESTIMATE_COLUMNS] for k in facts["kernels"]]
+    columns = [(title, rank) for title, rank, _ in ESTIMATE_COLUMNS]
+    keep = fitting(console.width, columns, rows)
+    title = f"{facts['model']} on {on_machine(facts)} ({facts['mode']} mode)"
+    if rows:
+        kept = [[r[i] for i in keep] for r in rows]
+        console.print(table(title, [columns[i][0] for i in keep], kept))
+    else:
+        _say(console, f"{title}: no kernels")
+    total = f"{count(facts['cycles'])} cycles, {facts['time_us']:.1f} us with launches"
+    _say(console, f"\ntotal: {total}")
+    for name, other in facts["compare"].items():
+        _say(
+            console,
+            f"on {name}: {count(other['cycles'])} cycles, {other['time_us']:.1f} us, speedup "
+            f"{other['speedup']:.2f}",
+        )
+    for note in facts["notes"]:
+        _say(console, f"note: {note}")
+
+
 def _print_accuracy(console: Console, facts: dict[str, Any]) -> None:
     for name, ran in {facts["machine"]: facts, **facts["compare"]}.items():
         if "accuracy" in ran:

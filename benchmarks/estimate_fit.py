@@ -1,0 +1,180 @@
+"""Fit the closed forms (`Fitted` in passes/cost_dense.py and cost_dual.py) to simulations.
+
+In: rows of `estimate_accuracy.py --json`, best of an odd seed and with some schedules drawn. Out:
+the numbers with which the estimates of each engine come nearest, printed or written into the
+passes; with --loops what one warp of the dual kernel takes a step (`LOOPS`), measured.
+
+    python benchmarks/estimate_accuracy.py --cases 700 --seed 11 --drawn-schedules 0.4 --json rows
+    python benchmarks/estimate_fit.py rows --write
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dstc.compiler.bench import Gemm, compile_gemm
+from dstc.compiler.bench_estimate import counted
+from dstc.dialects.dstc import Engine, ScheduleAttr
+from dstc.passes import cost_dense, cost_dual
+from dstc.passes.cost import ScheduledProduct
+from dstc.passes.cost_chip import Chip
+from dstc.passes.select_schedule import DUAL_STAGES, DUAL_TILES
+from dstc.runtime.device import Device
+from dstc.runtime.machine import Machine
+from estimate_accuracy import rebuilt
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+FORMS: dict[str, Any] = {"dense": cost_dense, "dual": cost_dual}
+"""Engine -> the module of its closed form."""
+LINEAR = 0.1
+"""Errors beyond this count linearly, not squared: no case decides alone."""
+PRIOR = 0.4
+"""How much a factor e on a number has to gain: numbers that hardly matter stay as they are."""
+PROMPT = {
+    "sm.count": 1, "l2.latency": 60, "l2.request_latency": 20, "dram.latency": 101,
+    "simulation.quantum": 16, "noc.read_bytes_per_sm_cycle": 1024,
+}  # fmt: skip
+"""A machine whose memory answers at once, for --loops."""
+
+
+def residuals(predict: Callable[[Any], list[float]], cycles: F64, start: Any) -> Any:
+    """fitted -> what least squares make small: log errors, and the distance from `start`."""
+
+    def of(fitted: Any) -> F64:
+        r = np.log(np.maximum(1.0, predict(fitted))) - np.log(cycles)
+        tail = np.sign(r) * np.sqrt(np.maximum(0, 2 * LINEAR * np.abs(r) - LINEAR**2))
+        moved = [PRIOR * np.log(getattr(fitted, k) / v) for k, v in asdict(start).items()]
+        return np.concatenate([np.where(np.abs(r) < LINEAR, r, tail), moved])
+
+    return of
+
+
+def fit(predict: Callable[[Any], list[float]], cycles: F64, start: Any, turns: int = 25) -> Any:
+    """Damped least squares (Levenberg-Marquardt) over the logarithms of all numbers of `start`."""
+    names = list(asdict(start))
+    of = residuals(predict, cycles, start)
+    fitted, damping = start, 1e-2
+    now = of(fitted)
+    for _ in range(turns):
+        columns = [
+            (of(replace(fitted, **{k: getattr(fitted, k) * 1.002})) - now) / np.log(1.002)
+            for k in names
+        ]
+        jacobian = np.stack(columns, axis=1)
+        square = jacobian.T @ jacobian
+        before = float(now @ now)
+        for _attempt in range(6):
+            damped = square + damping * np.diag(np.diag(square) + 1e-9)
+            step = np.clip(np.linalg.solve(damped, -jacobian.T @ now), -0.5, 0.5)
+            moved = {
+                k: float(getattr(fitted, k) * np.exp(s)) for k, s in zip(names, step, strict=True)
+            }
+            tried = replace(fitted, **moved)
+            after = of(tried)
+            if after @ after < before:
+                fitted, now, damping = tried, after, damping / 3
+                break
+            damping *= 4
+        if before - float(now @ now) < 1e-4 * before:
+            break
+    return fitted
+
+
+def fit_engine(engine: str, rows: list[dict[str, Any]]) -> Any:
+    """Fit an engine's numbers to its rows, and say how near they come."""
+    form = FORMS[engine]
+    chips = {name: Chip.of(Machine.load(name)) for name in {r["machine"] for r in rows}}
+    jobs: list[tuple[Any, ...]] = []
+    for row in rows:
+        gemm, product = rebuilt(row)
+        chip = chips[row["machine"]]
+        jobs.append((*arguments(product, gemm, chip), chip))
+
+    def predict(fitted: Any) -> list[float]:
+        return [form.predict(*job, fitted).cycles for job in jobs]
+
+    cycles = np.array([r["cycles"] for r in rows], np.float64)
+    fitted = fit(predict, cycles, form.FITTED)
+    for name, numbers in (("before", form.FITTED), ("fitted", fitted)):
+        errors = np.abs(np.array(predict(numbers)) / cycles - 1)
+        print(
+            f"{engine:5} {name}: median {np.median(errors):.1%}, p90 {np.quantile(errors, 0.9):.1%}"
+            f", max {errors.max():.1%}, within 15 % {(errors <= 0.15).mean():.1%}"
+        )
+    return fitted
+
+
+def arguments(product: ScheduledProduct, gemm: Gemm, chip: Chip) -> tuple[Any, ...]:
+    """What the engine's closed form takes before the chip."""
+    if product.schedule.engine.data == Engine.DENSE:
+        return product.dense
+    return product.dual, counted(product, *gemm.operands(), chip)
+
+
+def write(engine: str, fitted: Any) -> None:
+    """Put the numbers into the source of the closed form, to three digits."""
+    path = Path(FORMS[engine].__file__)
+    text = path.read_text()
+    for name, value in asdict(fitted).items():
+        text, found = re.subn(
+            rf"^(    {name}: float = ).*$", rf"\g<1>{value:.3g}", text, flags=re.MULTILINE
+        )
+        assert found == 1, name
+    path.write_text(text)
+
+
+def print_loops() -> None:
+    """What one warp of the dual kernel, alone or beside another, takes a step."""
+    usual, prompt = Machine.load("dstc", {"sm.count": 1}), Machine.load("dstc", PROMPT)
+    print("CTA       warp     CTAs  density  products  step  (cycles of a sub-core)")
+    for cta, warp, *_ in DUAL_TILES:
+        schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, DUAL_STAGES[warp[0] * warp[1] // 1024])
+        for ctas in (1, 2):
+            for density in (0.05, 0.3, 1):
+                found: list[tuple[int, int]] = []
+                for depth in (1024, 2048):
+                    gemm = Gemm(cta[0] * ctas, cta[1], depth, density, density)
+                    compiled, _ = compile_gemm(gemm, usual, "dual", schedule)
+                    inputs = dict(zip(("arg0", "arg1"), gemm.operands(), strict=True))
+                    run = compiled.run(inputs, device=Device(prompt, threads=1), statistics=False)
+                    result = run.kernels[0].result
+                    found.append((result.cycles, result.counters["tensor_busy"]))
+                (c0, b0), (c1, b1) = found
+                subs = min(4, schedule.warps * ctas)
+                tiles = ("x".join(map(str, t)) for t in (cta, warp))
+                print(
+                    "{:9} {:8}".format(*tiles)
+                    + f" {ctas:4} {density:8} {(b1 - b0) / 64 / subs:9.1f}"
+                    f" {(c1 - c0) / 64:5.1f}",
+                    flush=True,
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", help="JSON of estimate_accuracy.py")
+    parser.add_argument("--write", action="store_true", help="put the numbers into the passes")
+    parser.add_argument("--loops", action="store_true", help="measure the dual kernel's main loops")
+    args = parser.parse_args()
+    if args.loops:
+        print_loops()
+    rows = [row for file in args.rows for row in json.loads(Path(file).read_text())["rows"]]
+    for engine in FORMS:
+        of_engine = [row for row in rows if row["engine"] == engine]
+        if not of_engine:
+            continue
+        fitted = fit_engine(engine, of_engine)
+        for name, value in asdict(fitted).items():
+            print(f"    {name}: float = {value:.3g}")
+        if args.write:
+            write(engine, fitted)
+
+
+if __name__ == "__main__":
+    main()

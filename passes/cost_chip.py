@@ -1,0 +1,160 @@
+"""What the closed forms of both engines need of a machine, and how times add up. Not a pass.
+
+In: a machine. Out: `Chip`, its numbers in cycles, bytes and sectors a cycle; `Prediction`, cycles
+of a launch and of each resource alone; means and maxima of times that overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import erf, exp, pi, sqrt
+
+from ..backend.isa.layout import ceil_div
+from ..runtime.machine import Machine
+
+SECTOR = 32
+"""Bytes that L1, L2 and DRAM deal in."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What a prediction needs of a machine; cycles, bytes or sectors a cycle."""
+
+    sms: int
+    sub_cores: int
+    hmma_interval: int
+    alu_interval: int
+    lsu_interval: int
+    registers: int
+    register_granularity: int
+    shared_bytes: int
+    shared_granularity: int
+    max_warps: int
+    max_ctas: int
+    accumulators: int
+    """Tiles of the accumulation buffer a sub-core; 0 without the dual-side engine."""
+    empty_step: int
+    """Cycles of the tensor core for a tile step without products."""
+    l1_sectors: int
+    read_bytes: int
+    write_bytes: int
+    slices: int
+    l2_sectors: int
+    """Sectors a cycle of all slices."""
+    l2_capacity: int
+    channels: int
+    dram_banks: int
+    dram_bytes: float
+    dram_latency: int
+    activate: float
+    """Cycles between activations of DRAM rows, of all channels."""
+
+    @staticmethod
+    def of(machine: Machine) -> Chip:
+        """From a machine's parameters."""
+        a_second = machine["dram.peak_gb_s"] * machine["dram.efficiency"] * 1e9
+        row = machine["dram.row_cycles"] / machine["dram.banks"]
+        return Chip(
+            sms=machine["sm.count"],
+            sub_cores=machine["sm.sub_cores"],
+            hmma_interval=machine["hmma.interval"],
+            alu_interval=machine["alu.interval"],
+            lsu_interval=machine["lsu.interval"],
+            registers=machine["sm.registers"],
+            register_granularity=machine["sm.register_granularity"],
+            shared_bytes=machine["sm.shared_memory_bytes"],
+            shared_granularity=machine["sm.shared_granularity"],
+            max_warps=machine["sm.max_warps"],
+            max_ctas=machine["sm.max_ctas"],
+            accumulators=machine.get("accumulator.tiles", 0),
+            empty_step=machine.get("spwmma.min_busy", 0),
+            l1_sectors=machine["l1.sectors_per_cycle"],
+            read_bytes=machine["noc.read_bytes_per_sm_cycle"],
+            write_bytes=machine["noc.write_bytes_per_sm_cycle"],
+            slices=machine["l2.slices"],
+            l2_sectors=machine["l2.slices"] * machine["l2.sectors_per_slice_cycle"],
+            l2_capacity=machine["l2.capacity_bytes"],
+            channels=machine["dram.channels"],
+            dram_banks=machine["dram.channels"] * machine["dram.banks"],
+            dram_bytes=a_second / (machine["clock.core_mhz"] * 1e6),
+            dram_latency=machine["dram.latency"],
+            activate=max(machine["dram.activate_cycles"], row) / machine["dram.channels"],
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Cycles of a launch; `parts`: of each resource alone, `limit`: the name of the largest."""
+
+    cycles: float
+    parts: dict[str, float]
+
+    @property
+    def limit(self) -> str:
+        """What the launch waits for most."""
+        return max(self.parts, key=lambda name: self.parts[name])
+
+
+@dataclass(frozen=True)
+class Round:
+    """CTAs that run at the same time: `count` from number `first` on; `times` such rounds.
+
+    `most`: CTAs of the fullest SM if they are dealt out evenly, `packed`: as they are.
+    """
+
+    first: int
+    count: int
+    times: int
+    most: int
+    packed: float
+
+
+def rounds(ctas: int, held: int, sms: int, pack: float) -> Iterator[Round]:
+    """A launch of `ctas` on SMs that hold `held` each; rounds alike are counted, not repeated.
+
+    In the last round, SMs that are done first take several CTAs each: `pack` says to what degree
+    (0: none does, 1: they take all they hold).
+    """
+    whole, rest = divmod(ctas, held * sms)
+    if whole:
+        yield Round(0, held * sms, 1, held, held)
+    if whole > 1:
+        yield Round(held * sms, held * sms, whole - 1, held, held)
+    if rest:
+        most = ceil_div(rest, sms)
+        packed = most + pack * (min(held, rest) - most) if whole else most
+        yield Round(whole * held * sms, rest, 1, most, packed)
+
+
+def smooth_max(sharpness: float, *times: float) -> float:
+    """Cycles of things that overlap, but not perfectly: the largest if `sharpness` is large."""
+    largest = max(times)
+    if largest <= 0:
+        return 0.0
+    return largest * sum((t / largest) ** sharpness for t in times) ** (1 / sharpness)
+
+
+def mean_of_larger(mean: float, spread: float, least: float) -> float:
+    """Mean of max(x, least) for x of a normal distribution of standard deviation `spread`."""
+    if spread <= 0:
+        return max(mean, least)
+    z = (mean - least) / spread
+    below = 0.5 * (1 + erf(z / sqrt(2)))
+    return least + (mean - least) * below + spread * exp(-z * z / 2) / sqrt(2 * pi)
+
+
+def chain_up(
+    chained: Iterable[tuple[Round, float, float]], overlap: float, sharpness: float
+) -> float:
+    """Cycles of rounds of CTAs: (round, cycles until a CTA stores, cycles of all its stores).
+
+    CTAs start while those before them still store; `overlap` of one CTA's stores delay the next.
+    """
+    total = stores = of_one = 0.0
+    for r, until, end in chained:
+        first = smooth_max(sharpness, until + overlap * of_one, stores) if total else until
+        stores, of_one = end, end / r.packed
+        again = smooth_max(sharpness, until + overlap * of_one, stores)
+        total += first + (r.times - 1) * again
+    return total + stores

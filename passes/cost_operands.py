@@ -1,0 +1,170 @@
+"""What the cost of a dual-side product hangs on: popcounts of its operands. Not a pass.
+
+In: two bitmaps (counted), or sizes and densities (expected, for zeros that are independent of each
+other). Out: `Operands`: what each pair of 32-long strips keeps the tensor core busy with, and how
+many bytes the tiles of a strip have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend.isa.layout import VALUE_ALIGN, ceil_div
+from ..backend.isa.table import TILE_K, TILE_M
+from ..runtime.formats import OHMMA_A, OHMMA_B, Bitmap
+
+F64 = NDArray[np.float64]
+
+
+_PIECE = VALUE_ALIGN // 2
+"""Values of f16 in the unit by which a tile's values are aligned."""
+
+
+@cache
+def expected_chunks(density: float, chunk: int, window: int = 32) -> float:
+    """Mean of ceil(nonzeros / chunk) for a vector of `window` independent elements."""
+    return sum(
+        comb(window, n) * density**n * (1 - density) ** (window - n) * ceil_div(n, chunk)
+        for n in range(window + 1)
+    )
+
+
+@dataclass(frozen=True)
+class Side:
+    """One operand: strips of 32 vectors along M or N, cut into tiles of 16 along K.
+
+    `pieces`: 16-byte pieces of values of a tile, `sectors`: 32-byte sectors that a load of them
+    touches, both means over all tiles. `occupied`: share of K at which one tile of a strip has
+    non-zeros, or at least one of two neighbouring strips.
+    """
+
+    strips: int
+    pieces: float
+    sectors: float
+    occupied: tuple[float, float]
+
+    def any_of(self, strips: int) -> float:
+        """Share of K at which one of `strips` (1 or 2) neighbouring tiles has non-zeros."""
+        return self.occupied[min(strips, 2) - 1]
+
+
+@dataclass(frozen=True)
+class Operands:
+    """A (M x K) and B (K x N): their sides, K in tiles of 16, and tensor cycles.
+
+    `busy[swap]`: (strips of A, strips of B) OHMMAs over all of K, where a step that has none counts
+    as `empty`.
+    """
+
+    sides: tuple[Side, Side]
+    k_tiles: int
+    busy: tuple[F64, F64]
+    both: F64
+    """(strips of A, strips of B): steps along K at which both tiles have non-zeros."""
+
+    @staticmethod
+    def counted(a: Bitmap, b: Bitmap, empty: float = 1.0) -> Operands:
+        """From the popcounts of two encoded operands."""
+        occupied = [(_tile_counts(x) > 0).astype(np.float32) for x in (a, b)]
+        both = (occupied[0] @ occupied[1].T).astype(np.float64)
+        chunks = [_chunks(a, b), _chunks(a, b, swap=True)]
+        busy = [
+            _with_empty((x @ y.T).astype(np.float64), both, a.layout.k_tiles, empty)
+            for x, y in chunks
+        ]
+        sides = [_counted_side(_tile_counts(x)) for x in (a, b)]
+        return Operands((sides[0], sides[1]), a.layout.k_tiles, (busy[0], busy[1]), both)
+
+    @staticmethod
+    def expected(
+        sizes: tuple[int, int, int], densities: tuple[float, float], empty: float = 1.0
+    ) -> Operands:
+        """From sizes M, N, K and the shares of non-zeros."""
+        m, n, k = sizes
+        tiles = ceil_div(k, TILE_K)
+        extents = [_strip_extents(size) for size in (m, n)]
+        sides = [
+            _expected_side(rows, k, density)
+            for rows, density in zip(extents, densities, strict=True)
+        ]
+        busy: list[F64] = []
+        full = [
+            _by_strip(rows, lambda r, d=d: 1 - (1 - d) ** (r * min(k, TILE_K)))
+            for rows, d in zip(extents, densities, strict=True)
+        ]
+        both = tiles * np.outer(*full)
+        for chunk in ((OHMMA_A, OHMMA_B), (OHMMA_B, OHMMA_A)):
+            means = [
+                _by_strip(rows, lambda r, d=d, c=c: expected_chunks(d, c, r))
+                for rows, d, c in zip(extents, densities, chunk, strict=True)
+            ]
+            busy.append(_with_empty(k * np.outer(*means), both, tiles, empty))
+        return Operands((sides[0], sides[1]), tiles, (busy[0], busy[1]), both)
+
+
+def _with_empty(ohmmas: F64, both: F64, k_tiles: int, empty: float) -> F64:
+    """Tensor cycles of strips: steps with fewer OHMMAs, or without any, take `empty`.
+
+    `both`: steps in which both tiles have non-zeros; of them, as many are empty as if OHMMAs fell
+    on steps at random.
+    """
+    mean = ohmmas / np.maximum(both, 1e-9)
+    short = np.maximum(0.0, empty - mean) + np.minimum(mean, empty) * np.exp(-mean.clip(0, 50))
+    return ohmmas + empty * (k_tiles - both) + both * short
+
+
+def _tile_counts(x: Bitmap) -> NDArray[np.int64]:
+    """Non-zeros of each tile: (strips, k_tiles)."""
+    at = x.layout
+    return x.headers[:, 1].astype(np.int64).reshape(at.v_tiles, at.k_tiles)
+
+
+def _chunks(a: Bitmap, b: Bitmap, *, swap: bool = False) -> tuple[F64, F64]:
+    """ceil(popcount / what an OHMMA takes) of each vector, f32: (strips, K)."""
+    takes = (OHMMA_B, OHMMA_A) if swap else (OHMMA_A, OHMMA_B)
+    found = [(-(-x.counts() // t)).astype(np.float32) for x, t in zip((a, b), takes, strict=True)]
+    return found[0], found[1]  # type: ignore[return-value]
+
+
+def _counted_side(counts: NDArray[np.int64]) -> Side:
+    pieces = -(-counts // _PIECE)
+    occupied = counts > 0
+    padded = np.pad(occupied, ((0, -len(occupied) % 2), (0, 0)))
+    pairs = padded.reshape(-1, 2, occupied.shape[1]).any(axis=1)
+    return Side(
+        len(counts),
+        float(pieces.mean()),
+        float(np.where(occupied, (pieces + 1) / 2, 0).mean()),
+        (float(occupied.mean()), float(pairs.mean())),
+    )
+
+
+def _expected_side(extents: tuple[int, int, int], k: int, density: float) -> Side:
+    """The side of strips of `extents`, k deep."""
+    strips, rows, last = extents
+    depth = k / ceil_div(k, TILE_K)  # mean depth of a tile
+    values = density * depth * ((strips - 1) * rows + last) / strips
+    filled = 1 - (1 - density) ** (rows * depth)
+    pieces = 0.0 if density == 0 else values / _PIECE + (0.5 * filled if density < 1 else 0)
+    two = 1 - (1 - filled) ** (2 if strips > 1 else 1)
+    return Side(strips, pieces, (pieces + filled) / 2, (filled, two))
+
+
+def _strip_extents(size: int) -> tuple[int, int, int]:
+    """(strips, vectors of each but the last, vectors of the last)."""
+    strips = ceil_div(size, TILE_M)
+    return strips, TILE_M if strips > 1 else size, size - (strips - 1) * TILE_M
+
+
+def _by_strip(extents: tuple[int, int, int], value: Callable[[int], float]) -> F64:
+    """`value` of the vectors of each strip."""
+    strips, rows, last = extents
+    found = np.full(strips, value(rows))
+    found[-1] = value(last)
+    return found
