@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dstc.compiler.bench import Gemm, run_gemm
-from dstc.passes.cost_chip import Chip
-from dstc.passes.cost_dense import Product
+from dstc.passes.cost_dense import Chip, Product
 from dstc.passes.select_schedule import fastest_dense
 from dstc.runtime.machine import Machine
 

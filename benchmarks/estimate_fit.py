@@ -1,4 +1,4 @@
-"""Fit the closed forms (`Fitted` in passes/cost_dense.py and cost_dual.py) to simulations.
+"""Fit the closed forms (`Fitted` in passes/estimate_dense.py and cost_dual.py) to simulations.
 
 In: rows of `estimate_accuracy.py --json`, best of an odd seed and with some schedules drawn. Out:
 the numbers with which the estimates of each engine come nearest, printed or written into the
@@ -20,7 +20,7 @@ import numpy as np
 from dstc.compiler.bench import Gemm, compile_gemm
 from dstc.compiler.bench_estimate import counted
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes import cost_dense, cost_dual
+from dstc.passes import cost_dual, estimate_dense
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
 from dstc.passes.select_schedule import DUAL_STAGES, DUAL_TILES
@@ -30,7 +30,7 @@ from estimate_accuracy import rebuilt
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-FORMS: dict[str, Any] = {"dense": cost_dense, "dual": cost_dual}
+FORMS: dict[str, Any] = {"dense": estimate_dense, "dual": cost_dual}
 """Engine -> the module of its closed form."""
 LINEAR = 0.1
 """Errors beyond this count linearly, not squared: no case decides alone."""

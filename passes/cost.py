@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import FloatAttr
 
 from ..backend.isa.errors import DstcError
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
-from . import cost_dense, cost_dual
+from . import cost_dual, estimate_dense
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
 from .device_tensor import DeviceTensor
@@ -42,12 +42,12 @@ class ScheduledProduct:
         )
 
     @property
-    def dense(self) -> tuple[cost_dense.Product, cost_dense.Tiling]:
+    def dense(self) -> tuple[estimate_dense.Product, estimate_dense.Tiling]:
         """What the dense engine's closed form takes."""
         s = self.schedule
         return (
-            cost_dense.Product(self.sizes, self.transposed, self.out_bytes),
-            cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
+            estimate_dense.Product(self.sizes, self.transposed, self.out_bytes),
+            estimate_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
         )
 
     @property
@@ -63,7 +63,7 @@ class ScheduledProduct:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
         engine = self.schedule.engine.data
         if engine == Engine.DENSE:
-            return cost_dense.predict(*self.dense, chip)
+            return estimate_dense.predict(*self.dense, chip)
         if engine != Engine.DUAL:
             raise DstcError(f"there is no closed form for the {engine} engine; simulate it")
         if operands is None:

@@ -26,8 +26,7 @@ from ..backend.isa.layout import SPLIT_STEP, ceil_div
 from ..backend.isa.table import HMMA_MACS
 from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
-from .cost_chip import Chip, Prediction
-from .cost_dense import Product, Tiling, predict
+from .cost_dense import Chip, Prediction, Product, Tiling, predict
 from .cost_operands import expected_chunks
 from .device_tensor import DeviceTensor
 from .target_machine import DEFAULT_MACHINE, machine_of

@@ -2,8 +2,7 @@
 
 import pytest
 from dstc.compiler.bench import Gemm, run_gemm
-from dstc.passes.cost_chip import Chip
-from dstc.passes.cost_dense import Product, Tiling, occupancy, predict
+from dstc.passes.cost_dense import Chip, Product, Tiling, occupancy, predict
 from dstc.passes.select_schedule import fastest_dense
 from dstc.runtime.machine import Machine
 
