@@ -1,9 +1,9 @@
 """How far projections from the first CTAs of a grid are from whole grids: compiler/sampling.py.
 
-In: measured rows that are quick enough to run in full, or sizes. Out: a table of cycles of both and
-the error of the projection, which `dstc validate v100` relies on for its longest rows.
+In: measured rows that are quick enough to run in full. Out: a table of cycles of both and the error
+of the projection, which `dstc validate v100` relies on for its longest rows.
 
-    python benchmarks/validate_sampling.py --rows '7,20,63' --json sampling.json
+    python benchmarks/validate_sampling.py --rows 21,73 --json sampling.json
 """
 
 import argparse
@@ -19,7 +19,7 @@ from dstc.runtime.machine import Machine
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default="7,20,63", help="as of dstc validate")
+    parser.add_argument("--rows", default="21,73", help="as of dstc validate")
     parser.add_argument("--machine", default="v100")
     parser.add_argument("--threads", type=int, help="host threads (default: the CPUs available)")
     parser.add_argument("--json", metavar="FILE", help="write the rows")

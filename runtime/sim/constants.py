@@ -356,7 +356,8 @@ P = _numbered(
     HOLDS  # 1: some instruction reads its sources for long (release times matter)
     MAX_LAUNCH  # instructions of the launch without any warp finishing
     BARRIERS  # 1: the kernel has a BAR
-    WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z CHECKED
+    WARPS_PER_CTA SHARED_BYTES ACC_TILES GRID_X GRID_Y GRID_Z
+    CHECKS  # 1: reads of what was never written trap
     FRAME  # elements of a warp's frame in the register file
     RESIDENT  # warp slots an SM
     CTAS  # of the grid, those that run: the first in dispatch order

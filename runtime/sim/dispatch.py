@@ -91,7 +91,7 @@ def place_cta(
     ctas[sm, slot, C.LIVE] = param[P.WARPS_PER_CTA]
     ctas[sm, slot, C.ARRIVED] = 0
     ctas[sm, slot, C.EPOCH] = 0
-    initial = UNINITIALISED if param[P.CHECKED] else 0
+    initial = UNINITIALISED if param[P.CHECKS] else 0
     frame = param[P.FRAME]
     words = param[P.SHARED_BYTES] // 4
     stride = shared32.shape[0] // max(1, ctas.shape[0] * ctas.shape[1])

@@ -300,7 +300,7 @@ class _State:
         param[P.BARRIERS] = (opcodes == Op.BAR).any()
         param[P.HOLDS] = np.isin(opcodes, (Op.SPWMMA, Op.AWR)).any()
         param[P.WARPS_PER_CTA], param[P.SHARED_BYTES] = kernel.warps, kernel.shared_bytes
-        param[P.ACC_TILES], param[P.CHECKED] = kernel.acc_tiles, checks != "off"
+        param[P.ACC_TILES], param[P.CHECKS] = kernel.acc_tiles, checks != "off"
         param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid
         param[P.FRAME], param[P.RESIDENT] = self.decoded.frame, resident
         param[P.CTAS] = self.ctas_run

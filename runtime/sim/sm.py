@@ -289,7 +289,7 @@ def run_sm(
     acc_tiles = param[P.ACC_TILES]
     shared_size = param[P.SHARED_BYTES]
     shared_stride = shared8.shape[0] // max(1, ctas.shape[0] * ctas.shape[1])
-    checked = param[P.CHECKED] != 0
+    checks = param[P.CHECKS] != 0
     holds = param[P.HOLDS] != 0
     most = param[P.MAX_INSTRUCTIONS]
     most_launch = param[P.MAX_LAUNCH]
@@ -393,7 +393,7 @@ def run_sm(
                     fault = Fault.RUNAWAY_LAUNCH
                 op = row[D.OP]
                 mask = warp[W.ACTIVE] & (preds[w, row[D.GUARD]] ^ row[D.GUARD_NOT])
-                if checked and fault == 0 and not (timed and warp[W.DATA_CAUSE] == KNOWN):
+                if checks and fault == 0 and not (timed and warp[W.DATA_CAUSE] == KNOWN):
                     fault = unwritten(row, w, mask, ready, pred_ready, acc_transfer, acc_tiles)
                 warp[W.DATA] = -1
                 cta = natural(warp[W.CTA])
