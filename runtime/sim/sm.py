@@ -398,13 +398,11 @@ def run_sm(
                 warp[W.DATA] = -1
                 cta = natural(warp[W.CTA])
                 base = constant_elements + w * frame
+                fetch_operands(program[natural(min(pc + 1, code_size - 1))], w, regs, base, ready)
+                prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
+                prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
+                prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                 if op == Op.HMMA and mask != 0 and fault == 0:
-                    fetch_operands(
-                        program[natural(min(pc + 1, code_size - 1))], w, regs, base, ready
-                    )
-                    prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
-                    prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
-                    prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                     tensor_step(row, regs, base, frame, mask)
                     warp[W.PC] = pc + 1
                     if timed:
