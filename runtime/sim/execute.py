@@ -118,13 +118,14 @@ def tensor_step(row: Any, regs: Any, base: int, frame: int, mask: int) -> None:
 
 
 @inline
-def fetch_operands(row: Any, w: int, regs: Any, base: int, ready: Any) -> None:
+def fetch_operands(row: Any, w: int, regs: Any, base: int, ready: Any, meta: Any) -> None:
     """Have the host fetch the registers that `row` works on, and when they are ready.
 
     All SMs' registers exceed the host's near caches.
     """
     times = w * ready.shape[1]
     prefetch_1(ready, times + row[D.DEST])
+    prefetch_1(meta, times + row[D.DEST])
     prefetch_1(ready, times + row[D.SLOT])
     prefetch_4(regs, base + row[D.RD])
     prefetch_2(regs, row[D.RA] + row[D.RA_REL] * base)

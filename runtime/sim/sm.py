@@ -307,6 +307,9 @@ def run_sm(
         prefetch_2(warps, w * warps.shape[1])
         prefetch_2(preds, w * PREDICATE_SLOTS)
         prefetch_2(pred_ready, w * PREDICATE_SLOTS)
+    for w in range(sm * resident, (sm + 1) * resident):
+        place = natural(min(max(warps[w, W.PC], 0), code_size - 1))
+        fetch_operands(program[place], w, regs, constant_elements + w * frame, ready, meta)
     now = begin
     while True:
         soonest = 2 * PENDING
@@ -398,13 +401,12 @@ def run_sm(
                 warp[W.DATA] = -1
                 cta = natural(warp[W.CTA])
                 base = constant_elements + w * frame
+                following = natural(min(pc + 1, code_size - 1))
+                fetch_operands(program[following], w, regs, base, ready, meta)
+                prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
+                prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
+                prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                 if op == Op.HMMA and mask != 0 and fault == 0:
-                    fetch_operands(
-                        program[natural(min(pc + 1, code_size - 1))], w, regs, base, ready
-                    )
-                    prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
-                    prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
-                    prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                     tensor_step(row, regs, base, frame, mask)
                     warp[W.PC] = pc + 1
                     if timed:
