@@ -127,6 +127,7 @@ def fetch_operands(row: Any, w: int, regs: Any, base: int, ready: Any, meta: Any
     prefetch_1(ready, times + row[D.DEST])
     prefetch_1(meta, times + row[D.DEST])
     prefetch_1(ready, times + row[D.SLOT])
+    prefetch_1(ready, times + row[D.SLOT1])
     prefetch_4(regs, base + row[D.RD])
     prefetch_2(regs, row[D.RA] + row[D.RA_REL] * base)
     prefetch_2(regs, row[D.RB] + row[D.RB_REL] * base)

@@ -401,8 +401,8 @@ def run_sm(
                 warp[W.DATA] = -1
                 cta = natural(warp[W.CTA])
                 base = constant_elements + w * frame
-                following = natural(min(pc + 1, code_size - 1))
-                fetch_operands(program[following], w, regs, base, ready, meta)
+                upcoming = natural(min(pc + 1, code_size - 1))
+                fetch_operands(program[upcoming], w, regs, base, ready, meta)
                 prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
                 prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
                 prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
