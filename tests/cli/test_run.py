@@ -125,7 +125,7 @@ BAD = {
     "unknown parameter": ("small.onnx --input x.npy --set foo=1", "no parameter 'foo'"),
     "dual on v100": ("small.onnx --input x.npy --machine v100 --engine dual", "no dual-side"),
     "an engine not there": ("small.onnx --input x.npy --engine nm", "invalid choice: 'nm'"),
-    "a mode not there": ("small.onnx --input x.npy --mode estimate", "invalid choice"),
+    "a mode not there": ("small.onnx --input x.npy --mode guess", "invalid choice"),
     "no threads": ("small.onnx --input x.npy --threads 0", "at least 1"),
     "engine of a program": ("small.bin --input x.npy --engine dense", "a program already"),
     "size of a program": ("small.bin --input x.npy --dim n=4", "a program already"),

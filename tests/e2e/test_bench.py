@@ -77,7 +77,7 @@ def test_functional_mode_has_no_times(capsys: pytest.CaptureFixture[str]) -> Non
         ((*SIZES, "--machine", "v100", "--engine", "dual"), "no dual-side"),
         ((*SIZES, "--engine", "nm"), "nm"),
         ((*SIZES, "--set", "sm.cout=4"), "sm.count"),
-        ((*SIZES, "--mode", "estimate"), "estimate"),
+        ((*SIZES, "--mode", "guess"), "guess"),
         ((*SIZES, "--seed", "-1"), "--seed"),
     ],
 )
