@@ -14,7 +14,7 @@ from math import gcd
 from ..backend.isa.layout import SPLIT_STEP, ceil_div, round_up
 from ..backend.isa.table import HMMA_MACS
 from ..runtime.machine import Machine
-from .matmul_raster import panel_columns
+from .matmul_raster import at_once
 
 Size2 = tuple[int, int]
 
@@ -240,8 +240,7 @@ def _loaded_bytes(product: Product, tiling: Tiling, chip: Chip, grid: Size2, hel
     if 2 * k * n < chip.l2_capacity / 2 or 2 * k * m < chip.l2_capacity / 2:
         return once
     wave = max(1, held * chip.sms)
-    columns = min(panel_columns(grid[1]), wave)
-    rows = min(grid[0], ceil_div(wave, columns))
+    rows, columns = at_once(*grid, wave)
     waves = ceil_div(grid[0] * grid[1], wave)
     again = 2.0 * k * waves * (rows * tiling.cta[0] + columns * tiling.cta[1])
     return max(once, again)

@@ -191,7 +191,7 @@ class _Model:
         rows, columns = ceil_div(m, cm), ceil_div(n, cn)
         self.ctas = rows * columns * self.parts
         # panels of a wide grid are as good as one below the other
-        panel = panel_columns(columns)
+        panel = panel_columns(rows, columns)
         self.grid = ceil_div(rows * columns, panel), panel
         self.l2 = chip.l2_sectors * f.l2_share
         # a tile larger than the operand reads lines again, which L1 has

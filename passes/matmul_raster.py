@@ -6,6 +6,7 @@ run at the same time then share few columns and few rows of the operands, which 
 
 from __future__ import annotations
 
+from ..backend.isa.layout import ceil_div
 from ..dialects import dstc_tile as tile
 from .kernel_builder import KernelBuilder, Value
 
@@ -15,18 +16,24 @@ which then come from about as many rows. Measured: 8 does as well, none costs a 
 quarter."""
 
 
-def panel_columns(columns: int) -> int:
-    """Columns that are worked off row by row, of a grid with `columns`: a panel's, or all.
+def panel_columns(rows: int, columns: int) -> int:
+    """Columns that are worked off row by row, of a grid of tiles: a panel's, or all.
 
-    Less than two panels are as good as one.
+    Less than two panels are as good as one, and a single row has no order to choose.
     """
-    return PANEL if columns >= 2 * PANEL else columns
+    return PANEL if columns >= 2 * PANEL and rows > 1 else columns
+
+
+def at_once(rows: int, columns: int, tiles: int) -> tuple[int, int]:
+    """How many rows and columns of a grid `tiles` tiles that follow each other come from."""
+    down = min(rows, ceil_div(tiles, panel_columns(rows, columns)))
+    return down, min(columns, ceil_div(tiles, down))
 
 
 def tile_place(b: KernelBuilder, rows: int, columns: int) -> tuple[Value, Value]:
     """Row and column of the CTA's tile in a grid of `rows` x `columns` tiles (grid y, grid x)."""
     x, y = b.id(tile.Id.CTA_X), b.id(tile.Id.CTA_Y)
-    if panel_columns(columns) == columns:
+    if panel_columns(rows, columns) == columns:
         return y, x
     number = b.mad(y, columns, x)
     panels, last = divmod(columns, PANEL)

@@ -3,7 +3,7 @@
 import pytest
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes.matmul_raster import PANEL, panel_columns
+from dstc.passes.matmul_raster import PANEL, at_once, panel_columns
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 
@@ -21,8 +21,25 @@ def test_panels_cover_the_result(columns: int, split: int) -> None:
 
 
 def test_a_narrow_grid_goes_row_by_row() -> None:
-    assert panel_columns(2 * PANEL - 1) == 2 * PANEL - 1
-    assert panel_columns(2 * PANEL) == PANEL
+    assert panel_columns(9, 2 * PANEL - 1) == 2 * PANEL - 1
+    assert panel_columns(9, 2 * PANEL) == PANEL
+    assert panel_columns(1, 2 * PANEL) == 2 * PANEL
+
+
+@pytest.mark.parametrize(
+    ("grid", "tiles", "rows_and_columns"),
+    [
+        ((100, 66), 160, (10, 16)),
+        ((4, 66), 160, (4, 40)),
+        ((1, 32), 400, (1, 32)),
+        ((100, 14), 160, (12, 14)),
+        ((3, 5), 160, (3, 5)),
+    ],
+)
+def test_what_runs_at_once(
+    grid: tuple[int, int], tiles: int, rows_and_columns: tuple[int, int]
+) -> None:
+    assert at_once(*grid, tiles) == rows_and_columns
 
 
 def test_ctas_at_the_same_time_share_operands() -> None:
