@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..passes.matmul_raster import panel_columns
+
 SETTLING = 2
 """Full rounds before the steady state: all CTAs start together, no result is on its way to memory.
 `benchmarks/validate_sampling.py` compares projections with whole grids."""
 STEADY = (3, 4, 5)
 """Full rounds that the longer prefix has more: the number that comes nearest to whole rows of the
-grid, since the first CTAs of a row find half of their operands in L2 and the others all."""
+grid, or of a panel of it, since the first CTAs of a row find half of their operands in L2 and the
+others all."""
 THRESHOLD = 1.5e8
 """HMMAs up to which a grid is not worth sampling: half a minute or less in full."""
 _WORTH = 0.75
@@ -41,9 +44,12 @@ class Sample:
 
 def sample(grid: tuple[int, int, int], slots: int, hmmas: float) -> Sample | None:
     """How to sample a grid (x, y, z) with `hmmas` instructions; None: run all of it."""
-    ctas = grid[0] * grid[1] * grid[2]
+    if grid[2] > 1:  # parts of a split product come last in the order: a prefix has no results
+        return None
+    ctas = grid[0] * grid[1]
+    row = panel_columns(grid[1], grid[0])
     few = ctas % slots + SETTLING * slots
-    steady = min(STEADY, key=lambda rounds: _off_rows(rounds * slots, grid[0]))
+    steady = min(STEADY, key=lambda rounds: _off_rows(rounds * slots, row))
     plan = Sample(ctas, slots, few, few + steady * slots)
     if hmmas <= THRESHOLD or plan.few + plan.many > _WORTH * ctas:
         return None

@@ -291,7 +291,7 @@ Q = _numbered(
     "Q",
     """
     TIME SECTOR KIND
-    RECORD  # load or atomic record; store: 1 if the whole sector is written
+    RECORD  # load or atomic record; store: mask of the bytes of the sector that it writes
     L1  # flat index of the L1 sector to fill; MERGE: the request merged with
     DONE  # stamp
     """,

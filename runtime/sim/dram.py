@@ -75,6 +75,7 @@ def dram_transfer(dram: Any, line: int, time: int, param: Any, counters: Any) ->
         state[bank + OPEN] = oldest
         found = entries + ENTRY * oldest
         state[found + ROW] = row
+        state[found + LAST] = 0
         state[found + READY] = begun + param[P.DRAM_OPEN]
     moved = max(begin // TICKS, state[found + READY])
     state[found + LAST] = max(state[found + LAST], moved)

@@ -47,13 +47,13 @@ from .constants import (
 from .decode import Decoded, decode
 from .dram import dram_state
 from .faults import describe
+from .stores import LOG_DATA
+from .threads import SYNC_SIZE
 
 _TILE_WORDS = 1024
 _CHIP_PLACES = 11
-_SYNC_PLACES = 24
 _SCRATCH = 32 * 33
 _ATOMIC_ROW = 64
-_LOG_DATA = 128
 _QUANTA_A_CALL = 512
 _QUANTA_ALONE = 2
 """Quanta before further threads start: a launch that is over by then is not worth it."""
@@ -69,8 +69,9 @@ class LaunchResult:
 
     `cycles`: from the first dispatch to the last issue or store arrival, 0 in functional mode;
     `time_us` adds the launch overhead. `counters`: totals by name. `stalls`: sub-core cycles by
-    cause, whose sum is cycles * sub-cores * SMs. `pc_issued`, `pc_stalled`: int64, one an
-    instruction: warp instructions issued, and sub-core cycles that waited for it.
+    cause, whose sum is cycles * sub-cores * SMs. `pc_issued`: int64, one an instruction, how often
+    it was issued. `pc_stalled`: int64 (instructions, causes), sub-core cycles that waited for it,
+    by cause in the order of `stalls`.
     """
 
     cycles: int
@@ -247,12 +248,12 @@ class _State:
         self.subs[:, :, S.IDLE_CAUSE] = Cause.NO_WARP
         self.subs[:, :, S.IDLE_PC] = -1
         self.stalls = _lines(count, len(Cause))
-        self.pc_issued, self.pc_stalled = _lines(count, code), _lines(count, code)
+        self.pc_issued, self.pc_stalled = _lines(count, code), _lines(count, code, len(Cause))
         self.warps, self.ctas = _lines(warps, len(W)), _lines(count, resident, len(C))
         self.preds = zeros(warps, PREDICATE_SLOTS)
         self.chip_counters = zeros(len(N))
         self.grid = np.array(grid, np.int64)
-        self.sync = zeros(_SYNC_PLACES)
+        self.sync = zeros(SYNC_SIZE)
         self.arrays: tuple[Any, ...] = (
             self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
             regs.view(np.float32), self.preds, acc,
@@ -268,7 +269,7 @@ class _State:
             np.full((count, self.l1_sets * ways * 4), -1, np.int64), zeros(count, pending, len(Q)),
             zeros(count, pending, len(R)), zeros(count, pending, _ATOMIC_ROW), _lines(count, 4),
             self.grid, self.l1_sets, constants,
-            zeros(count, stores, LOG_COLUMNS), aligned(count * stores * _LOG_DATA),
+            zeros(count, stores, LOG_COLUMNS), aligned(count * stores * LOG_DATA),
             l2.tags, l2.used, l2.valid, l2.dirty,
             zeros(*l2.tags.shape, 4), zeros(machine["l2.slices"]), dram_state(machine),
             l2.clock, self.chip_counters, zeros(count),
@@ -367,8 +368,9 @@ class _State:
         cycles = int(self.chip[END]) if self.timed else 0
         stalls = self.stalls.sum(axis=0)[: len(Cause)]
         if self.timed:  # the tail: sub-cores that had run dry, and SMs that got no CTA
-            subs = machine["sm.sub_cores"]
-            stalls[Cause.NO_WARP] += cycles * subs * machine["sm.count"] - stalls.sum()
+            unused = machine["sm.count"] - self.sms_count
+            stalls[Cause.NO_WARP] += (cycles - self.subs[:, :, S.IDLE_FROM]).sum()
+            stalls[Cause.NO_WARP] += cycles * machine["sm.sub_cores"] * unused
         names = [name.lower() for name in Cause._fields]
         time_us = cycles / machine["clock.core_mhz"] + machine["launch.overhead_us"]
         return LaunchResult(
@@ -379,7 +381,7 @@ class _State:
             dict(zip(names, stalls.tolist(), strict=True)) if self.timed else {},
             opcodes,
             issued,
-            self.pc_stalled.sum(axis=0)[:code],
+            self.pc_stalled.sum(axis=0)[:, : len(Cause)],
             self.resident,
             limits,
             self.ctas_run,

@@ -23,7 +23,7 @@ from .compiled import inline
 from .constants import FULL_MASK, STACK_DEPTH, C, D, Fault, K, Op, W
 from .intrinsics import hmma, prefetch_1, prefetch_2, prefetch_4
 from .lanes import permute, shuffle, special_function, special_register
-from .shadow import audit_global, audit_shared
+from .shadow import audit_global, audit_shared, mark_written
 from .stores import log_store, see_stores
 from .tensor import (
     TILE,
@@ -187,9 +187,10 @@ def execute(
             return 0
         fault = check_global(addr, mask, width, alloc_low, alloc_high, sms, sm)
         if fault == 0 and len(shadow[0]) > 0:
-            fault = audit_global(
-                addr, mask, width, op == Op.STG, shadow[0], shadow[1], sms, sm
-            )  # fmt: skip
+            if op != Op.STG:
+                fault = audit_global(addr, mask, width, shadow[0], sm, sms, log)
+            elif not timed:
+                mark_written(addr, mask, width, shadow[0])
         if fault:
             return fault
         if op == Op.LDG:

@@ -154,7 +154,7 @@ def run_kernel(
         turn = 0
         begin, end = chip[NOW], chip[QUANTUM_END]
         if end > begin:  # the quantum's SMs have run
-            store_all(sms, log, log_data, mem8, mem32)
+            store_all(sms, log, log_data, mem8, mem32, shadow[0])
             worst = -1
             for sm in range(sms_count):
                 if sms[sm, M.FAULT] != 0 and sms[sm, M.FAULT_TIME] < (

@@ -15,6 +15,7 @@ from .access import atomic_lane
 from .cache import find_room, find_way, land, oldest_way
 from .compiled import helper, inline
 from .constants import (
+    FULL_MASK,
     LEVEL_BITS,
     PENDING,
     TICKS,
@@ -47,12 +48,15 @@ def slice_of(line: int, slices: int) -> int:
 
 @inline
 def l2_access(
-    sector: int, time: int, write: bool, whole: bool, param: Any, tags: Any, used: Any,
+    sector: int, time: int, write: bool, cover: int, param: Any, tags: Any, used: Any,
     valid: Any, dirty: Any, fills: Any, slices_free: Any, dram: Any, clock: Any, counters: Any,
 ) -> int:  # fmt: skip
     """One sector in L2 from `time` on (request path included). Returns the stamp when L2 has it.
 
-    Write-back, write-allocate; a sector written as a whole is not fetched, one written in part is.
+    `cover`: mask of the bytes that a store writes; 0: a load, or an atomic (`write`). Write-back,
+    write-allocate, lazy fetch on read: a sector that is not there is not fetched for a store. The
+    bytes written are noted (in `fills`): it is valid once they are all, and fetched if it is read
+    before.
     """
     line, part = sector >> 2, sector & 3
     at, index, hit = clock[L.SLICE], clock[L.SET], clock[L.WAY]
@@ -82,6 +86,7 @@ def l2_access(
         dirty[at, index, hit] = 0
     used[at, index, hit] = clock[L.STAMP]
     clock[L.SLICE], clock[L.SET], clock[L.WAY] = at, index, hit
+    begun_before = dirty[at, index, hit] & bit
     if write:
         dirty[at, index, hit] |= bit
     if valid[at, index, hit] & bit:
@@ -90,10 +95,14 @@ def l2_access(
         if there > start:
             return (there << LEVEL_BITS) | Level.DRAM
         return (start << LEVEL_BITS) | Level.L2
-    valid[at, index, hit] |= bit
-    if write and whole:
-        fills[at, index, hit, part] = start
+    if cover != 0:
+        if begun_before:
+            cover |= fills[at, index, hit, part]
+        if cover == FULL_MASK:
+            valid[at, index, hit] |= bit
+        fills[at, index, hit, part] = start if cover == FULL_MASK else cover
         return (start << LEVEL_BITS) | Level.L2
+    valid[at, index, hit] |= bit
     counters[N.DRAM_READ] += SECTOR_BYTES
     begun = dram_transfer(dram, line, start, param, counters)
     done = begun + param[P.DRAM] - param[P.DRAM_OPEN] - param[P.L2]
@@ -146,7 +155,7 @@ def drain(
                         asked = ticks // TICKS
                     have = l2_access(
                         sector, asked + request_path, kind != Request.LOAD,
-                        kind == Request.STORE and record == 1, param, tags, used, valid, dirty,
+                        record if kind == Request.STORE else 0, param, tags, used, valid, dirty,
                         fills, slices_free, dram, clock, counters,
                     )  # fmt: skip
                 if kind == Request.LOAD:

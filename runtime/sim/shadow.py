@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from .compiled import helper, inline
+from .constants import Fault, Log, M
 
-from .compiled import inline
-from .constants import Fault, M
-
-_ALL_WRITTEN = np.uint32(0x01010101)
 _WARP_BITS, _MANY = 7, 127
 _WARP = (1 << _WARP_BITS) - 1
 _WRITTEN = 1 << 2 * _WARP_BITS
@@ -23,29 +20,39 @@ read it (127: several), whether it was ever written, the barriers that its CTA h
 
 
 @inline
-def audit_global(
-    addr: Any, mask: int, width: int, stores: bool, written: Any, words: Any, sms: Any, sm: int
-) -> int:
-    """Mark the bytes that a store writes; fault if another access reads one that is not marked.
-
-    `written`: uint8, one a byte of device memory, 1 where written; `words`: the same by four.
-    """
+def mark_written(addr: Any, mask: int, width: int, written: Any) -> None:
+    """Mark the bytes that a store writes in `written` (uint8, one a byte of device memory)."""
     for lane in range(32):
         if (mask >> lane) & 1:
-            at = addr[lane]
-            if width >= 4:
-                for word in range(at >> 2, (at + width) >> 2):
-                    if stores:
-                        words[word] = _ALL_WRITTEN
-                    elif words[word] != _ALL_WRITTEN:
-                        return _blame(Fault.GLOBAL_UNINITIALISED, lane, at, 0, sms, sm)
-            else:
-                for byte in range(at, at + width):
-                    if stores:
-                        written[byte] = 1
-                    elif written[byte] == 0:
-                        return _blame(Fault.GLOBAL_UNINITIALISED, lane, at, 0, sms, sm)
+            for byte in range(addr[lane], addr[lane] + width):
+                written[byte] = 1
+
+
+@helper
+def audit_global(
+    addr: Any, mask: int, width: int, written: Any, sm: int, sms: Any, log: Any
+) -> int:
+    """Fault of the first lane that reads a byte neither marked nor in the SM's store log."""
+    for lane in range(32):
+        if (mask >> lane) & 1:
+            for byte in range(addr[lane], addr[lane] + width):
+                if written[byte] == 0 and not _stored(byte, sm, sms, log):
+                    return _blame(Fault.GLOBAL_UNINITIALISED, lane, addr[lane], 0, sms, sm)
     return 0
+
+
+@inline
+def _stored(byte: int, sm: int, sms: Any, log: Any) -> bool:
+    """Whether the SM itself wrote the byte in this quantum."""
+    for n in range(sms[sm, M.LOGGED]):
+        entry = log[sm, n]
+        if entry[Log.LOW] <= byte < entry[Log.HIGH]:
+            for lane in range(32):
+                if (entry[Log.MASK] >> lane) & 1:
+                    first = entry[Log.ADDRESS + lane]
+                    if first <= byte < first + entry[Log.WIDTH]:
+                        return True
+    return False
 
 
 @inline

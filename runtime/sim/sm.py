@@ -1,7 +1,7 @@
 """One SM for one quantum: pick, execute, account.
 
 In: an SM's warps and sub-cores, and the quantum's bounds. Out: the same later; what must go to L2
-stands in the SM's request list. An SM touches only its own rows, so SMs could run in parallel.
+stands in the SM's request list. An SM touches only its own rows, so SMs run in parallel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from .collector import collect_product, collect_step
 from .compiled import helper, inline
 from .constants import (
     DECODED_COLUMNS,
-    FULL_MASK,
     LEVEL_BITS,
     PENDING,
     PREDICATE_SLOTS,
@@ -218,7 +217,7 @@ def global_access(
         kind = Request.STORE if op == Op.STG else Request.ATOMIC
         for i in range(count):
             # a store keeps a sector that L1 holds (write-through, the value is in memory)
-            about = record if op != Op.STG else (1 if cover[i] == FULL_MASK else 0)
+            about = record if op != Op.STG else cover[i]
             if op != Op.STG:
                 at = l1_find(sectors[i], sm, sets, tags, used, fills, sms, False)
                 if at >= 0 and fills[sm, at] >= 0:
@@ -325,8 +324,8 @@ def run_sm(
                     warps[sub[S.IDLE_WARP], W.OWED] += idle
                 else:
                     own_stalls[sub[S.IDLE_CAUSE]] += idle
-                if sub[S.IDLE_PC] >= 0:
-                    own_stalled[sub[S.IDLE_PC]] += idle
+                    if sub[S.IDLE_PC] >= 0:
+                        own_stalled[sub[S.IDLE_PC], sub[S.IDLE_CAUSE]] += idle
                 sub[S.IDLE_FROM] = now
             squashes = param[P.SQUASH]
             while True:
@@ -357,6 +356,7 @@ def run_sm(
                             warp[W.DATA_CAUSE] = cause
                             if warp[W.OWED] != 0 and time < PENDING:
                                 own_stalls[cause] += warp[W.OWED]
+                                own_stalled[natural(pc), cause] += warp[W.OWED]
                                 warp[W.OWED] = 0
                         free, pipe_cause = pipe_time(row, sub, own_ring[s], chip_sm, param)
                         if free <= now and time <= now:
@@ -404,7 +404,7 @@ def run_sm(
                 upcoming = natural(min(pc + 1, code_size - 1))
                 fetch_operands(program[upcoming], w, regs, base, ready, meta)
                 prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
-                prefetch_1(pc_stalled, sm * pc_stalled.shape[1] + place + 1)
+                prefetch_1(pc_stalled, (sm * code_size + place + 1) * pc_stalled.shape[2])
                 prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
                 if op == Op.HMMA and mask != 0 and fault == 0:
                     tensor_step(row, regs, base, frame, mask)

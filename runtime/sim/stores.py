@@ -13,6 +13,7 @@ import numpy as np
 from .access import store_lanes
 from .compiled import inline
 from .constants import Log, M
+from .shadow import mark_written
 
 DATA_REGISTERS = 4
 """Registers that a store can have: 16 bytes a lane."""
@@ -87,8 +88,11 @@ def see_stores(
 
 
 @inline
-def store_all(sms: Any, log: Any, log_data: Any, mem8: Any, mem32: Any) -> None:
-    """Carry out the stores of the quantum, SM by SM, and clear the logs."""
+def store_all(sms: Any, log: Any, log_data: Any, mem8: Any, mem32: Any, written: Any) -> None:
+    """Carry out the stores of the quantum, SM by SM, and clear the logs.
+
+    `written`: the shadow of device memory; empty without full checks.
+    """
     for sm in range(sms.shape[0]):
         for n in range(sms[sm, M.LOGGED]):
             entry = log[sm, n]
@@ -96,4 +100,6 @@ def store_all(sms: Any, log: Any, log_data: Any, mem8: Any, mem32: Any) -> None:
                 log_data, (sm * log.shape[1] + n) * LOG_DATA, entry[Log.ADDRESS :],
                 entry[Log.MASK], entry[Log.WIDTH], entry[Log.COUNT], mem8, mem32, 0,
             )  # fmt: skip
+            if len(written) > 0:
+                mark_written(entry[Log.ADDRESS :], entry[Log.MASK], entry[Log.WIDTH], written)
         sms[sm, M.LOGGED] = 0

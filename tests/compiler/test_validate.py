@@ -76,6 +76,7 @@ def test_short_grids_run_in_full() -> None:
     assert sample((60, 375, 1), 160, THRESHOLD) is None
     assert sample((10, 100, 1), 160, 1e12) is None
     assert sample((10, 1, 1), 160, 1e12) is None
+    assert sample((60, 375, 2), 160, 1e12) is None, "a prefix of a split grid has no results"
 
 
 def test_ranks_share_ties() -> None:

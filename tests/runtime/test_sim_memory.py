@@ -338,6 +338,24 @@ def test_second_pass_hits_l2():
     assert run().counters["dram_read"] == 1 << 20
 
 
+@pytest.mark.parametrize(
+    ("stores", "read"),
+    [("STG.64 [R0], R4 ;", 32 * 32), ("STG.128 [R0], R4 ;\nSTG.128 [R0+16], R4 ;", 0)],
+    ids=["part of a sector", "both halves"],
+)
+def test_a_sector_written_in_part_is_fetched_when_it_is_read(stores: str, read: int) -> None:
+    """Lazy fetch on read: a lane writes a sector of its own, then another SM's reads it."""
+    device = Device("v100")
+    base = device.allocate(32 * 32)
+    head = "S2R R0, SR_LANE ;\nSHL R0, R0, 5 ;\nIADD3 R0, R0, c[X], RZ ;\n"
+    values = "".join(f"MOV R{r}, 1 ;\n" for r in range(4, 8))
+    written = timed(head + values + stores, header=".param X", args=(base,), device=device)
+    assert written.counters["dram_read"] == 0
+    device_read = timed(head + "LDG.32 R2, [R0] ;\nIADD3 R3, R2, 0, RZ ;", header=".param X",
+                        args=(base,), device=device)  # fmt: skip
+    assert device_read.counters["dram_read"] == read
+
+
 def test_written_sectors_reach_dram_when_evicted():
     device = Device("v100")
     size = 16 << 20
