@@ -318,15 +318,16 @@ class _State:
 
     def run(self) -> None:
         """Run to the end; raises `Trap`."""
-        from .compiled import must_compile
+        from .compiled import first_call, must_compile
         from .dispatch import FAULT_SM
         from .kernel import RUNNING, run_kernel
         from .threads import Sync
 
         if must_compile(run_kernel) and sys.stderr.isatty():
-            print("compiling the simulator, once: about half a minute ...", file=sys.stderr)
+            print("compiling the simulator, once: 20 to 30 seconds ...", file=sys.stderr)
         quantum = self.machine["simulation.quantum"]
-        status = run_kernel(0, _QUANTA_ALONE, quantum, self.timed, *self.arrays)
+        alone = (0, _QUANTA_ALONE, quantum, self.timed)
+        status = first_call(run_kernel, *alone, *self.arrays)
         workers: list[threading.Thread] = []
         try:
             if status == RUNNING and self.timed:
