@@ -27,9 +27,9 @@ from .validate_data import Row
 Array = NDArray[Any]
 
 WARM_L2_SHARE = 8
-"""What takes up to this many times L2's capacity is computed twice and the second launch counts: the
-measurement repeated each product on the same buffers, so L2 begins with what the launch before left,
-lines to use and lines to write back. Beyond, that is a small share of the time."""
+"""What takes up to this many times L2's capacity is computed twice and the second launch counts:
+the measurement repeated each product on the same buffers, so L2 begins with what the launch before
+left, lines to use and lines to write back. Beyond, that is a small share of the time."""
 _PERIODS = (1048573, 1048571)
 """Lengths of the pieces of which operands consist: primes, so that no two rows are alike."""
 _LARGEST = 3

@@ -4,9 +4,9 @@ In: a schedule's `split`, a CTA's accumulators. Out: partial tiles in a workspac
 arrivals for each output tile, and the ordered sum in the CTA that arrives last: the result hangs
 neither on who that is nor on when the others arrived.
 
-A CTA's stores are visible before it counts (its stores take place before ATOMs of later in
-the program: docs/machine.md). The
-last CTA sets the counter back to 0, so that workspace and counters serve the next launch.
+A CTA's stores are visible before it counts (a quantum's stores take place before its atomics:
+docs/machine.md). The last CTA sets the counter back to 0, so that workspace and counters serve the
+next launch.
 """
 
 from __future__ import annotations
