@@ -46,9 +46,7 @@ class Case:
     schedule: ScheduleAttr | None = None
 
 
-def cases(
-    count: int, seed: int, drawn_schedules: float = 0.0, thin: float = 0.0
-) -> Iterator[Case]:
+def cases(count: int, seed: int, drawn_schedules: float = 0.0, thin: float = 0.0) -> Iterator[Case]:
     """`count` random cases; the share `drawn_schedules` of them does not take the compiler's.
 
     Of the share `thin`, one size is `THIN` at most.
