@@ -28,6 +28,8 @@ from dstc.runtime.machine import Machine
 
 SIZES = 16, 4096
 """Least and most of M, N and K, which are drawn with even logarithms."""
+THIN = 96
+"""Most of one size of a thin case, of which the closed forms have more to learn than of others."""
 MOST_WORK = 2**29.5
 """Multiply-adds of a case at most, so that hundreds take minutes."""
 LEAST_DENSITY = 0.02
@@ -44,15 +46,20 @@ class Case:
     schedule: ScheduleAttr | None = None
 
 
-def cases(count: int, seed: int, drawn_schedules: float = 0.0) -> Iterator[Case]:
-    """`count` random cases; the share `drawn_schedules` of them does not take the compiler's."""
+def cases(count: int, seed: int, drawn_schedules: float = 0.0, thin: float = 0.0) -> Iterator[Case]:
+    """`count` random cases; the share `drawn_schedules` of them does not take the compiler's.
+
+    Of the share `thin`, one size is `THIN` at most.
+    """
     rng = random.Random(seed)
     for _ in range(count):
         engine = rng.choice(("dual", "dense"))
         machine = "dstc" if engine == "dual" else rng.choice(("v100", "dstc"))
-        sizes = (1 << 12,) * 3
+        sizes = [1 << 12] * 3
         while sizes[0] * sizes[1] * sizes[2] > MOST_WORK:
-            sizes = (_size(rng), _size(rng), _size(rng))
+            sizes = [_size(rng), _size(rng), _size(rng)]
+            if thin and rng.random() < thin:
+                sizes[rng.choice((0, 1, 2, 2))] = _size(rng, THIN)
         pattern = "block" if rng.random() < 0.2 else "random"
         gemm = Gemm(*sizes, _density(rng), _density(rng), pattern, rng.randrange(1000))
         if engine == "dense":
@@ -64,9 +71,9 @@ def cases(count: int, seed: int, drawn_schedules: float = 0.0) -> Iterator[Case]
         yield Case(gemm, machine, engine, schedule)
 
 
-def _size(rng: random.Random) -> int:
+def _size(rng: random.Random, most: int = SIZES[1]) -> int:
     """Half of the sizes are multiples of 32."""
-    low, high = map(log2, SIZES)
+    low, high = log2(SIZES[0]), log2(most)
     size = round(2 ** rng.uniform(low, high))
     return max(16, round(size / 32) * 32) if rng.random() < 0.5 else size
 
@@ -115,6 +122,8 @@ def measured(case: Case) -> dict[str, Any]:
         "error_from_densities": expected.cycles / row["cycles"] - 1,
         "limit": prediction.limit,
         "parts": prediction.parts,
+        "counters": row["counters"],
+        "stalls": row["stalls"],
         "milliseconds": milliseconds,
     }
 
@@ -165,9 +174,13 @@ def main() -> None:
         help="share of the cases whose schedules are drawn at random (default: 0)",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write all rows, as they come")
+    parser.add_argument(
+        "--thin", type=float, default=0.0, metavar="SHARE",
+        help=f"share of the cases of which one size is {THIN} at most (default: 0)",
+    )  # fmt: skip
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for case in cases(args.cases, args.seed, args.drawn_schedules):
+    for case in cases(args.cases, args.seed, args.drawn_schedules, args.thin):
         rows.append(measured(case))
         if args.json:
             text = json.dumps({"schema": 1, "seed": args.seed, "rows": rows})

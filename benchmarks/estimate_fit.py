@@ -1,11 +1,13 @@
 """Fit the closed forms (`Fitted` in passes/estimate_dense.py and cost_dual.py) to simulations.
 
-In: rows of `estimate_accuracy.py --json`, best of an odd seed and with some schedules drawn. Out:
+In: rows of `estimate_accuracy.py --json`, best of odd seeds and with many thin products. Out:
 the numbers with which the estimates of each engine come nearest, printed or written into the
 passes; with --loops what one warp of the dual kernel takes a step (`LOOPS`), measured.
 
-    python benchmarks/estimate_accuracy.py --cases 700 --seed 11 --drawn-schedules 0.4 --json rows
-    python benchmarks/estimate_fit.py rows --write
+    python benchmarks/estimate_accuracy.py --cases 700 --seed 11 --drawn-schedules 0.25 \\
+        --thin 0.4 --json thin
+    python benchmarks/estimate_accuracy.py --cases 400 --seed 12 --json rows
+    python benchmarks/estimate_fit.py thin rows --chosen --write
 """
 
 import argparse
@@ -32,9 +34,9 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 FORMS: dict[str, Any] = {"dense": estimate_dense, "dual": cost_dual}
 """Engine -> the module of its closed form."""
-LINEAR = 0.1
+LINEAR = 0.12
 """Errors beyond this count linearly, not squared: no case decides alone."""
-PRIOR = 0.4
+PRIOR = 0.25
 """How much a factor e on a number has to gain: numbers that hardly matter stay as they are."""
 PROMPT = {
     "sm.count": 1, "l2.latency": 60, "l2.request_latency": 20, "dram.latency": 101,
@@ -161,10 +163,15 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", help="JSON of estimate_accuracy.py")
     parser.add_argument("--write", action="store_true", help="put the numbers into the passes")
     parser.add_argument("--loops", action="store_true", help="measure the dual kernel's main loops")
+    parser.add_argument(
+        "--chosen", action="store_true", help="leave out rows whose schedules were drawn"
+    )
     args = parser.parse_args()
     if args.loops:
         print_loops()
     rows = [row for file in args.rows for row in json.loads(Path(file).read_text())["rows"]]
+    if args.chosen:
+        rows = [row for row in rows if row["chosen"]]
     for engine in FORMS:
         of_engine = [row for row in rows if row["engine"] == engine]
         if not of_engine:

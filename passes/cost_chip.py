@@ -47,6 +47,9 @@ class Chip:
     dram_banks: int
     dram_bytes: float
     dram_latency: int
+    interleave: int
+    """Neighbouring bytes that lie in one DRAM channel."""
+    row_bytes: int
     activate: float
     """Cycles between activations of DRAM rows, of all channels."""
 
@@ -79,6 +82,8 @@ class Chip:
             dram_banks=machine["dram.channels"] * machine["dram.banks"],
             dram_bytes=a_second / (machine["clock.core_mhz"] * 1e6),
             dram_latency=machine["dram.latency"],
+            interleave=machine["dram.interleave_bytes"],
+            row_bytes=machine["dram.row_bytes"],
             activate=max(machine["dram.activate_cycles"], row) / machine["dram.channels"],
         )
 
@@ -145,16 +150,23 @@ def mean_of_larger(mean: float, spread: float, least: float) -> float:
 
 
 def chain_up(
-    chained: Iterable[tuple[Round, float, float]], overlap: float, sharpness: float
-) -> float:
+    chained: Iterable[tuple[Round, float, float]], overlap: float, sharpness: float, stagger: float
+) -> tuple[float, float]:
     """Cycles of rounds of CTAs: (round, cycles until a CTA stores, cycles of all its stores).
 
     CTAs start while those before them still store; `overlap` of one CTA's stores delay the next.
+    CTAs of a round end apart by the share `stagger` of its time: a last round of a few CTAs starts
+    with the first that end, and an SM's CTAs store one after the other. Returns the cycles of all
+    rounds, and those of them in which the last CTAs store.
     """
-    total = stores = of_one = 0.0
+    total = stores = of_one = apart = 0.0
+    before = 0
     for r, until, end in chained:
         first = smooth_max(sharpness, until + overlap * of_one, stores) if total else until
-        stores, of_one = end, end / r.packed
+        total -= apart * (1 - r.count / before) if before > r.count else 0.0
+        stores, of_one, before, apart = end, end / r.packed, r.count, stagger * until
         again = smooth_max(sharpness, until + overlap * of_one, stores)
         total += first + (r.times - 1) * again
-    return total + stores
+    others = stores - of_one
+    last = of_one + (others * others / (others + apart) if others > 0 else 0.0)
+    return total + last, last

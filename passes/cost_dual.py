@@ -59,44 +59,46 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 153
+    start: float = 128
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 94.8
+    start_tile: float = 77.2
     """The same for each further tile of a warp."""
-    latency_extra: float = 9.15
+    latency_extra: float = 6.98
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharpness: float = 3.78
+    sharpness: float = 2.92
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 2.66
+    sharp_l2: float = 2.53
     """The same of an SM and L2,"""
-    sharp_end: float = 7.31
+    sharp_end: float = 7.67
     """of stores and what else goes on,"""
-    sharp_dram: float = 5.87
+    sharp_dram: float = 9.67
     """of DRAM and all else."""
-    l2_share: float = 1.07
+    l2_share: float = 1.29
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    dram_share: float = 0.795
+    dram_share: float = 0.841
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.13
+    l2_mean: float = 0.117
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.47
+    l2_spread: float = 0.646
     """and of the spread over slices;"""
-    dram_mean: float = 0.189
+    dram_mean: float = 0.209
     """the same for DRAM's channels."""
-    dram_spread: float = 0.223
-    first: float = 0.927
+    dram_spread: float = 0.18
+    first: float = 1.34
     """Share of a burst's queueing that is before the first step."""
-    variation: float = 0.0247
+    variation: float = 0.0256
     """Variance of the time of a product that is not empty, over its mean squared."""
-    turn_products: float = 1.38
+    turn_products: float = 1.31
     """How much the spread of products counts in that of a turn,"""
-    turn_spread: float = 0.0883
+    turn_spread: float = 0.0975
     """and the spread of the rest, as a share of the turn."""
-    pack: float = 0.355
+    pack: float = 0.402
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.508
+    overlap: float = 0.496
     """Share of a CTA's stores that delay the CTA after it."""
-    write: float = 0.747
+    stagger: float = 0.0575
+    """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
+    write: float = 0.792
     """Share of what L2 writes back that nothing overlaps."""
 
 
@@ -291,14 +293,17 @@ class _Model:
         chained = [
             (r, *self._round(r, parts)) for r in rounds(self.ctas, self.held, chip.sms, f.pack)
         ]
-        total = chain_up(chained, f.overlap, f.sharp_end)
+        total, end = chain_up(chained, f.overlap, f.sharp_end, f.stagger)
         m, n, _ = self.plan.sizes
         pairs = zip(self.operands.sides, self.strip_sectors, strict=True)
         loaded = sum(side.strips * own for side, own in pairs) * SECTOR * self.steps
         spilled = max(0.0, m * n * self.plan.out_bytes - chip.l2_capacity) / chip.dram_bytes
         read = loaded / (chip.dram_bytes * f.dram_share)
         parts["dram"] = read + spilled
-        total = smooth_max(f.sharp_dram, total, read + 2 * chip.dram_latency) + f.write * spilled
+        # nothing is read before the first headers are asked for, nor while the last CTAs store
+        latencies = chip.dram_latency * (1 + self.any_products)
+        total = smooth_max(f.sharp_dram, total, f.start + latencies + read + end)
+        total += f.write * spilled
         return Prediction(total, parts)
 
     def _round(self, r: Round, parts: dict[str, float]) -> tuple[float, float]:
@@ -310,7 +315,11 @@ class _Model:
         if r.packed == r.most:
             warps = ceil_div(r.most * plan.warps, chip.sub_cores)
         alone_in_launch = r.count == self.ctas
-        step = self._fullest() / warps / steps if alone_in_launch else self.mean_step
+        if alone_in_launch:
+            step = self._fullest() / warps / steps
+        else:
+            mine = self.work[r.first : r.first + r.count * r.times]
+            step = float(mine.mean()) / steps
         own, spread = self._step_alone(step)
         busy = {
             "tensor": warps * step,

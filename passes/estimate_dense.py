@@ -25,12 +25,16 @@ FIRST_REGISTERS, SPLIT_REGISTERS = 6, 8
 """Registers that a loop of one step does not need, and that a split product needs more."""
 OTHER_INSTRUCTIONS = 20
 """Instructions of a warp and main-loop step beside HMMA, loads and stores."""
+LINE_PAD = 4
+"""Elements between lines along K in shared memory."""
 L2_SHARE = 0.9
 """Share of L2 that what is written can fill before it is written on to DRAM."""
 ROW_REACH = 1792
 """Bytes of a DRAM row that are asked for together when neighbouring lines lie in it."""
 RUN_BYTES = 1024
 """Neighbouring bytes that lie in one DRAM channel."""
+LINE_SECTORS = 4
+"""Sectors of a line of L2."""
 _K_BYTES = SPLIT_STEP * 2
 """Bytes of a line of an operand in a main-loop step."""
 
@@ -43,63 +47,73 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 195
+    start: float = 178
     """Cycles before the first load and after the last product, of a CTA alone."""
-    gap: float = 53.6
+    gap: float = 58
     """Of a step, what neither loads nor products of the CTA overlap: barrier, first fragments."""
-    alone_share: float = 0.949
+    alone_share: float = 0.971
     """Share of the tensor peak that a sub-core's only warps reach between barriers,"""
-    tensor_share: float = 0.848
+    tensor_share: float = 0.736
     """and that full sub-cores reach."""
-    latency_extra: float = 25.7
+    latency_extra: float = 31.7
     """Cycles of a load beside the memory's latency: issue, stores to shared memory."""
-    sharpness: float = 4.86
+    sharpness: float = 5.31
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 12.3
+    sharp_l2: float = 12.4
     """The same of an SM and L2,"""
-    sharp_finish: float = 5.79
+    sharp_finish: float = 6.03
     """of the last products and stores of CTAs of an SM,"""
-    sharp_end: float = 2.57
+    sharp_end: float = 3.05
     """of stores and what else goes on,"""
-    sharp_row: float = 1.73
+    sharp_row: float = 2.46
     """of DRAM's bus and its activations,"""
-    sharp_dram: float = 6.49
+    sharp_dram: float = 7.09
     """of DRAM and all else."""
-    l2_share: float = 0.881
+    l2_share: float = 1.06
     """Share of L2's peak that random addresses reach."""
-    dram_share: float = 0.732
+    dram_share: float = 0.738
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    activation: float = 0.814
-    """Activations over those expected."""
-    l2_mean: float = 0.144
+    open_rows: float = 5.47
+    """Rows a bank that are read from at a time, by which most are closed before they are again,"""
+    open_power: float = 1.66
+    """and how soon more of them change that."""
+    store_share: float = 1.11
+    """The same of stores, whose addresses are less so."""
+    l2_mean: float = 0.133
     """Of a step's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.302
+    l2_spread: float = 0.264
     """and of the spread over slices;"""
-    dram_mean: float = 0.193
+    dram_mean: float = 0.163
     """the same for DRAM's channels,"""
-    dram_spread: float = 0.388
-    row_mean: float = 0.154
+    dram_spread: float = 0.331
+    row_mean: float = 0.15
     """and for activations."""
-    first: float = 1.85
+    first: float = 2.35
     """Share of a step's queueing that is before the first step."""
-    shared_l1: float = 0.79
+    shared_l1: float = 0.7
     """Share of what CTAs of an SM could share in L1 that they do."""
-    pack: float = 0.305
+    pack: float = 0.239
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.526
+    overlap: float = 0.517
     """Share of a CTA's stores that delay the CTA after it."""
-    epilogue: float = 1.64
-    """Instructions an accumulator: rounding, moves, addresses, stores."""
-    part_share: float = 1.09
+    prologue: float = 18.6
+    """Instructions of a warp before its first load, which others wait for,"""
+    epilogue: float = 1.72
+    """and those an accumulator: rounding, moves, addresses, stores."""
+    part_share: float = 1.14
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product,"""
-    part_wait: float = 212
+    part_wait: float = 208
     """cycles that a part of one accumulator takes it,"""
-    part_power: float = 0.393
+    part_power: float = 0.322
     """and by which power of the accumulators a warp holds these grow."""
-    arrive: float = 421
+    arrive: float = 494
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    write: float = 0.555
-    """Share of what L2 writes back that nothing overlaps."""
+    stagger: float = 0.114
+    """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
+    written_rows: float = 1.02
+    """DRAM rows opened for results over the lines of L2, where none stays open."""
+    write: float = 0.817
+    """Cycles that L2 takes to write back, over those of bytes and activations."""
 
 
 FITTED = Fitted()
@@ -158,11 +172,18 @@ def registers(tiling: Tiling, steps: int) -> int:
     return lane + (SPLIT_REGISTERS if tiling.split > 1 else 0)
 
 
-def occupancy(tiling: Tiling, chip: Chip, steps: int = 2) -> int:
-    """CTAs that an SM holds at once, with `steps` along K; 0 if not even one."""
+def occupancy(
+    tiling: Tiling, chip: Chip, steps: int = 2, along_k: tuple[bool, bool] = (True, True)
+) -> int:
+    """CTAs that an SM holds at once, with `steps` along K; 0 if not even one.
+
+    In shared memory, lines along K (`along_k`: of which operands) are padded by `LINE_PAD`.
+    """
     lane = registers(tiling, steps)
     of_warp = round_up(lane * 32, chip.register_granularity)
-    shared = round_up(2 * sum(tiling.cta) * (SPLIT_STEP + 4) * 2, chip.shared_granularity)
+    lines = zip(tiling.cta, along_k, strict=True)
+    staged = sum(extent * (SPLIT_STEP + LINE_PAD * along) for extent, along in lines)
+    shared = round_up(2 * staged * 2, chip.shared_granularity)
     if lane > 255:
         return 0
     of_sub_core = min(chip.registers // chip.sub_cores // of_warp, chip.max_warps // chip.sub_cores)
@@ -174,7 +195,7 @@ def occupancy(tiling: Tiling, chip: Chip, steps: int = 2) -> int:
 def predict(product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTED) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
     all_steps = ceil_div(product.sizes[2], SPLIT_STEP)
-    held = occupancy(tiling, chip, ceil_div(all_steps, tiling.split))
+    held = occupancy(tiling, chip, ceil_div(all_steps, tiling.split), product.along_k)
     if held < 1:
         return Prediction(float("inf"), {"registers": float("inf")})
     return _Model(product, tiling, chip, fitted, held).prediction()
@@ -206,7 +227,7 @@ class _Model:
         # completed from DRAM
         lane = 2 * gcd(wn // 16, 4) * product.out_bytes
         self.whole_sectors = lane <= 16 and 4 * lane >= SECTOR
-        self.opened = self._activations() * f.activation * chip.activate
+        self.opened = self._activations() * chip.activate
 
     def prediction(self) -> Prediction:
         """The sum over rounds of CTAs, within what DRAM allows."""
@@ -215,19 +236,30 @@ class _Model:
         chained = [
             (r, *self._round(r, times)) for r in rounds(self.ctas, self.held, chip.sms, f.pack)
         ]
-        total = chain_up(chained, f.overlap, f.sharp_end)
+        total, end = chain_up(chained, f.overlap, f.sharp_end, f.stagger)
         m, n, _ = product.sizes
         result = m * n * product.out_bytes
         scratch = self.ctas * self.tiling.cta[0] * self.tiling.cta[1] * 4 if self.parts > 1 else 0
         loaded = self._loaded_bytes()
+        opened = self.opened * self.all_steps
         if not self.whole_sectors:
-            loaded += min(result, chip.l2_capacity)
+            loaded += result
+            opened += self._written_rows(result) * chip.activate
         spilled = max(0.0, result + scratch - L2_SHARE * chip.l2_capacity)
-        written = spilled * (2 if scratch else 1) / chip.dram_bytes
+        written = spilled * (2 if scratch else 1)
+        # evictions wait for the channel, so that bus and activations add up
+        written = written / chip.dram_bytes + self._written_rows(written) * chip.activate
         bus = loaded / (chip.dram_bytes * f.dram_share)
-        read = smooth_max(f.sharp_row, bus, self.opened * self.all_steps)
+        read = smooth_max(f.sharp_row, bus, opened)
         times["dram"] = read + written
-        total = smooth_max(f.sharp_dram, total, read + 2 * chip.dram_latency) + f.write * written
+        # operands are not read before CTAs have started, nor while the last ones store
+        first = f.start + chip.dram_latency
+        bound = first + read + (end if self.whole_sectors else 0.0)
+        if written:  # L2 fills at the rate of the CTAs, then DRAM sets it
+            share = spilled / (result + scratch)
+            filled = max(total, bound) * (1 - share)
+            bound = max(bound, filled + read * share + f.write * written)
+        total = smooth_max(f.sharp_dram, total, bound)
         return Prediction(total, times)
 
     def _round(self, r: Round, times: dict[str, float]) -> tuple[float, float]:
@@ -255,6 +287,7 @@ class _Model:
             f.sharpness, own + f.gap, busy["tensor"], busy["issue"], busy["shared_memory"]
         )
         start = f.start + chip.dram_latency + f.first * burst
+        start += f.prologue * warps * (r.packed - 1) / used
         if self.parts > 1:
             start += self._parts(r.packed)
 
@@ -265,7 +298,7 @@ class _Model:
             f.sharp_end,
             f.epilogue * cm * cn / 32 * chip.alu_interval / used * r.packed / self.parts,
             r.packed * sectors * SECTOR / chip.write_bytes,
-            sectors * r.count / self.l2,
+            sectors * r.count / (chip.l2_sectors * f.store_share),
         )
         # products of one CTA go on while another stores
         finish = smooth_max(f.sharp_finish, last + end / r.packed, end + last / r.packed)
@@ -320,20 +353,40 @@ class _Model:
         return packed * part / chip.write_bytes + f.arrive + self.parts * added
 
     def _activations(self) -> float:
-        """DRAM rows opened a step: 64 bytes of each line along K, if rows do not stay open.
+        """DRAM rows opened by all parts a step of each: for 64 bytes of a line if closed meanwhile.
 
-        Lines shorter than a row share it; few lines keep their rows open from step to step.
+        A row stays open from step to step if no other row of its bank is read from meanwhile: what
+        counts is how many are read from, those of the blocks where parts of lines have got to.
         """
-        product = self.product
+        product, chip = self.product, self.chip
         pitch = 2 * round_up(product.sizes[2], PITCH_ALIGN)
         pairs = zip(product.stored, product.along_k, strict=True)
-        rows = sum(s for s, along in pairs if along) / max(1.0, ROW_REACH / pitch)
-        return rows * (1 - exp(-rows / (2 * self.chip.dram_banks)))
+        lines = sum(s for s, along in pairs if along)
+        rows = lines * pitch / chip.row_bytes
+        blocks = chip.row_bytes // chip.interleave
+        reading = rows * (1 - (1 - min(1.0, self.parts * chip.interleave / pitch)) ** blocks)
+        touched = lines / max(1.0, ROW_REACH / pitch)
+        return max(rows / self.all_steps, touched * self._closed(reading))
+
+    def _written_rows(self, written: float) -> float:
+        """DRAM rows opened for bytes of results: L2 writes lines back in no order of rows."""
+        lines = written / (LINE_SECTORS * SECTOR)
+        return self.f.written_rows * lines * self._closed(written / self.chip.row_bytes)
+
+    def _closed(self, reading: float) -> float:
+        """Share of DRAM rows that are closed before they are used again, of so many in use."""
+        f, banks = self.f, self.chip.dram_banks
+        return 1 - exp(-((reading / (f.open_rows * banks)) ** f.open_power))
 
     def _loaded_bytes(self) -> float:
         """Bytes of operands from DRAM: once, or again for each wave if L2 cannot keep them."""
         (m, n, k), (gy, gx) = self.product.sizes, self.grid
-        once = 2.0 * k * (m + n)
+        # lines along K have padding, those along M or N are read in whole steps
+        depths = (
+            round_up(k, PITCH_ALIGN) if along else self.all_steps * SPLIT_STEP
+            for along in self.product.along_k
+        )
+        once = sum(2.0 * s * d for s, d in zip(self.product.stored, depths, strict=True))
         if 2 * k * min(m, n) < self.chip.l2_capacity / 2:
             return once
         wave = max(1, self.held * self.chip.sms)
