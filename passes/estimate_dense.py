@@ -223,8 +223,7 @@ class _Model:
             self.accesses += warps * 8 * fragments / (1 if along else gcd(fragments, 4))
             self.accesses += extent * _K_BYTES / 512 * (2 if along else 1)
         self.wavefronts = (tiling.step_bytes + warps * (wm + wn) * _K_BYTES) / 128
-        # a lane's columns are stored side by side, 16 bytes at most at once; parts of sectors are
-        # completed from DRAM
+        # a lane's columns are stored side by side, 16 bytes at most at once
         lane = 2 * gcd(wn // 16, 4) * product.out_bytes
         self.whole_sectors = lane <= 16 and 4 * lane >= SECTOR
         self.opened = self._activations() * chip.activate
@@ -242,9 +241,6 @@ class _Model:
         scratch = self.ctas * self.tiling.cta[0] * self.tiling.cta[1] * 4 if self.parts > 1 else 0
         loaded = self._loaded_bytes()
         opened = self.opened * self.all_steps
-        if not self.whole_sectors:
-            loaded += result
-            opened += self._written_rows(result) * chip.activate
         spilled = max(0.0, result + scratch - L2_SHARE * chip.l2_capacity)
         written = spilled * (2 if scratch else 1)
         # evictions wait for the channel, so that bus and activations add up
@@ -254,7 +250,7 @@ class _Model:
         times["dram"] = read + written
         # operands are not read before CTAs have started, nor while the last ones store
         first = f.start + chip.dram_latency
-        bound = first + read + (end if self.whole_sectors else 0.0)
+        bound = first + read + end
         if written:  # L2 fills at the rate of the CTAs, then DRAM sets it
             share = spilled / (result + scratch)
             filled = max(total, bound) * (1 - share)
@@ -368,11 +364,6 @@ class _Model:
         touched = lines / max(1.0, ROW_REACH / pitch)
         return max(rows / self.all_steps, touched * self._closed(reading))
 
-    def _written_rows(self, written: float) -> float:
-        """DRAM rows opened for bytes of results: L2 writes lines back in no order of rows."""
-        lines = written / (LINE_SECTORS * SECTOR)
-        return self.f.written_rows * lines * self._closed(written / self.chip.row_bytes)
-
     def _closed(self, reading: float) -> float:
         """Share of DRAM rows that are closed before they are used again, of so many in use."""
         f, banks = self.f, self.chip.dram_banks
@@ -394,3 +385,8 @@ class _Model:
         waves = ceil_div(gy * gx, wave)
         again = 2.0 * k * waves * (rows * self.tiling.cta[0] + columns * self.tiling.cta[1])
         return max(once, again)
+
+    def _written_rows(self, written: float) -> float:
+        """DRAM rows opened for bytes of results: L2 writes lines back in no order of rows."""
+        lines = written / (LINE_SECTORS * SECTOR)
+        return self.f.written_rows * lines * self._closed(written / self.chip.row_bytes)

@@ -119,6 +119,6 @@ def test_times_add_up() -> None:
     assert mean_of_larger(5, 0, 7) == 7
     assert mean_of_larger(5, 1, 5) == pytest.approx(5.4, abs=0.01)
     alone = [(Round(0, 80, 1, 1, 1), 100.0, 20.0)]
-    assert chain_up(alone, 0.5, 8) == 120
+    assert chain_up(alone, 0.5, 8, 0.0) == (120, 20)
     twice = [(Round(0, 80, 2, 1, 1), 100.0, 20.0)]
-    assert 220 <= chain_up(twice, 0.5, 8) < 240
+    assert 220 <= chain_up(twice, 0.5, 8, 0.0)[0] < 240
