@@ -141,3 +141,15 @@ def test_operands_are_checked_as_they_are_stored(trans_a: bool, trans_b: bool) -
     stored = [x.T if flip else x for x, flip in ((a, trans_a), (b, trans_b))]
     assert check(Gemm(96, 96, 96, trans_a=trans_a, trans_b=trans_b), stored, right, 1.0)["ok"]
     assert not check(Gemm(96, 96, 96), stored, right, 1.0)["ok"]
+
+
+def test_results_are_compared_as_they_are_rounded() -> None:
+    """Sums above 2048 are no f16: the result has them rounded, however the host holds it."""
+    gemm = Gemm(4, 6, 600, out="f16")
+    a, b = np.full((4, 600), 3, np.float16), np.full((600, 6), 3, np.float16)
+    a[:, 0] = 1
+    exact = a.astype(np.float32) @ b.astype(np.float32)
+    rounded = exact.astype(np.float16).astype(np.float32)
+    assert (exact != rounded).all()
+    assert check(gemm, [a, b], rounded, 1.0)["ok"]
+    assert not check(gemm, [a, b], exact, 1.0)["ok"]
