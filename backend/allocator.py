@@ -34,7 +34,8 @@ _LATE_READERS = ("SPWMMA", "OHMMA")
 _LATE = 64
 """Instructions after a late reader that should not write what it reads."""
 _LATE_REGISTERS = 40
-"""Registers beyond the most that are live, to keep such writes apart."""
+"""Registers beyond the most that are live, to keep such writes apart, for each accumulation tile of
+the warp: the more it has, the fewer warps share its sub-core."""
 
 
 def allocate(kernel: KernelOp, max_registers: int = NUM_REGISTERS) -> None:
@@ -53,10 +54,13 @@ def allocate(kernel: KernelOp, max_registers: int = NUM_REGISTERS) -> None:
     _free_ties(kernel)
     flow = Flow.of(kernel)
     liveness = Liveness.of(flow)
+    tiles = kernel.acc_tiles.value.data
     for optional, spread in ((True, True), (True, False), (False, False)):
         classes = Classes(flow, liveness)
         _unite(flow, classes, optional=optional)
-        colours = _colour(classes, _read_late(flow, classes) if spread else {})
+        least = classes.register_peak.count
+        budget = max(least, min(max_registers, least + _LATE_REGISTERS * tiles))
+        colours = _colour(classes, _read_late(flow, classes) if spread else {}, budget)
         used = _used(classes, colours, classes.registers)
         predicates = _used(classes, colours, classes.predicates)
         if used <= max_registers and predicates <= NUM_PREDICATES:
@@ -225,6 +229,8 @@ def _read_late(flow: Flow, classes: Classes) -> dict[int, set[int]]:
         reading: list[tuple[int, int]] = []  # (position of the reader, class read)
         for i, op in enumerate(block.ops):
             for value in op.results:
+                if is_predicate(value):
+                    continue
                 own = classes.find(number[value])
                 for at, other in reading:
                     if i - at <= _LATE and other != own:
@@ -236,11 +242,10 @@ def _read_late(flow: Flow, classes: Classes) -> dict[int, set[int]]:
     return apart
 
 
-def _colour(classes: Classes, apart: dict[int, set[int]]) -> dict[int, int]:
+def _colour(classes: Classes, apart: dict[int, set[int]], budget: int) -> dict[int, int]:
     """First register of each class; the best of some orders, the fewest registers winning.
 
-    Classes in `apart` keep off each other's registers while that costs no more than
-    `_LATE_REGISTERS`.
+    Classes in `apart` keep off each other's registers within `budget` registers.
     """
     values = classes.liveness.values
     graph = classes.neighbours()
@@ -248,7 +253,6 @@ def _colour(classes: Classes, apart: dict[int, set[int]]) -> dict[int, int]:
     sizes = {root: size_of(values[root]) for root in needed}
     start = {root: min(bits(classes.members[root])) for root in needed}
     degree = {root: sum(sizes.get(n, 0) for n in graph[root]) for root in needed}
-    budget = classes.register_peak.count + (_LATE_REGISTERS if apart else 0)
     best: dict[int, int] = {}
     best_used = -1
     orders: tuple[Callable[[int], tuple[int, ...]], ...] = (

@@ -140,8 +140,7 @@ def _tile_bytes(a: Bitmap, b: Bitmap, group_a: int, group_b: int) -> int:
 
 def _counts(bitmap: Bitmap) -> I64:
     """Non-zeros of each tile: (v_tiles, k_tiles)."""
-    at = bitmap.layout
-    return bitmap.headers[:, 1].astype(np.int64).reshape(at.v_tiles, at.k_tiles)
+    return bitmap.tile_counts()
 
 
 def _groups(occupied: NDArray[np.bool_], size: int) -> I64:

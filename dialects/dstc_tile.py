@@ -356,6 +356,25 @@ class StoreOp(IRDLOperation):
 
 
 @irdl_op_definition
+class PrefetchOp(IRDLOperation):
+    """Have L1 fetch the sector of global memory at `address` + `offset` bytes; changes no value.
+
+    Lanes where the predicate does not hold fetch nothing.
+    """
+
+    name = "dstc_tile.prefetch"
+    offset = prop_def(IntegerAttr[I64])
+    address = operand_def(_I32)
+    predicate = opt_operand_def(_I1)
+    assembly_format = "$address `+` $offset (`if` $predicate^)? attr-dict"
+
+    def __init__(self, address: SSAValue, *, offset: int = 0, predicate: SSAValue | None = None):
+        super().__init__(
+            operands=[address, predicate], properties={"offset": IntegerAttr(offset, i64)}
+        )
+
+
+@irdl_op_definition
 class AtomicOrOp(IRDLOperation):
     """OR `value` into the word of global memory at `address` + `offset` bytes, atomically.
 
@@ -628,20 +647,20 @@ def _check_layouts(a: StringAttr, b: StringAttr) -> None:
 
 @irdl_op_definition
 class LoadValuesOp(IRDLOperation):
-    """The first `count` condensed f16 values of a tile in global memory.
+    """The condensed f16 values of a tile in global memory, as its header says.
 
-    `address` is that of the tile's values (16-byte aligned) plus 16 bytes a lane; `count` is the
-    same in all lanes. The rest of the registers is undefined.
+    `address` is that of the values of the tile's row (16-byte aligned) plus 16 bytes a lane;
+    `header` (`layout.tile_header`) is the same in all lanes. The rest of the registers is undefined.
     """
 
     name = "dstc_tile.load_values"
     address = operand_def(_I32)
-    count = operand_def(_I32)
+    header = operand_def(_I32)
     result = result_def(eq(VALUES))
-    assembly_format = "$address `,` $count attr-dict"
+    assembly_format = "$address `,` $header attr-dict"
 
-    def __init__(self, address: SSAValue, count: SSAValue):
-        super().__init__(operands=[address, count], result_types=[VALUES])
+    def __init__(self, address: SSAValue, header: SSAValue):
+        super().__init__(operands=[address, header], result_types=[VALUES])
 
 
 class _TileOp(IRDLOperation):
@@ -742,7 +761,7 @@ def is_bool(type_: Attribute) -> bool:
 DSTC_TILE = Dialect(
     "dstc_tile",
     [
-        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicOrOp, AtomicAddOp,
+        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
         BarrierOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp,
         SplatOp, HmmaOp, HmmaStepOp, LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],

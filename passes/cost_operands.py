@@ -121,8 +121,7 @@ def _with_empty(ohmmas: F64, both: F64, k_tiles: int, empty: float) -> F64:
 
 def _tile_counts(x: Bitmap) -> NDArray[np.int64]:
     """Non-zeros of each tile: (strips, k_tiles)."""
-    at = x.layout
-    return x.headers[:, 1].astype(np.int64).reshape(at.v_tiles, at.k_tiles)
+    return x.tile_counts()
 
 
 def _chunks(a: Bitmap, b: Bitmap, *, swap: bool = False) -> tuple[F64, F64]:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from xdsl.dialects.builtin import i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.layout import SLOT_BYTES, BitmapLayout, ceil_div
+from ..backend.isa.layout import HEADER_SHIFT, SLOT_BYTES, VALUE_ALIGN, BitmapLayout, ceil_div
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
 from ..runtime.machine import Machine
 from .kernel_builder import KernelBuilder, Value
 
+_PIECE = VALUE_ALIGN // 2
+"""Values that a header counts as one."""
 WARPS = 4
 """Warps a CTA of an encoding kernel; each takes one row of tiles."""
 
@@ -88,16 +90,24 @@ def encode_rows(
             offset=layout.bitmaps_offset,
             predicate=b.both(lane_words, inside),
         )
-        header = b.mad(index, 8, base)
+        header = b.or_(
+            b.mul(k_tile, SLOT_BYTES << HEADER_SHIFT), b.div(b.add(count, _PIECE - 1), _PIECE)
+        )
         at_lane0 = b.both(is_lane0, inside)
-        for offset, field in ((0, slot_offset), (4, count)):
-            b.store(
-                tile.Space.GLOBAL,
-                b.value(field),
-                header,
-                offset=layout.headers_offset + offset,
-                predicate=at_lane0,
-            )
+        b.store(
+            tile.Space.GLOBAL,
+            b.value(header),
+            b.mad(b.mad(v_tile, layout.header_stride, k_tile), 4, base),
+            offset=layout.headers_offset,
+            predicate=at_lane0,
+        )
+        b.store(
+            tile.Space.GLOBAL,
+            b.value(b.mul(v_tile, layout.k_tiles * SLOT_BYTES)),
+            b.mad(v_tile, 4, base),
+            offset=layout.starts_offset,
+            predicate=b.both(at_lane0, b.compare("eq", k_tile, 0)),
+        )
         bit = b.shl(b.value(1), b.and_(k_tile, 31))
         row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
         b.builder.insert(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
+from ..backend.isa.layout import HEADER_SHIFT
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc_isa import Use
 from .isa_builder import (
@@ -36,27 +37,32 @@ def _hmma(c: KernelConverter, op: tile.HmmaOp | tile.HmmaStepOp) -> None:
 def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
     lane = c.special("SR_LANE")
     group = c.undefined(8)
-    start = c.register(c.word(op.address))
+    header = c.word(op.header)
+    start = c.compute("IMAD", header, Constant(1 << 32 - HEADER_SHIFT), c.word(op.address), "HI")
+    # the number of 16-byte pieces at the top: a lane has one of the first 32, one of the next
+    pieces = c.compute("IMAD", header, Constant(1 << 32 - HEADER_SHIFT), Constant(0), "LO")
     for half in range(2):
-        # Lane l holds values 8l..8l+7 of the first 256, then of the next.
-        first = c.cache(
-            ("first value", half),
+        piece = c.cache(
+            ("piece", half),
             lambda half=half: c.emit(
                 "IMAD" if half == 0 else "IADD3",
-                {"a": lane if half == 0 else c.cached[("first value", 0)]},
+                {"a": lane if half == 0 else c.cached[("piece", 0)]},
                 modifiers=("LO",) if half == 0 else (),
-                immediates={"b": 8 if half == 0 else 256},
+                immediates={"b": (1 if half == 0 else 32) << 32 - HEADER_SHIFT},
                 at_top=True,
             ),
         )
-        count = c.word(op.count)
-        uses, immediates = c.operands(first, count)
+        uses, immediates = c.operands(piece, pieces)
         guard = c.emit("ISETP", uses, modifiers=("LT", "U32"), immediates=immediates)
         offset: dict[str, int | str] = {"offset": 512 * half} if half else {}
-        address: dict[str, Use | SSAValue] = {} if start is None else {"a": start}
+        address = c.register(start)
         loaded = c.emit(
             "LDG",
-            {**address, "guard": guard, "into": Use(group, 4 * half)},
+            {
+                **({} if address is None else {"a": address}),
+                "guard": guard,
+                "into": Use(group, 4 * half),
+            },
             modifiers=("128",),
             immediates=offset,
         )

@@ -2,77 +2,88 @@
 
 In: a `dstc.matmul` with a dual schedule and bitmap operands (`BitmapLayout`). Out: a
 `dstc_tile.kernel`. Each warp keeps its output tile in the accumulation buffer and walks along K;
-operand tiles go from memory straight to registers, `stages` - 1 steps ahead, headers twice as far.
-A tile is loaded only if the other side has a non-zero at this step; an empty step costs no tensor
-time.
+operand tiles go from memory straight to registers, `stages` - 2 steps ahead, headers a step before
+them. The sectors of sparse tiles are fetched into L1 some `CHUNK` steps earlier still, since steps
+are shorter there than a load from L2. Loads stand between the SPWMMAs of a step, evenly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.layout import BitmapLayout, ceil_div
+from ..backend.isa.layout import (
+    HEADER_GROUP,
+    HEADER_SHIFT,
+    VALUE_ALIGN,
+    BitmapLayout,
+    ceil_div,
+)
 from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_epilogue import Epilogue
+from .matmul_raster import tile_place
 
-_HEADER = VectorType(i32, [2])
+_HEADERS = VectorType(i32, [HEADER_GROUP])
 _PARTS = 4
 """Parts of 8 rows in which an accumulator tile is read."""
+CHUNK = 8
+"""Steps whose sectors are fetched into L1 together."""
+DISTANCE = 2
+"""Chunks by which that is ahead of the products."""
+LEAD = 1
+"""Chunks by which the headers that it needs are ahead of it."""
+_PAIR = 2
+"""Steps whose bitmaps one load brings."""
+_BITMAP_BYTES = TILE_K * 4
+_SECTOR = 32
+_QUARTER = 8
+"""Lanes that fetch for one operand tile: one a step of a chunk."""
+
+Work = Callable[[], None]
 
 
 @dataclass
-class _Stage:
-    """Registers of one step: for each operand tile, its values and its bitmap."""
+class _Flow:
+    """What is under way, oldest first: of each operand tile, for steps to come."""
 
-    values: list[SSAValue]
-    bitmaps: list[SSAValue]
-
-
-@dataclass
-class _Pipeline:
-    """What is in flight: stages being loaded, and headers of the steps after them; oldest first."""
-
-    stages: list[_Stage]
+    values: list[list[SSAValue]]
+    """Of a step: condensed values of each tile."""
+    bitmaps: list[list[SSAValue]]
+    """Of a pair of steps."""
     headers: list[list[SSAValue]]
+    """Of `HEADER_GROUP` steps."""
+    fetched: list[list[SSAValue]]
+    """Of a chunk: headers by lane, of the tiles that are fetched into L1 next."""
 
     def flat(self) -> list[SSAValue]:
-        values = [v for stage in self.stages for v in (*stage.values, *stage.bitmaps)]
-        return values + [v for headers in self.headers for v in headers]
+        parts = (self.values, self.bitmaps, self.headers, self.fetched)
+        return [v for part in parts for group in part for v in group]
 
-    def like(self, flat: Sequence[SSAValue]) -> _Pipeline:
-        """A pipeline of the same shape with other values."""
+    def like(self, flat: Sequence[SSAValue]) -> _Flow:
+        """The same shape with other values."""
         items = iter(flat)
-        stages = [
-            _Stage([next(items) for _ in s.values], [next(items) for _ in s.bitmaps])
-            for s in self.stages
-        ]
-        return _Pipeline(stages, [[next(items) for _ in h] for h in self.headers])
+        parts = (self.values, self.bitmaps, self.headers, self.fetched)
+        return _Flow(*([[next(items) for _ in group] for group in part] for part in parts))
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A step along K: `later` steps after the loop's counter, or after the first step."""
+@dataclass
+class _Tile:
+    """Where a row of operand tiles begins: byte addresses."""
 
-    counter: SSAValue | None
-    later: int
-
-    def after(self, steps: int) -> _Step:
-        return _Step(self.counter, self.later + steps)
-
-    def address(self, b: KernelBuilder, start: Value, stride: int) -> Value:
-        """Address at the counter, from that at step 0; the rest is the access's offset."""
-        return start if self.counter is None else b.mad(self.counter, stride, start)
+    header: Value
+    bitmap: Value
+    values: Value
 
 
 class _Operands:
-    """Addresses and loads of a warp's operand tiles: first those along M, then those along N."""
+    """A warp's operand tiles, first those along M, then those along N: addresses and loads."""
 
     def __init__(
         self,
@@ -81,64 +92,158 @@ class _Operands:
         first_tiles: tuple[Value, Value],
         counts: tuple[int, int],
     ):
-        self.b = b
-        self.counts = counts
-        self.k_tiles = layouts[0].k_tiles
-        self.headers: list[Value] = []
-        self.bitmaps: list[Value] = []
-        self.values: list[Value] = []
-        for which, name in enumerate(("a", "b")):
-            layout, base = layouts[which], b.params[name]
-            for i in range(counts[which]):
-                v_tile = b.min_(b.add(first_tiles[which], i), layout.v_tiles - 1)
-                index = b.mul(v_tile, layout.k_tiles)
-                self.headers.append(b.mad(index, 8, b.add(base, layout.headers_offset)))
-                lane_base = b.mad(b.lane, 4, b.add(base, layout.bitmaps_offset))
-                self.bitmaps.append(b.mad(index, TILE_K * 4, lane_base))
-                self.values.append(b.mad(b.lane, 16, b.add(base, layout.values_offset)))
-        self.word_lane = b.less(b.lane, TILE_K)
+        self.b, self.counts, self.k_tiles = b, counts, layouts[0].k_tiles
+        self.tiles: list[_Tile] = []
+        for layout, name, first, count in zip(
+            layouts, ("a", "b"), first_tiles, counts, strict=True
+        ):
+            base = b.params[name]
+            for i in range(count):
+                row = b.min_(b.add(first, i), layout.v_tiles - 1)
+                start = b.load(
+                    tile.Space.GLOBAL, b.mad(row, 4, base), i32, offset=layout.starts_offset
+                )
+                stride = layout.k_tiles * _BITMAP_BYTES
+                self.tiles.append(
+                    _Tile(
+                        b.mad(row, layout.header_stride * 4, b.add(base, layout.headers_offset)),
+                        b.mad(row, stride, b.add(base, layout.bitmaps_offset)),
+                        b.add(b.add(base, layout.values_offset), start),
+                    )
+                )
+        self.values = [b.mad(b.lane, 16, t.values) for t in self.tiles]
+        self.bitmaps = [b.mad(b.lane, 4, t.bitmap) for t in self.tiles]
+        self.lower = b.less(b.lane, TILE_K) if self.k_tiles % _PAIR else None
 
-    def load_headers(self, step: _Step) -> list[SSAValue]:
-        """(offset, count) of each tile."""
+    def headers(self, i: int, at: _Place, step: int) -> SSAValue:
+        """Headers of tile i at `step`, a multiple of `HEADER_GROUP`, and the steps after it."""
+        address = at.advanced(self.tiles[i].header, 4)
+        return self.b.load(tile.Space.GLOBAL, address, _HEADERS, offset=4 * step, hint="headers")
+
+    def load(self, i: int, header: SSAValue) -> SSAValue:
+        """The condensed values of tile i."""
+        values = tile.LoadValuesOp(self.b.value(self.values[i]), header)
+        return self.b.insert(values, "values")
+
+    def bitmap(self, i: int, at: _Place, step: int) -> SSAValue:
+        """The bitmaps of tile i at `step`, an even one, and the step after it."""
+        alone = at.counter is None and step == self.k_tiles - 1
+        load = tile.LoadOp(
+            tile.Space.GLOBAL,
+            self.b.value(at.advanced(self.bitmaps[i], _BITMAP_BYTES)),
+            i32,
+            offset=step * _BITMAP_BYTES,
+            predicate=self.lower if alone else None,
+        )
+        return self.b.insert(load, "bitmap")
+
+
+@dataclass
+class _Place:
+    """A turn of the loop: the step that its counter says; `None`: the first step."""
+
+    b: KernelBuilder
+    counter: SSAValue | None
+    made: dict[tuple[Value, int], Value] = field(default_factory=dict[tuple[Value, int], Value])
+
+    def advanced(self, start: Value, stride: int) -> Value:
+        """`start` and `stride` bytes for each step up to this turn; made when first asked for."""
+        if self.counter is None:
+            return start
+        key = (start, stride)
+        if key not in self.made:
+            self.made[key] = self.b.mad(self.counter, stride, start)
+        return self.made[key]
+
+
+class _Prefetch:
+    """Fetches the sectors of operand tiles into L1, four rows of tiles by `CHUNK` steps at a time.
+
+    A lane has a tile of its own: its header says which sectors of values there are.
+    """
+
+    def __init__(self, b: KernelBuilder, operands: _Operands, sectors: Sequence[int]):
+        """`sectors`: of each operand tile, 32-byte sectors of values to fetch; 0: not this tile."""
+        self.b, self.k_tiles = b, operands.k_tiles
+        wanted = [i for i, count in enumerate(sectors) if count]
+        groups = [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
+        self.sectors = [max(sectors[i] for i in group) for group in groups]
+        self.lane_step = b.rem(b.lane, _QUARTER)
+        self.half_step = b.div(b.rem(b.lane, 16), 2)
+        self.headers: list[Value] = []
+        self.values: list[Value] = []
+        self.bitmaps: list[list[Value]] = []
+        for group in groups:
+            tiles = [operands.tiles[i] for i in group]
+            which = b.div(b.lane, _QUARTER)
+            self.headers.append(
+                b.mad(self.lane_step, 4, self._of_lane(which, [t.header for t in tiles]))
+            )
+            self.values.append(self._of_lane(which, [t.values for t in tiles]))
+            halves = [tiles[i : i + 2] for i in range(0, len(tiles), 2)]
+            which, sector = b.div(b.lane, 16), b.rem(b.lane, 16)
+            self.bitmaps.append(
+                [
+                    b.mad(sector, _SECTOR, self._of_lane(which, [t.bitmap for t in half]))
+                    for half in halves
+                ]
+            )
+
+    def _of_lane(self, which: Value, values: Sequence[Value]) -> Value:
+        """The which-th value; the last one beyond them."""
+        result = values[-1]
+        for i in reversed(range(len(values) - 1)):
+            result = self.b.select(self.b.compare("eq", which, i), values[i], result)
+        return result
+
+    def _inside(self, at: _Place, lane_step: Value, step: int) -> SSAValue | None:
+        """Whether there is a step as far after `step` as the lane's."""
+        left: Value = self.k_tiles - step
+        if at.counter is not None:
+            left = self.b.sub(left, at.counter)
+        elif self.k_tiles - step >= CHUNK:
+            return None
+        return self.b.compare("slt", lane_step, left)
+
+    def load_headers(self, at: _Place, step: int) -> list[SSAValue]:
+        """By lane, the headers of the chunk from `step` on; 0 where there is no tile."""
         return [
             self.b.load(
                 tile.Space.GLOBAL,
-                step.address(self.b, h, 8),
-                _HEADER,
-                offset=step.later * 8,
+                at.advanced(header, 4),
+                i32,
+                offset=4 * step,
+                predicate=self._inside(at, self.lane_step, step),
                 hint="header",
             )
-            for h in self.headers
+            for header in self.headers
         ]
 
-    def fetch(self, step: _Step, headers: list[SSAValue]) -> _Stage:
-        """The operands of a step; values only of tiles that meet a non-empty one."""
-        b = self.b
-        m = self.counts[0]
-        counts = [b.extract(h, 1) for h in headers]
-        others = [self._any(counts[m:]), self._any(counts[:m])]
-        values: list[SSAValue] = []
-        bitmaps: list[SSAValue] = []
-        for i, header in enumerate(headers):
-            wanted = b.compare("ne", others[i >= m], 0)
-            count = b.select(wanted, counts[i], 0)
-            address = b.value(b.add(self.values[i], b.extract(header, 0)))
-            values.append(b.insert(tile.LoadValuesOp(address, count), "values"))
-            bitmap = tile.LoadOp(
-                tile.Space.GLOBAL,
-                b.value(step.address(b, self.bitmaps[i], TILE_K * 4)),
-                i32,
-                offset=step.later * TILE_K * 4,
-                predicate=self.word_lane,
-            )
-            bitmaps.append(b.insert(bitmap, "bitmap"))
-        return _Stage(values, bitmaps)
+    def fetch(self, at: _Place, step: int, headers: Sequence[SSAValue]) -> list[Work]:
+        """Fetch the chunk from `step` on."""
+        work: list[Work] = []
+        for bitmaps, values, header, sectors in zip(
+            self.bitmaps, self.values, headers, self.sectors, strict=True
+        ):
+            for start in bitmaps:
+                work.append(partial(self._fetch_bitmaps, at, step, start))
+            # decoded at once: the register is free for the next header
+            pieces = self.b.and_(header, (1 << HEADER_SHIFT) - 1)
+            place = self.b.add(values, self.b.shr(header, HEADER_SHIFT))
+            for sector in range(sectors):
+                work.append(partial(self._fetch_values, place, pieces, sector))
+        return work
 
-    def _any(self, counts: Sequence[SSAValue]) -> Value:
-        total: Value = counts[0]
-        for c in counts[1:]:
-            total = self.b.or_(total, c)
-        return total
+    def _fetch_bitmaps(self, at: _Place, step: int, start: Value) -> None:
+        self.b.prefetch(
+            at.advanced(start, _BITMAP_BYTES),
+            offset=step * _BITMAP_BYTES,
+            predicate=self._inside(at, self.half_step, step),
+        )
+
+    def _fetch_values(self, place: Value, pieces: Value, sector: int) -> None:
+        some = self.b.compare("ugt", pieces, sector * (_SECTOR // VALUE_ALIGN))
+        self.b.prefetch(place, offset=_SECTOR * sector, predicate=some)
 
 
 def dual_kernel(
@@ -151,8 +256,9 @@ def dual_kernel(
     grid = (ceil_div(n, cn), ceil_div(m, cm), 1)
     b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=rows * columns)
     columns_of_warps = cn // wn
-    row0 = b.mad(b.id(tile.Id.CTA_Y), cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
-    column0 = b.mad(b.id(tile.Id.CTA_X), cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
+    cta_row, cta_column = tile_place(b, grid[1], grid[0])
+    row0 = b.mad(cta_row, cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
+    column0 = b.mad(cta_column, cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
     assert isinstance(op.lhs.type, BitmapType) and isinstance(op.rhs.type, BitmapType)
     operands = _Operands(
         b,
@@ -162,59 +268,132 @@ def dual_kernel(
     )
     for t in range(rows * columns):
         b.builder.insert(tile.AccClearOp(t))
-    _main_loop(b, operands, (rows, columns), schedule)
+    _main_loop(b, operands, schedule)
     _store(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
     return b.finish()
 
 
-def _main_loop(
-    b: KernelBuilder, operands: _Operands, blocks: tuple[int, int], schedule: ScheduleAttr
-) -> None:
-    rows, columns = blocks
-    depth = schedule.stages.value.data
-    ahead = depth - 1
+@dataclass
+class _Steps:
+    """Emits steps: products, and between them what later steps need."""
+
+    b: KernelBuilder
+    operands: _Operands
+    prefetch: _Prefetch
+    swapped: bool
+    ahead: int
+    flow: _Flow
+
+    def products(self, step: int) -> list[Work]:
+        """The SPWMMAs of a step, which takes its operands out of the flow."""
+        values, bitmaps = self.flow.values.pop(0), self.flow.bitmaps[0]
+        high = step % _PAIR == _PAIR - 1
+        if high:
+            self.flow.bitmaps.pop(0)
+        rows, columns = self.operands.counts
+
+        def product(i: int, j: int) -> None:
+            pair = [(values[k], bitmaps[k]) for k in (i, rows + j)]
+            if self.swapped:
+                pair.reverse()
+            (av, am), (bv, bm) = pair
+            op = tile.SpwmmaOp(i * columns + j, av, am, bv, bm, high_a=high, high_b=high)
+            self.b.builder.insert(op)
+
+        return [partial(product, i, j) for i in range(rows) for j in range(columns)]
+
+    def loads(self, at: _Place, step: int, *, last: int | None = None) -> list[list[Work]]:
+        """What is loaded during `step`; nothing of steps from `last` on."""
+        o, flow, work = self.operands, self.flow, list[list[Work]]()
+
+        def load(group: list[SSAValue], make: Callable[[int], SSAValue]) -> None:
+            def one(i: int) -> None:
+                group.append(make(i))
+
+            work.append([partial(one, i) for i in range(len(o.tiles))])
+
+        s = step + self.ahead
+        if last is None or s < last:
+            headers, within = flow.headers[0], s % HEADER_GROUP
+            if within == HEADER_GROUP - 1:
+                flow.headers.pop(0)
+            flow.values.append([])
+            load(
+                flow.values[-1],
+                lambda i: o.load(i, self.b.extract(headers[i], within)),
+            )
+            if s % _PAIR == 0:
+                flow.bitmaps.append([])
+                load(flow.bitmaps[-1], lambda i: o.bitmap(i, at, s))
+        far = s + 2
+        if far % HEADER_GROUP == 0 and (last is None or far < last):
+            flow.headers.append([])
+            load(flow.headers[-1], lambda i: o.headers(i, at, far))
+        return work
+
+    def step(
+        self, at: _Place, step: int, further: Sequence[Work] = (), *, last: int | None = None
+    ) -> None:
+        """One step, its loads and what else there is to do dealt out among its products."""
+        products = self.products(step)
+        work = merged(*self.loads(at, step, last=last), further)
+        for number, product in enumerate(products):
+            product()
+            for item in share(work, number, len(products)):
+                item()
+
+    def chunk(self, at: _Place) -> None:
+        """The steps of a turn of the loop."""
+        flow = self.flow
+        further = self.prefetch.fetch(at, DISTANCE * CHUNK, flow.fetched.pop(0))
+        for s in range(CHUNK):
+            if s == 1:  # beyond a SPWMMA from where the last ones were read: in their registers
+                flow.fetched.append(self.prefetch.load_headers(at, (DISTANCE + LEAD) * CHUNK))
+            self.step(at, s, share(further, s, CHUNK))
+
+
+def merged(*lists: Sequence[Work]) -> list[Work]:
+    """All of `lists`, each of them spread evenly over the whole."""
+    placed = [((i + 0.5) / len(part), item) for part in lists for i, item in enumerate(part)]
+    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+
+
+def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
+    """The number-th of `parts` parts of equal length."""
+    return work[len(work) * number // parts : len(work) * (number + 1) // parts]
+
+
+def _main_loop(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) -> None:
+    import os
+
+    SA, SB = map(int, os.environ.get("PF", "4,4").split(","))
     k_tiles = operands.k_tiles
-
-    def multiply(stage: _Stage) -> None:
-        for i in range(rows):
-            for j in range(columns):
-                pair = [(stage.values[k], stage.bitmaps[k]) for k in (i, rows + j)]
-                if schedule.swapped:
-                    pair.reverse()
-                (av, am), (bv, bm) = pair
-                b.builder.insert(tile.SpwmmaOp(i * columns + j, av, am, bv, bm))
-
-    def fetch(pipe: _Pipeline, step: _Step, *, headers: bool) -> None:
-        """Start loading the operands of `step`, whose headers are there, and headers far ahead."""
-        pipe.stages.append(operands.fetch(step, pipe.headers.pop(0)))
-        if headers:
-            pipe.headers.append(operands.load_headers(step.after(ahead)))
-
-    def fetch_known(pipe: _Pipeline, step: int) -> None:
-        """The same outside the loop, up to the end of K."""
-        if step < k_tiles:
-            fetch(pipe, _Step(None, step), headers=step + ahead < k_tiles)
-
-    known = [_Step(None, s) for s in range(min(ahead, k_tiles))]
-    pipe = _Pipeline([], [operands.load_headers(step) for step in known])
-    for s in range(ahead):
-        fetch_known(pipe, s)
+    ahead = schedule.stages.value.data - 2
+    first = _Place(b, None)
+    prefetch = _Prefetch(b, operands, [SA] * operands.counts[0] + [SB] * operands.counts[1])
+    main = _Steps(b, operands, prefetch, schedule.swapped, ahead, _Flow([], [], [], []))
+    main.flow.headers.append([operands.headers(i, first, 0) for i in range(len(operands.tiles))])
+    for c in range(DISTANCE):
+        for item in prefetch.fetch(first, c * CHUNK, prefetch.load_headers(first, c * CHUNK)):
+            item()
+    for c in range(DISTANCE, DISTANCE + LEAD):
+        main.flow.fetched.append(prefetch.load_headers(first, c * CHUNK))
+    for s in range(-ahead, 0):
+        for item in merged(*main.loads(first, s, last=k_tiles)):
+            item()
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
-        inner = pipe.like(carried)
-        for s in range(depth):
-            multiply(inner.stages.pop(0))
-            fetch(inner, _Step(counter, s + ahead), headers=True)
-        return inner.flat()
+        inner = replace(main, flow=main.flow.like(carried))
+        inner.chunk(_Place(b, counter))
+        return inner.flow.flat()
 
-    # The loop runs whole turns of `depth` steps, as long as all that they load exists; the last
-    # steps, which load less and less, come after it.
-    looped = max(0, k_tiles - 2 * ahead) // depth * depth
+    # The loop runs whole chunks, as long as all that they load exists; the last steps, which load
+    # less and less, come after it.
+    looped = max(0, k_tiles - ahead - HEADER_GROUP - 1) // CHUNK * CHUNK
     if looped:
-        pipe = pipe.like(b.loop(0, looped, depth, pipe.flat(), body))
-    for step in range(looped, k_tiles):
-        multiply(pipe.stages.pop(0))
-        fetch_known(pipe, step + ahead)
+        main.flow = main.flow.like(b.loop(0, looped, CHUNK, main.flow.flat(), body))
+    for s in range(looped, k_tiles):
+        main.step(first, s, last=k_tiles)
 
 
 def _store(

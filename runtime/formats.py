@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.isa.errors import DstcError
-from ..backend.isa.layout import SLOT_BYTES, VALUE_ALIGN, BitmapLayout
+from ..backend.isa.layout import (
+    HEADER_SHIFT,
+    MOST_ROW_BYTES,
+    SLOT_BYTES,
+    VALUE_ALIGN,
+    BitmapLayout,
+)
 from ..backend.isa.table import TILE_K, TILE_M
 
 F16 = NDArray[np.float16]
@@ -30,13 +36,15 @@ class Bitmap:
     """A matrix operand in the two-level bitmap format; see `BitmapLayout` for the parts.
 
     side "a": the matrix is vectors x depth (M x K); "b": depth x vectors (K x N).
-    warp_words: u32 (v_tiles, warp_words); headers: u32 (tiles, 2), byte offset into the values and
-    number of values; bitmaps: u32 (tiles, 16); values: u16 bit patterns of f16, with their gaps.
+    warp_words: u32 (v_tiles, warp_words); starts: u32 (v_tiles,), byte offsets into the values;
+    headers: u32 (v_tiles, header_stride), see `layout.tile_header`; bitmaps: u32 (tiles, 16);
+    values: u16 bit patterns of f16, with their gaps.
     """
 
     layout: BitmapLayout
     side: str
     warp_words: U32
+    starts: U32
     headers: U32
     bitmaps: U32
     values: NDArray[np.uint16]
@@ -57,7 +65,7 @@ class Bitmap:
     @property
     def nonzeros(self) -> int:
         """Values that are not zero."""
-        return int(self.headers[:, 1].sum(dtype=np.int64))
+        return int(self.tile_counts().sum())
 
     @property
     def density(self) -> float:
@@ -68,6 +76,7 @@ class Bitmap:
         """The device image: the parts at the layout's offsets, zero between them."""
         parts = (
             (0, self.warp_words),
+            (self.layout.starts_offset, self.starts),
             (self.layout.headers_offset, self.headers),
             (self.layout.bitmaps_offset, self.bitmaps),
             (self.layout.values_offset, self.values),
@@ -101,12 +110,23 @@ class Bitmap:
             layout,
             side,
             words(0, layout.v_tiles, layout.warp_words),
-            words(layout.headers_offset, layout.tiles, 2),
+            words(layout.starts_offset, layout.v_tiles, 1)[:, 0],
+            words(layout.headers_offset, layout.v_tiles, layout.header_stride),
             words(layout.bitmaps_offset, layout.tiles, TILE_K),
             values,
         )
         _check(bitmap)
         return bitmap
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Byte offset into the values of each tile's: int64 (v_tiles, k_tiles)."""
+        headers = self.headers[:, : self.layout.k_tiles].astype(np.int64)
+        return self.starts.astype(np.int64)[:, None] + (headers >> HEADER_SHIFT)
+
+    def tile_counts(self) -> NDArray[np.int64]:
+        """Non-zeros of each tile: int64 (v_tiles, k_tiles)."""
+        counts = np.bitwise_count(self.bitmaps).sum(axis=1, dtype=np.int64)
+        return counts.reshape(self.layout.v_tiles, self.layout.k_tiles)
 
     def counts(self) -> NDArray[np.int64]:
         """Non-zeros of each 32-long vector: int64 (v_tiles, k_tiles * 16)."""
@@ -165,11 +185,21 @@ def encode(matrix: NDArray[np.floating], side: str, slots: bool = False) -> Bitm
     starts = ends - sizes
     values = np.zeros(int(ends[-1]), np.uint16)
     values[_value_index(starts, counts)] = tiles[occupied]
+    rows = 2 * starts.reshape(layout.v_tiles, layout.k_tiles)
+    if int((rows[:, -1] - rows[:, 0]).max()) >= MOST_ROW_BYTES:
+        raise DstcError(
+            f"a bitmap of {layout.vectors} x {layout.depth}: the values of a row of tiles take "
+            f"more than {MOST_ROW_BYTES} bytes; split the depth"
+        )
+    headers = np.zeros((layout.v_tiles, layout.header_stride), np.uint32)
+    pieces = -(-counts // ALIGN_VALUES).reshape(rows.shape)
+    headers[:, : layout.k_tiles] = (rows - rows[:, :1]) << HEADER_SHIFT | pieces
     return Bitmap(
         layout,
         side,
         _warp_words(layout, counts > 0),
-        np.stack([2 * starts, counts], axis=1).astype(np.uint32),
+        rows[:, 0].astype(np.uint32),
+        headers,
         _pack_bits(occupied).reshape(layout.tiles, TILE_K),
         values,
     )
@@ -192,7 +222,7 @@ def decode(bitmap: Bitmap) -> F16:
     raw = np.ascontiguousarray(bitmap.bitmaps.astype("<u4")).view(np.uint8)
     occupied = np.unpackbits(raw, bitorder="little").astype(np.bool_)
     counts = np.bitwise_count(bitmap.bitmaps).sum(axis=1, dtype=np.int64)
-    starts = bitmap.headers[:, 0].astype(np.int64) // 2
+    starts = bitmap.offsets().reshape(-1) // 2
     tiles = np.zeros(layout.tiles * TILE_K * TILE_M, np.uint16)
     tiles[occupied] = bitmap.values[_value_index(starts, counts)]
     split = tiles.reshape(layout.v_tiles, layout.k_tiles, TILE_K, TILE_M)
@@ -204,8 +234,8 @@ def decode(bitmap: Bitmap) -> F16:
 
 def _check(bitmap: Bitmap) -> None:
     layout = bitmap.layout
-    counts = np.bitwise_count(bitmap.bitmaps).sum(axis=1, dtype=np.int64)
-    offsets, stated = bitmap.headers.astype(np.int64).T
+    counts, offsets = bitmap.tile_counts().reshape(-1), bitmap.offsets().reshape(-1)
+    stated = (bitmap.headers[:, : layout.k_tiles] & (1 << HEADER_SHIFT) - 1).reshape(-1)
     inside = np.pad(
         np.ones((layout.vectors, layout.depth), np.uint16),
         (
@@ -215,7 +245,10 @@ def _check(bitmap: Bitmap) -> None:
     )
     allowed = _pack_bits(_to_tiles(inside, BitmapLayout(*inside.shape)) != 0).reshape(-1, TILE_K)
     wrong = (
-        ("its count is not its bitmap's number of ones", stated != counts),
+        (
+            "its header's count is not its bitmap's number of ones in eighths",
+            stated != -(-counts // ALIGN_VALUES),
+        ),
         ("its values are misaligned", (counts > 0) & (offsets % VALUE_ALIGN != 0)),
         (
             "its values are past the end",
@@ -268,8 +301,7 @@ def statistics(a: Bitmap, b: Bitmap) -> Statistics:
         return int(left.sum(axis=0) @ right.sum(axis=0))
 
     def occupied(bitmap: Bitmap) -> NDArray[np.int64]:
-        whole = bitmap.headers[:, 1].reshape(bitmap.layout.v_tiles, bitmap.layout.k_tiles)
-        return (whole > 0).astype(np.int64)
+        return (bitmap.tile_counts() > 0).astype(np.int64)
 
     steps = a.layout.v_tiles * b.layout.v_tiles * a.layout.k_tiles
     per_set = (TILE_M // OHMMA_A) * (TILE_M // OHMMA_B)

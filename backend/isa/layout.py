@@ -14,6 +14,11 @@ VALUE_ALIGN = 16
 """Condensed values of a tile start at a multiple of this many bytes (one LDG.128 a lane)."""
 SLOT_BYTES = TILE_M * TILE_K * 2
 """Bytes of a fixed-capacity value slot: a full tile of f16."""
+HEADER_GROUP = 4
+"""Headers that one 128-bit load brings: those of a row of tiles begin at a multiple of it."""
+HEADER_SHIFT = 8
+"""A tile's header: byte offset of its values within its row's, above so many bits of their number
+in pieces of VALUE_ALIGN bytes, rounded up. The offset's low bits are 0, as values are aligned."""
 PITCH_ALIGN = 32
 """A dense device tensor is a 2-D array (first dimension; the rest flattened) whose rows and
 columns are padded with zeros to a multiple of this many elements."""
@@ -89,11 +94,11 @@ class BitmapLayout:
 
     `vectors` runs along M (A side) or N (B side), `depth` along K. Tile (v, k) has index
     v * k_tiles + k. One allocation holds, in this order: warp-bitmap words (one bit a tile, 32
-    k-tiles a word, one row of words a v-tile), headers (u32 byte offset into the values, u32
-    number of values), element bitmaps (16 words a tile, word j = the 32 vectors at depth j, bit i
-    = vector i), values (f16, depth by depth, within a depth by ascending vector). Values of a tile
-    are 16-byte aligned, packed one after the other (weights) or in slots of SLOT_BYTES
-    (encoded on the device).
+    k-tiles a word, one row of words a v-tile), starts (u32 byte offset into the values of a row of
+    tiles), headers (u32 a tile, see `tile_header`; `header_stride` a row), element bitmaps (16
+    words a tile, word j = the 32 vectors at depth j, bit i = vector i), values (f16, depth by
+    depth, within a depth by ascending vector). Values of a tile are 16-byte aligned, packed one
+    after the other (weights) or in slots of SLOT_BYTES (encoded on the device).
     """
 
     vectors: int
@@ -120,14 +125,24 @@ class BitmapLayout:
         return ceil_div(self.k_tiles, 32)
 
     @property
+    def header_stride(self) -> int:
+        """Headers from a row of tiles to the next; those past `k_tiles` are 0."""
+        return round_up(self.k_tiles, HEADER_GROUP)
+
+    @property
+    def starts_offset(self) -> int:
+        """Byte offset of the starts of rows of tiles."""
+        return round_up(self.v_tiles * self.warp_words * 4, 32)
+
+    @property
     def headers_offset(self) -> int:
         """Byte offset of the headers."""
-        return round_up(self.v_tiles * self.warp_words * 4, 32)
+        return round_up(self.starts_offset + self.v_tiles * 4, 32)
 
     @property
     def bitmaps_offset(self) -> int:
         """Byte offset of the element bitmaps."""
-        return round_up(self.headers_offset + self.tiles * 8, 64)
+        return round_up(self.headers_offset + self.v_tiles * self.header_stride * 4, 64)
 
     @property
     def values_offset(self) -> int:
@@ -138,6 +153,15 @@ class BitmapLayout:
     def slot_bytes(self) -> int:
         """Bytes allocated when every tile has a slot."""
         return self.values_offset + self.tiles * SLOT_BYTES
+
+
+MOST_ROW_BYTES = 1 << 32 - HEADER_SHIFT
+"""Bytes of the values of a row of tiles, at most: a header holds no larger offset."""
+
+
+def tile_header(offset: int, count: int) -> int:
+    """Header of a tile of `count` values that begin `offset` bytes after its row's start."""
+    return offset << HEADER_SHIFT | ceil_div(count, VALUE_ALIGN // 2)
 
 
 def value_position(index: int) -> tuple[int, int, int]:

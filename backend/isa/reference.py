@@ -14,6 +14,7 @@ from .assembler import DIRECTIVES, operand_form
 from .disassembler import FLOAT_OPERANDS, register_text
 from .encoding import FIELDS, Inst, encode, modifier_fields
 from .layout import (
+    HEADER_SHIFT,
     PITCH_ALIGN,
     SLOT_BYTES,
     VALUE_ALIGN,
@@ -200,7 +201,8 @@ def _memory_layouts() -> list[str]:
     dense, bitmap = DenseLayout.of((100, 3, 5, 5), 2), BitmapLayout(100, 600)
     sections = [
         ["warp-bitmap words", 0, f"{bitmap.v_tiles} x {bitmap.warp_words} u32"],
-        ["headers", bitmap.headers_offset, f"{bitmap.tiles} x 2 u32"],
+        ["starts", bitmap.starts_offset, f"{bitmap.v_tiles} u32"],
+        ["headers", bitmap.headers_offset, f"{bitmap.v_tiles} x {bitmap.header_stride} u32"],
         ["element bitmaps", bitmap.bitmaps_offset, f"{bitmap.tiles} x {TILE_K} u32"],
         ["values", bitmap.values_offset, "f16"],
     ]
@@ -212,9 +214,10 @@ def _memory_layouts() -> list[str]:
         f"{dense.padded_rows} rows allocated, {dense.bytes} bytes.",
         f"A two-level bitmap operand is `vectors` (along M or N) by `depth` (along K), cut into "
         f"{TILE_M}x{TILE_K} tiles; tile (v, k) has index v * k_tiles + k. It is one allocation of "
-        "four parts: warp-bitmap words (bit k % 32 of word k / 32 of row v: the tile has a "
-        "non-zero), headers (byte offset of the tile's values within the values, number of "
-        "values), element bitmaps, and values (depth by depth, within a depth by ascending "
+        "five parts: warp-bitmap words (bit k % 32 of word k / 32 of row v: the tile has a "
+        "non-zero), starts (byte offset of a row's values within the values), headers (byte offset "
+        f"of the tile's values within its row's << {HEADER_SHIFT} | their number / 8, rounded up), "
+        "element bitmaps, and values (depth by depth, within a depth by ascending "
         f"vector). A tile's values start at a multiple of {VALUE_ALIGN} bytes, packed or in slots "
         f"of {SLOT_BYTES} bytes. Negative zero counts as zero; NaN and infinity are non-zero. For "
         f"{bitmap.vectors} vectors by depth {bitmap.depth} ({bitmap.v_tiles} x {bitmap.k_tiles} "

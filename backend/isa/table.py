@@ -233,6 +233,9 @@ _ROWS: tuple[Instruction, ...] = (
                 "d = global memory; global memory += b, atomically, lane by lane",
                 (Modifier("op", ("ADD",)), Modifier("type", ("U32",))),
                 tags=_tags("load", "store")),
+    Instruction("PREFETCH", 0x36, Unit.GLOBAL, (_addr(),),
+                "have L1 fetch the sector of global memory at a, for later loads; nobody waits for "
+                "it", (Modifier("level", ("L1",)),), tags=_tags("load")),
     # Control
     Instruction("NOP", 0x40, Unit.BRANCH, (), "nothing"),
     Instruction("BRA", 0x41, Unit.BRANCH, (Operand("target", Kind.LABEL, "imm"),),

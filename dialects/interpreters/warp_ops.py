@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation
 
 from ...backend.isa.layout import (
+    HEADER_SHIFT,
     hmma_a_position,
     hmma_b_position,
     hmma_d_position,
@@ -147,13 +148,15 @@ def _shuffle(simt: Simt, op: ShuffleOp, operands: tuple[Array, ...]) -> tuple[Ar
 def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
     lane = np.arange(WARP_SIZE, dtype=np.uint32)
-    address, count = operands
+    address, header = operands
     # Lane l's address is 16 bytes (8 values) after that of lane l - 1.
     starts = address - lane * (_LANE_VALUES * 2)
-    for what, x in (("address less 16 bytes a lane", starts), ("count", count)):
+    for what, x in (("address less 16 bytes a lane", starts), ("header", header)):
         odd = simt.live(x != x[..., :1])
         if odd.any():
             raise simt.lane_error(op, odd, f"the {what} is {{}}, not that of lane 0", x)
+    starts = starts + (header >> HEADER_SHIFT)
+    count = (header & ((1 << HEADER_SHIFT) - 1)) * _LANE_VALUES
     many = simt.live(count > _TILE_VALUES)
     if many.any():
         raise simt.lane_error(op, many, f"{{}} values; a tile has at most {_TILE_VALUES}", count)

@@ -21,8 +21,8 @@ def _numbered(name: str, fields: str) -> Any:
 MODELLED = (
     "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
     "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
-    "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM", "NOP",
-    "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD",
+    "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM",
+    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD",
     "AWR",
 )  # fmt: skip
 """Instructions that the simulator executes: a test holds it equal to the table."""
@@ -330,7 +330,7 @@ PARAMETERS = (
     "atomic.interval", "noc.read_bytes_per_sm_cycle", "noc.write_bytes_per_sm_cycle",
     "l2.sectors_per_slice_cycle", "l1.miss_sectors", "l1.store_sectors", "dram.banks",
     "dram.row_bytes", "dram.interleave_bytes", "dram.open_cycles", "dram.activate_cycles",
-    "dram.row_cycles", "dram.queue", "dram.write_queue",
+    "dram.row_cycles", "dram.queue", "dram.write_queue", "lsu.off_interval",
 )  # fmt: skip
 """Machine parameters that compiled code reads, in the order of its parameter vector."""
 DUAL_SIDE_PARAMETERS = (
@@ -348,8 +348,8 @@ P = _numbered(
     PREDICATE BRANCH TAKEN BARRIER SHARED SHARED_QUEUE SHUFFLE L1 L1_RATE L1_QUEUE
     L2 L2_REQUEST DRAM DISPATCH ATOMIC PORT_READ PORT_WRITE L2_RATE
     MISS_SECTORS STORE_SECTORS DRAM_BANKS DRAM_ROW DRAM_INTERLEAVE DRAM_OPEN DRAM_ACTIVATE
-    DRAM_CYCLE DRAM_QUEUE DRAM_WRITES OHMMA SQUASH SP_QUEUE SP_STARTUP SP_MIN
-    SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR
+    DRAM_CYCLE DRAM_QUEUE DRAM_WRITES LSU_OFF OHMMA SQUASH SP_QUEUE SP_STARTUP
+    SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR
     ACC_COLLECTOR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
     DRAM_TICKS  # ticks that a sector takes of its channel
     SUBS MAX_INSTRUCTIONS

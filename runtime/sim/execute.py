@@ -167,7 +167,7 @@ def execute(
     c = row[D.RC] + row[D.RC_REL] * base
     spare = base + frame - 256
     if op == Op.LDG or op == Op.LDS or op == Op.STG or op == Op.STS or op == Op.RED or (
-        op == Op.ATOM
+        op == Op.ATOM or op == Op.PREFETCH
     ):  # fmt: skip
         width, count = row[D.WIDTH], row[D.NREG]
         lane_addresses(addr, regs, a, row[D.IMM])
@@ -186,6 +186,8 @@ def execute(
                 store_lanes(regs, b, addr, mask, width, count, shared8, shared32, shared_base)
             return 0
         fault = check_global(addr, mask, width, alloc_low, alloc_high, sms, sm)
+        if op == Op.PREFETCH:
+            return fault
         if fault == 0 and len(shadow[0]) > 0:
             if op != Op.STG:
                 fault = audit_global(addr, mask, width, shadow[0], sm, sms, log)

@@ -116,7 +116,7 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
             free = sm[M.L1_FREE] // param[P.L1_RATE] - param[P.L1_QUEUE]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
-            free = sm[M.MISS_ROOM] if op == Op.LDG else sm[M.STORE_ROOM]
+            free = sm[M.MISS_ROOM] if op == Op.LDG or op == Op.PREFETCH else sm[M.STORE_ROOM]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
     return time, cause

@@ -90,8 +90,9 @@ def account(
     op = row[D.OP]
     pipe = row[D.PIPE]
     if pipe != Pipe.NONE:
+        interval = row[D.INTERVAL] if mask != 0 or pipe != Pipe.LSU else param[P.LSU_OFF]
         # a SPWMMA, though switched off, issues while another has the pipe for longer
-        subs[sm, s, S.PIPE + pipe] = max(subs[sm, s, S.PIPE + pipe], now + row[D.INTERVAL])
+        subs[sm, s, S.PIPE + pipe] = max(subs[sm, s, S.PIPE + pipe], now + interval)
     warps[w, W.WAKE] = now + 1
     if row[D.PD] < 7:
         pred_ready[w, row[D.PD]] = now + param[P.PREDICATE]
@@ -200,7 +201,8 @@ def global_access(
     sectors, touched, cover = scratch[0:32], scratch[32:64], scratch[64:96]
     count = coalesce(addr, mask, row[D.WIDTH], sectors, touched, cover)
     record = sms[sm, M.RECORDS]
-    if op == Op.LDG:
+    load = op == Op.LDG or op == Op.PREFETCH
+    if load:
         done, misses = load_sectors(
             sm, count, sectors, now, rate, param[P.L1], record, sets, tags, used, fills,
             requests, sms, counters,
@@ -246,7 +248,7 @@ def global_access(
     records[sm, record, R.LINEAR] = linear
     records[sm, record, R.DEST] = row[D.DEST]
     records[sm, record, R.COUNT] = row[D.NDEST]
-    cause = UNSETTLED if op == Op.LDG else Cause.SCOREBOARD_L2
+    cause = UNSETTLED if load else Cause.SCOREBOARD_L2
     mark_results(row, w, PENDING, cause, ready, meta)
 
 
