@@ -27,10 +27,10 @@ from .parallel_copy import move, parallel_copy
 _UNIVERSE = (1 << 2048) - 1
 """Colours enough for any kernel: beyond the limit they only say how many would be needed."""
 _ALIGNED = {
-    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in (1, 2, 4, 8)
+    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in (1, 2, 4, 8, 16)
 }  # where a group of n may start
 
-_LATE_READERS = ("SPWMMA", "OHMMA")
+_LATE_READERS = ("SPWMMA", "SPWMMA64", "OHMMA")
 _LATE = 64
 """Instructions after a late reader that should not write what it reads."""
 _LATE_REGISTERS = 40

@@ -25,6 +25,7 @@ from .layout import (
     value_position,
 )
 from .table import (
+    FEATURES,
     INSTRUCTIONS,
     MAX_ACC_TILES,
     NUM_PREDICATES,
@@ -34,7 +35,6 @@ from .table import (
     TILE_M,
     TILE_N,
     WARP_SIZE,
-    WIDTH_REGISTERS,
     Instruction,
     Kind,
     Operand,
@@ -74,11 +74,12 @@ def synopsis(row: Instruction) -> str:
     return f"{head} {', '.join(map(operand_form, row.operands))}".rstrip()
 
 
-def register_count(operand: Operand) -> str:
+def register_count(row: Instruction, operand: Operand) -> str:
     """Registers of an operand's group as text."""
     if operand.regs:
         return str(operand.regs)
-    return ", ".join(f"{count} for {width}" for width, count in WIDTH_REGISTERS.items())
+    sizes = row.sizes(operand).items()
+    return ", ".join(f"{count} for `.{c}`" if c else f"{count}" for c, count in sizes)
 
 
 def facts(row: Instruction) -> dict[str, Any]:
@@ -87,7 +88,8 @@ def facts(row: Instruction) -> dict[str, Any]:
         "mnemonic": row.mnemonic,
         "opcode": row.opcode,
         "unit": str(row.unit),
-        "extension": row.extension,
+        "extension": bool(row.features),
+        "features": list(row.features),
         "synopsis": synopsis(row),
         "summary": row.summary,
         "operands": [
@@ -95,7 +97,7 @@ def facts(row: Instruction) -> dict[str, Any]:
                 "role": operand.role,
                 "kind": str(operand.kind),
                 "field": operand.field,
-                "registers": operand.regs or dict(WIDTH_REGISTERS),
+                "registers": operand.regs or row.sizes(operand),
                 "write": operand.write,
                 "optional": operand.optional,
             }
@@ -125,7 +127,7 @@ def instruction_page(row: Instruction) -> str:
                 f"`{operand.role}`",
                 KIND_MEANING[operand.kind],
                 "written" if operand.write else "read",
-                register_count(operand) if operand.kind is Kind.REG else "",
+                register_count(row, operand) if operand.kind is Kind.REG else "",
                 f"`{operand.field}`",
             ]
             for operand in row.operands
@@ -137,7 +139,7 @@ def instruction_page(row: Instruction) -> str:
             for m, bit in modifier_fields(row)
         ]
         parts.append(table(["modifier", "choices, encoded 0, 1, ...", "bit", "bits"], cells))
-    note = ", part of the dual-side extension" if row.extension else ""
+    note = "".join(f", part of the {FEATURES[f]} (`{f}`)" for f in row.features)
     parts.insert(1, f"Opcode {row.opcode:#04x}, unit `{row.unit}`{note}.")
     return "\n\n".join(parts)
 
