@@ -18,7 +18,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from ..dialects.dstc_isa import IsaOp, JumpOp, KernelOp, PredType, RegType, UndefOp, Use
 from .cfg import Flow, edges, fold_jumps, remove_unreachable, split_edges
-from .interference import Classes, Peak, copied, is_predicate, size_of, tied
+from .interference import SIZES, Classes, Peak, copied, is_predicate, size_of, tied
 from .isa.errors import DstcError
 from .isa.table import NUM_PREDICATES, NUM_REGISTERS, PT, RZ
 from .liveness import Liveness, bits
@@ -27,7 +27,7 @@ from .parallel_copy import move, parallel_copy
 _UNIVERSE = (1 << 2048) - 1
 """Colours enough for any kernel: beyond the limit they only say how many would be needed."""
 _ALIGNED = {
-    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in (1, 2, 4, 8, 16)
+    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in SIZES
 }  # where a group of n may start
 
 _LATE_READERS = ("SPWMMA", "SPWMMA64", "OHMMA")

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
 
 from ..backend.isa.layout import BitmapLayout, ceil_div
-from ..backend.isa.table import TILE_K, TILE_M
+from ..backend.isa.table import TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
@@ -83,6 +83,7 @@ class _Operands:
     ):
         self.b = b
         self.counts = counts
+        self.layout = layouts[0]
         self.k_tiles = layouts[0].k_tiles
         self.headers: list[Value] = []
         self.bitmaps: list[Value] = []
@@ -94,9 +95,10 @@ class _Operands:
                 index = b.mul(v_tile, layout.k_tiles)
                 self.headers.append(b.mad(index, 8, b.add(base, layout.headers_offset)))
                 lane_base = b.mad(b.lane, 4, b.add(base, layout.bitmaps_offset))
-                self.bitmaps.append(b.mad(index, TILE_K * 4, lane_base))
+                self.bitmaps.append(b.mad(index, layout.bitmap_words * 4, lane_base))
                 self.values.append(b.mad(b.lane, 16, b.add(base, layout.values_offset)))
-        self.word_lane = b.less(b.lane, TILE_K)
+        words = layouts[0].bitmap_words
+        self.word_lane = b.less(b.lane, words) if words < WARP_SIZE else None
 
     def load_headers(self, step: _Step) -> list[SSAValue]:
         """(offset, count) of each tile."""
@@ -123,12 +125,13 @@ class _Operands:
             wanted = b.compare("ne", others[i >= m], 0)
             count = b.select(wanted, counts[i], 0)
             address = b.value(b.add(self.values[i], b.extract(header, 0)))
-            values.append(b.insert(tile.LoadValuesOp(address, count), "values"))
+            loaded = tile.LoadValuesOp(address, count, self.layout.value_registers)
+            values.append(b.insert(loaded, "values"))
             bitmap = tile.LoadOp(
                 tile.Space.GLOBAL,
-                b.value(step.address(b, self.bitmaps[i], TILE_K * 4)),
+                b.value(step.address(b, self.bitmaps[i], self.layout.bitmap_words * 4)),
                 i32,
-                offset=step.later * TILE_K * 4,
+                offset=step.later * self.layout.bitmap_words * 4,
                 predicate=self.word_lane,
             )
             bitmaps.append(b.insert(bitmap, "bitmap"))
@@ -147,9 +150,9 @@ def dual_kernel(
     """The kernel; grid x runs along N, y along M."""
     m, n, _ = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
-    rows, columns = wm // TILE_M, wn // TILE_M
+    window = schedule.vectors
     grid = (ceil_div(n, cn), ceil_div(m, cm), 1)
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=rows * columns)
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=wm * wn // TILE_M**2)
     columns_of_warps = cn // wn
     row0 = b.mad(b.id(tile.Id.CTA_Y), cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
     column0 = b.mad(b.id(tile.Id.CTA_X), cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
@@ -157,13 +160,13 @@ def dual_kernel(
     operands = _Operands(
         b,
         (op.lhs.type.layout, op.rhs.type.layout),
-        (b.div(row0, TILE_M), b.div(column0, TILE_M)),
-        (rows, columns),
+        (b.div(row0, window), b.div(column0, window)),
+        (wm // window, wn // window),
     )
-    for t in range(rows * columns):
+    for t in range(wm * wn // TILE_M**2):
         b.builder.insert(tile.AccClearOp(t))
-    _main_loop(b, operands, (rows, columns), schedule)
-    _store(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
+    _main_loop(b, operands, (wm // window, wn // window), schedule)
+    _store(b, Epilogue(b, op), schedule, (row0, column0))
     return b.finish()
 
 
@@ -171,6 +174,7 @@ def _main_loop(
     b: KernelBuilder, operands: _Operands, blocks: tuple[int, int], schedule: ScheduleAttr
 ) -> None:
     rows, columns = blocks
+    blocks_of_tile = schedule.vectors // TILE_M
     depth = schedule.stages.value.data
     ahead = depth - 1
     k_tiles = operands.k_tiles
@@ -182,7 +186,9 @@ def _main_loop(
                 if schedule.swapped:
                     pair.reverse()
                 (av, am), (bv, bm) = pair
-                b.builder.insert(tile.SpwmmaOp(i * columns + j, av, am, bv, bm))
+                first = schedule.accumulator_tile(i * blocks_of_tile, j * blocks_of_tile)
+                step = tile.SpwmmaOp(first, av, am, bv, bm, window=schedule.vectors)
+                b.builder.insert(step)
 
     def fetch(pipe: _Pipeline, step: _Step, *, headers: bool) -> None:
         """Start loading the operands of `step`, whose headers are there, and headers far ahead."""
@@ -220,11 +226,11 @@ def _main_loop(
 def _store(
     b: KernelBuilder,
     epilogue: Epilogue,
-    blocks: tuple[int, int],
+    schedule: ScheduleAttr,
     origin: tuple[Value, Value],
-    swapped: bool,
 ) -> None:
     m, n, _ = epilogue.op.sizes
+    blocks = tuple(size // TILE_M for size in schedule.warp_tile)
     for j in range(blocks[1]):
         column = b.add(b.add(origin[1], 32 * j), b.lane)
         in_column = b.less(column, n)
@@ -233,7 +239,8 @@ def _store(
             row0 = b.add(origin[0], 32 * i)
             start = b.mad(row0, epilogue.row_stride, base)
             for part in range(_PARTS):
-                read = tile.AccReadOp(i * blocks[1] + j, part, transposed=swapped)
+                t = schedule.accumulator_tile(i, j)
+                read = tile.AccReadOp(t, part, transposed=schedule.swapped)
                 vector = b.insert(read)
                 for r in range(8):
                     row = b.add(row0, 8 * part + r)

@@ -15,7 +15,6 @@ from .disassembler import FLOAT_OPERANDS, register_text
 from .encoding import FIELDS, Inst, encode, modifier_fields
 from .layout import (
     PITCH_ALIGN,
-    SLOT_BYTES,
     VALUE_ALIGN,
     BitmapLayout,
     DenseLayout,
@@ -176,7 +175,8 @@ def _tensor_layouts() -> list[str]:
         _grid(lambda r, c: pair(hmma_d_position(0, r, c)), 8, 8, "row \\ column"),
         f"**Condensed values** of a {TILE_M}x{TILE_K} tile, for SPWMMA: which two values each of "
         "the eight registers of a lane holds (low half, high half). Two 128-bit loads a lane, at "
-        "byte 16*lane and 512 + 16*lane of the tile's values, put them there.",
+        "byte 16*lane and 512 + 16*lane of the tile's values, put them there. Registers 8 to 15, "
+        "for SPWMMA64, go on so.",
     ]
     held = {value_position(i): i for i in range(TILE_M * TILE_K)}
 
@@ -190,7 +190,8 @@ def _tensor_layouts() -> list[str]:
     parts.append(table(["lane \\ register", *map(str, range(8))], rows))
     parts += [
         "**Element bitmaps** of a tile: lane k (or 16 + k, with the `HI` half) holds word k; bit i "
-        "of the word is vector i of the tile.",
+        "of the word is vector i of the tile. SPWMMA64: lane k holds word k of vectors 0 to 31, "
+        "lane 16 + k that of vectors 32 to 63.",
         f"**Accumulation tiles**: {TILE_M}x{TILE_N} f32. ARD and AWR move 8 rows (or, with `.T`, 8 "
         "columns) between a tile and eight registers: register r of lane l is row 8p + r, column "
         "l (with `.T`: column 8p + r, row l).",
@@ -218,7 +219,9 @@ def _memory_layouts() -> list[str]:
         "non-zero), headers (byte offset of the tile's values within the values, number of "
         "values), element bitmaps, and values (depth by depth, within a depth by ascending "
         f"vector). A tile's values start at a multiple of {VALUE_ALIGN} bytes, packed or in slots "
-        f"of {SLOT_BYTES} bytes. Negative zero counts as zero; NaN and infinity are non-zero. For "
+        f"of {bitmap.tile_bytes} bytes. With a window of 64 (SPWMMA64) all is the same with 64x16 "
+        "tiles: a tile has 32 bitmap words, first those of vectors 0 to 31, and 2048 bytes of "
+        "values at most. Negative zero counts as zero; NaN and infinity are non-zero. For "
         f"{bitmap.vectors} vectors by depth {bitmap.depth} ({bitmap.v_tiles} x {bitmap.k_tiles} "
         "tiles):",
         table(["part", "byte offset", "size"], sections),

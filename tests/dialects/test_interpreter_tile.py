@@ -740,7 +740,7 @@ ERRORS = {
     "too many values": (
         "  %n = arith.constant 513 : i32\n  %l16 = arith.muli %lane4, %c4 : i32\n"
         "  %v = dstc_tile.load_values %l16, %n : vector<8xi32>",
-        r"lane 0: 513 values; a tile has at most 512",
+        r"lane 0: 513 values; the registers hold at most 512",
     ),
     "unknown op": (
         "  %h, %l = arith.mului_extended %lane, %lane : i32",
