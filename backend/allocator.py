@@ -18,7 +18,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from ..dialects.dstc_isa import IsaOp, JumpOp, KernelOp, PredType, RegType, UndefOp, Use
 from .cfg import Flow, edges, fold_jumps, remove_unreachable, split_edges
-from .interference import Classes, Peak, copied, is_predicate, size_of, tied
+from .interference import SIZES, Classes, Peak, copied, is_predicate, size_of, tied
 from .isa.errors import DstcError
 from .isa.table import NUM_PREDICATES, NUM_REGISTERS, PT, RZ
 from .liveness import Liveness, bits
@@ -27,12 +27,13 @@ from .parallel_copy import move, parallel_copy
 _UNIVERSE = (1 << 2048) - 1
 """Colours enough for any kernel: beyond the limit they only say how many would be needed."""
 _ALIGNED = {
-    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in (1, 2, 4, 8)
+    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in SIZES
 }  # where a group of n may start
 
-_LATE_READERS = ("SPWMMA", "OHMMA")
-_LATE = 64
-"""Instructions after a late reader that should not write what it reads."""
+_LATE_READERS = ("SPWMMA", "SPWMMA64", "OHMMA")
+_LATE = 2
+"""Late readers that may be under way when an instruction issues: as many as a sub-core's queue holds;
+what they read should not be written."""
 _LATE_REGISTERS = 40
 """Registers beyond the most that are live, to keep such writes apart, for each accumulation tile of
 the warp: the more it has, the fewer warps share its sub-core."""
@@ -224,21 +225,35 @@ def _read_late(flow: Flow, classes: Classes) -> dict[int, set[int]]:
     would stall the warp.
     """
     number = classes.liveness.number
+    late = {
+        block: [
+            op for op in block.ops if isinstance(op, IsaOp) and op.ROW.mnemonic in _LATE_READERS
+        ]
+        for block in flow.blocks
+    }
+    before: dict[Block, list[IsaOp]] = {block: [] for block in flow.blocks}
+    for block in flow.blocks:
+        for target, _ in edges(block):
+            before[target] += late[block][-_LATE:]
+
+    def reads(ops: Iterable[IsaOp]) -> set[int]:
+        return {classes.find(number[v]) for op in ops for v in op.args if not is_predicate(v)}
+
     apart: dict[int, set[int]] = {}
     for block in flow.blocks:
-        reading: list[tuple[int, int]] = []  # (position of the reader, class read)
-        for i, op in enumerate(block.ops):
+        recent = before[block]
+        reading = reads(recent)
+        for op in block.ops:
             for value in op.results:
                 if is_predicate(value):
                     continue
                 own = classes.find(number[value])
-                for at, other in reading:
-                    if i - at <= _LATE and other != own:
-                        apart.setdefault(own, set()).add(other)
-                        apart.setdefault(other, set()).add(own)
+                for other in reading - {own}:
+                    apart.setdefault(own, set()).add(other)
+                    apart.setdefault(other, set()).add(own)
             if isinstance(op, IsaOp) and op.ROW.mnemonic in _LATE_READERS:
-                reading = [r for r in reading if i - r[0] <= _LATE]
-                reading += [(i, classes.find(number[v])) for v in op.args if not is_predicate(v)]
+                recent = [*recent[1 - _LATE :], op]
+                reading = reads(recent)
     return apart
 
 

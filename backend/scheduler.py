@@ -121,7 +121,7 @@ def _fixed(op: Operation) -> bool:
         return False
     return (
         op.ROW.unit == Unit.BRANCH
-        or op.ROW.mnemonic == "SPWMMA"
+        or op.ROW.mnemonic in ("SPWMMA", "SPWMMA64")
         or op.immediate_values.get("sr") == "SR_CLOCK"
     )
 
@@ -260,14 +260,19 @@ class _Graph:
                     loaded.setdefault(space, []).append(i)
 
     def _accumulators(self, ops: Sequence[Operation], latencies: Latencies) -> None:
-        last: dict[object, int] = {}
+        last: dict[int, int] = {}
         for i, op in enumerate(ops):
-            if not isinstance(op, IsaOp) or all(o.kind != Kind.ACC for o in op.ROW.operands):
+            if not isinstance(op, IsaOp):
                 continue
-            tile = op.immediate_values["acc"]
-            if tile in last:
-                self.add(last[tile], i, latencies.accumulate)
-            last[tile] = i
+            for operand in op.ROW.operands:
+                if operand.kind != Kind.ACC:
+                    continue
+                first = op.immediate_values["acc"]
+                assert isinstance(first, int)
+                for tile in range(first, first + operand.regs):
+                    if tile in last:
+                        self.add(last[tile], i, latencies.accumulate)
+                    last[tile] = i
 
 
 def _accumulated(op: Operation) -> SSAValue | None:

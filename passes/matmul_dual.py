@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 
 from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
@@ -20,10 +20,11 @@ from ..backend.isa.layout import (
     HEADER_GROUP,
     HEADER_SHIFT,
     VALUE_ALIGN,
+    WIDE,
     BitmapLayout,
     ceil_div,
 )
-from ..backend.isa.table import TILE_K, TILE_M
+from ..backend.isa.table import TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
@@ -35,18 +36,18 @@ _PARTS = 4
 """Parts of 8 rows in which an accumulator tile is read."""
 CHUNK = 8
 """Steps whose sectors are fetched into L1 together."""
-DISTANCE = 2
+DISTANCE = 3
 """Chunks by which that is ahead of the products."""
-LEAD = 1
-"""Chunks by which the headers that it needs are ahead of it."""
-_PAIR = 2
-"""Steps whose bitmaps one load brings."""
-_BITMAP_BYTES = TILE_K * 4
+LEAD = 2
+"""Chunks by which fetching the headers that it needs is ahead of that."""
+_NARROW_REGISTERS = 4
+"""Registers of a lane that hold the values of a tile, where no tile is wide."""
 _SECTOR = 32
 _QUARTER = 8
 """Lanes that fetch for one operand tile: one a step of a chunk."""
 
 Work = Callable[[], None]
+_Timed = tuple[float, Work]
 
 
 @dataclass
@@ -56,20 +57,18 @@ class _Flow:
     values: list[list[SSAValue]]
     """Of a step: condensed values of each tile."""
     bitmaps: list[list[SSAValue]]
-    """Of a pair of steps."""
+    """Of the steps whose bitmaps one load brings."""
     headers: list[list[SSAValue]]
     """Of `HEADER_GROUP` steps."""
-    fetched: list[list[SSAValue]]
-    """Of a chunk: headers by lane, of the tiles that are fetched into L1 next."""
 
     def flat(self) -> list[SSAValue]:
-        parts = (self.values, self.bitmaps, self.headers, self.fetched)
+        parts = (self.values, self.bitmaps, self.headers)
         return [v for part in parts for group in part for v in group]
 
     def like(self, flat: Sequence[SSAValue]) -> _Flow:
         """The same shape with other values."""
         items = iter(flat)
-        parts = (self.values, self.bitmaps, self.headers, self.fetched)
+        parts = (self.values, self.bitmaps, self.headers)
         return _Flow(*([[next(items) for _ in group] for group in part] for part in parts))
 
 
@@ -92,47 +91,56 @@ class _Operands:
         first_tiles: tuple[Value, Value],
         counts: tuple[int, int],
     ):
-        self.b, self.counts, self.k_tiles = b, counts, layouts[0].k_tiles
+        self.b, self.counts, self.layout = b, counts, layouts[0]
+        self.k_tiles = layouts[0].k_tiles
+        self.bitmap_bytes = layouts[0].bitmap_words * 4
+        self.shared = WARP_SIZE // layouts[0].bitmap_words
+        """Steps whose bitmaps one load brings."""
         self.tiles: list[_Tile] = []
+        starts: list[Value] = []
         for layout, name, first, count in zip(
             layouts, ("a", "b"), first_tiles, counts, strict=True
         ):
             base = b.params[name]
             for i in range(count):
                 row = b.min_(b.add(first, i), layout.v_tiles - 1)
-                start = b.load(
-                    tile.Space.GLOBAL, b.mad(row, 4, base), i32, offset=layout.starts_offset
-                )
-                stride = layout.k_tiles * _BITMAP_BYTES
+                place = b.mad(row, 4, base)
+                start = b.load(tile.Space.GLOBAL, place, i32, offset=layout.starts_offset)
+                stride = layout.k_tiles * self.bitmap_bytes
+                values = b.add(b.add(base, layout.values_offset), b.and_(start, -VALUE_ALIGN))
+                starts.append(start)
                 self.tiles.append(
                     _Tile(
                         b.mad(row, layout.header_stride * 4, b.add(base, layout.headers_offset)),
                         b.mad(row, stride, b.add(base, layout.bitmaps_offset)),
-                        b.add(b.add(base, layout.values_offset), start),
+                        values,
                     )
                 )
         self.values = [b.mad(b.lane, 16, t.values) for t in self.tiles]
         self.bitmaps = [b.mad(b.lane, 4, t.bitmap) for t in self.tiles]
-        self.lower = b.less(b.lane, TILE_K) if self.k_tiles % _PAIR else None
+        self.wide = b.and_(reduce(b.or_, starts), WIDE)
+        """Not 0 if a tile of these rows has more values than `_NARROW_REGISTERS` hold."""
+        alone = self.k_tiles % self.shared
+        self.lower = b.less(b.lane, alone * layouts[0].bitmap_words) if alone else None
 
     def headers(self, i: int, at: _Place, step: int) -> SSAValue:
         """Headers of tile i at `step`, a multiple of `HEADER_GROUP`, and the steps after it."""
         address = at.advanced(self.tiles[i].header, 4)
         return self.b.load(tile.Space.GLOBAL, address, _HEADERS, offset=4 * step, hint="headers")
 
-    def load(self, i: int, header: SSAValue) -> SSAValue:
+    def load(self, i: int, header: SSAValue, registers: int) -> SSAValue:
         """The condensed values of tile i."""
-        values = tile.LoadValuesOp(self.b.value(self.values[i]), header)
+        values = tile.LoadValuesOp(self.b.value(self.values[i]), header, registers)
         return self.b.insert(values, "values")
 
     def bitmap(self, i: int, at: _Place, step: int) -> SSAValue:
-        """The bitmaps of tile i at `step`, an even one, and the step after it."""
-        alone = at.counter is None and step == self.k_tiles - 1
+        """The bitmaps of tile i at `step`, and the steps after it that share the load."""
+        alone = at.counter is None and step + self.shared > self.k_tiles
         load = tile.LoadOp(
             tile.Space.GLOBAL,
-            self.b.value(at.advanced(self.bitmaps[i], _BITMAP_BYTES)),
+            self.b.value(at.advanced(self.bitmaps[i], self.bitmap_bytes)),
             i32,
-            offset=step * _BITMAP_BYTES,
+            offset=step * self.bitmap_bytes,
             predicate=self.lower if alone else None,
         )
         return self.b.insert(load, "bitmap")
@@ -164,12 +172,13 @@ class _Prefetch:
 
     def __init__(self, b: KernelBuilder, operands: _Operands, sectors: Sequence[int]):
         """`sectors`: of each operand tile, 32-byte sectors of values to fetch; 0: not this tile."""
-        self.b, self.k_tiles = b, operands.k_tiles
+        self.b, self.k_tiles, self.bitmap_bytes = b, operands.k_tiles, operands.bitmap_bytes
         wanted = [i for i, count in enumerate(sectors) if count]
         groups = [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
         self.sectors = [max(sectors[i] for i in group) for group in groups]
         self.lane_step = b.rem(b.lane, _QUARTER)
-        self.half_step = b.div(b.rem(b.lane, 16), 2)
+        each = CHUNK * self.bitmap_bytes // _SECTOR
+        self.sector_step = b.div(b.rem(b.lane, each), self.bitmap_bytes // _SECTOR)
         self.headers: list[Value] = []
         self.values: list[Value] = []
         self.bitmaps: list[list[Value]] = []
@@ -180,12 +189,12 @@ class _Prefetch:
                 b.mad(self.lane_step, 4, self._of_lane(which, [t.header for t in tiles]))
             )
             self.values.append(self._of_lane(which, [t.values for t in tiles]))
-            halves = [tiles[i : i + 2] for i in range(0, len(tiles), 2)]
-            which, sector = b.div(b.lane, 16), b.rem(b.lane, 16)
+            parts = [tiles[i : i + 32 // each] for i in range(0, len(tiles), 32 // each)]
+            which, sector = b.div(b.lane, each), b.rem(b.lane, each)
             self.bitmaps.append(
                 [
-                    b.mad(sector, _SECTOR, self._of_lane(which, [t.bitmap for t in half]))
-                    for half in halves
+                    b.mad(sector, _SECTOR, self._of_lane(which, [t.bitmap for t in part]))
+                    for part in parts
                 ]
             )
 
@@ -204,6 +213,12 @@ class _Prefetch:
         elif self.k_tiles - step >= CHUNK:
             return None
         return self.b.compare("slt", lane_step, left)
+
+    def fetch_headers(self, at: _Place, step: int) -> None:
+        """Fetch the headers of the chunk from `step` on."""
+        for header in self.headers:
+            inside = self._inside(at, self.lane_step, step)
+            self.b.prefetch(at.advanced(header, 4), offset=4 * step, predicate=inside)
 
     def load_headers(self, at: _Place, step: int) -> list[SSAValue]:
         """By lane, the headers of the chunk from `step` on; 0 where there is no tile."""
@@ -236,9 +251,9 @@ class _Prefetch:
 
     def _fetch_bitmaps(self, at: _Place, step: int, start: Value) -> None:
         self.b.prefetch(
-            at.advanced(start, _BITMAP_BYTES),
-            offset=step * _BITMAP_BYTES,
-            predicate=self._inside(at, self.half_step, step),
+            at.advanced(start, self.bitmap_bytes),
+            offset=step * self.bitmap_bytes,
+            predicate=self._inside(at, self.sector_step, step),
         )
 
     def _fetch_values(self, place: Value, pieces: Value, sector: int) -> None:
@@ -252,9 +267,9 @@ def dual_kernel(
     """The kernel; grid x runs along N, y along M."""
     m, n, _ = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
-    rows, columns = wm // TILE_M, wn // TILE_M
+    window, tiles = schedule.vectors, wm * wn // TILE_M**2
     grid = (ceil_div(n, cn), ceil_div(m, cm), 1)
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=rows * columns)
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=tiles)
     columns_of_warps = cn // wn
     cta_row, cta_column = tile_place(b, grid[1], grid[0])
     row0 = b.mad(cta_row, cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
@@ -263,13 +278,13 @@ def dual_kernel(
     operands = _Operands(
         b,
         (op.lhs.type.layout, op.rhs.type.layout),
-        (b.div(row0, TILE_M), b.div(column0, TILE_M)),
-        (rows, columns),
+        (b.div(row0, window), b.div(column0, window)),
+        (wm // window, wn // window),
     )
-    for t in range(rows * columns):
+    for t in range(tiles):
         b.builder.insert(tile.AccClearOp(t))
-    _main_loop(b, operands, schedule)
-    _store(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
+    _main_loops(b, operands, schedule)
+    _store(b, Epilogue(b, op), schedule, (row0, column0))
     return b.finish()
 
 
@@ -280,37 +295,47 @@ class _Steps:
     b: KernelBuilder
     operands: _Operands
     prefetch: _Prefetch
-    swapped: bool
-    ahead: int
+    schedule: ScheduleAttr
+    registers: int
+    """Those that hold a tile's values."""
     flow: _Flow
+
+    @property
+    def ahead(self) -> int:
+        """Steps by which values are loaded before they are multiplied."""
+        return self.schedule.stages.value.data - 1
 
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
         values, bitmaps = self.flow.values.pop(0), self.flow.bitmaps[0]
-        high = step % _PAIR == _PAIR - 1
-        if high:
+        shared = self.operands.shared
+        high = shared > 1 and step % shared == shared - 1
+        if step % shared == shared - 1:
             self.flow.bitmaps.pop(0)
         rows, columns = self.operands.counts
+        window = self.schedule.vectors
 
         def product(i: int, j: int) -> None:
             pair = [(values[k], bitmaps[k]) for k in (i, rows + j)]
-            if self.swapped:
+            if self.schedule.swapped:
                 pair.reverse()
             (av, am), (bv, bm) = pair
-            op = tile.SpwmmaOp(i * columns + j, av, am, bv, bm, high_a=high, high_b=high)
-            self.b.builder.insert(op)
+            first = self.schedule.accumulator_tile(i * window // TILE_M, j * window // TILE_M)
+            self.b.builder.insert(
+                tile.SpwmmaOp(first, av, am, bv, bm, high_a=high, high_b=high, window=window)
+            )
 
         return [partial(product, i, j) for i in range(rows) for j in range(columns)]
 
-    def loads(self, at: _Place, step: int, *, last: int | None = None) -> list[list[Work]]:
+    def loads(self, at: _Place, step: int, *, last: int | None = None) -> list[_Timed]:
         """What is loaded during `step`; nothing of steps from `last` on."""
-        o, flow, work = self.operands, self.flow, list[list[Work]]()
+        o, flow, work = self.operands, self.flow, list[_Timed]()
 
-        def load(group: list[SSAValue], make: Callable[[int], SSAValue]) -> None:
+        def load(group: list[SSAValue], make: Callable[[int], SSAValue], begin: float = 0) -> None:
             def one(i: int) -> None:
                 group.append(make(i))
 
-            work.append([partial(one, i) for i in range(len(o.tiles))])
+            work.extend(spread([partial(one, i) for i in range(len(o.tiles))], begin))
 
         s = step + self.ahead
         if last is None or s < last:
@@ -318,11 +343,13 @@ class _Steps:
             if within == HEADER_GROUP - 1:
                 flow.headers.pop(0)
             flow.values.append([])
+            # after the second product has issued, nothing reads the registers of the last step
             load(
                 flow.values[-1],
-                lambda i: o.load(i, self.b.extract(headers[i], within)),
+                lambda i: o.load(i, self.b.extract(headers[i], within), self.registers),
+                1 / (o.counts[0] * o.counts[1]),
             )
-            if s % _PAIR == 0:
+            if s % o.shared == 0:
                 flow.bitmaps.append([])
                 load(flow.bitmaps[-1], lambda i: o.bitmap(i, at, s))
         far = s + 2
@@ -336,26 +363,28 @@ class _Steps:
     ) -> None:
         """One step, its loads and what else there is to do dealt out among its products."""
         products = self.products(step)
-        work = merged(*self.loads(at, step, last=last), further)
+        work = self.loads(at, step, last=last) + spread(further)
+        work.sort(key=lambda timed: timed[0])
         for number, product in enumerate(products):
             product()
-            for item in share(work, number, len(products)):
-                item()
+            for when, item in work:
+                if int(when * len(products)) == number:
+                    item()
 
     def chunk(self, at: _Place) -> None:
         """The steps of a turn of the loop."""
-        flow = self.flow
-        further = self.prefetch.fetch(at, DISTANCE * CHUNK, flow.fetched.pop(0))
-        for s in range(CHUNK):
-            if s == 1:  # beyond a SPWMMA from where the last ones were read: in their registers
-                flow.fetched.append(self.prefetch.load_headers(at, (DISTANCE + LEAD) * CHUNK))
-            self.step(at, s, share(further, s, CHUNK))
+        first = DISTANCE * CHUNK
+        headers = self.prefetch.load_headers(at, first)
+        self.step(at, 0, [partial(self.prefetch.fetch_headers, at, first + LEAD * CHUNK)])
+        further = self.prefetch.fetch(at, first, headers)
+        for s in range(1, CHUNK):
+            self.step(at, s, share(further, s - 1, CHUNK - 1))
 
 
-def merged(*lists: Sequence[Work]) -> list[Work]:
-    """All of `lists`, each of them spread evenly over the whole."""
-    placed = [((i + 0.5) / len(part), item) for part in lists for i, item in enumerate(part)]
-    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:
+    """When each of `work` is done, evenly from `begin` to the end of a step (0 to 1)."""
+    begin = begin if begin < 1 else 0
+    return [(begin + (1 - begin) * (i + 0.5) / len(work), item) for i, item in enumerate(work)]
 
 
 def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
@@ -363,23 +392,32 @@ def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
     return work[len(work) * number // parts : len(work) * (number + 1) // parts]
 
 
-def _main_loop(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) -> None:
+def _main_loops(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) -> None:
+    """One loop for rows without wide tiles, which loads less, and one for all others."""
     import os
 
     SA, SB = map(int, os.environ.get("PF", "4,4").split(","))
-    k_tiles = operands.k_tiles
-    ahead = schedule.stages.value.data - 2
-    first = _Place(b, None)
     prefetch = _Prefetch(b, operands, [SA] * operands.counts[0] + [SB] * operands.counts[1])
-    main = _Steps(b, operands, prefetch, schedule.swapped, ahead, _Flow([], [], [], []))
+    for relation, registers in (
+        ("eq", _NARROW_REGISTERS),
+        ("ne", operands.layout.value_registers),
+    ):
+        steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
+        b.when(b.compare(relation, operands.wide, 0), partial(_main_loop, steps))
+
+
+def _main_loop(main: _Steps) -> None:
+    b, operands, prefetch = main.b, main.operands, main.prefetch
+    k_tiles = operands.k_tiles
+    first = _Place(b, None)
     main.flow.headers.append([operands.headers(i, first, 0) for i in range(len(operands.tiles))])
     for c in range(DISTANCE):
         for item in prefetch.fetch(first, c * CHUNK, prefetch.load_headers(first, c * CHUNK)):
             item()
     for c in range(DISTANCE, DISTANCE + LEAD):
-        main.flow.fetched.append(prefetch.load_headers(first, c * CHUNK))
-    for s in range(-ahead, 0):
-        for item in merged(*main.loads(first, s, last=k_tiles)):
+        prefetch.fetch_headers(first, c * CHUNK)
+    for s in range(-main.ahead, 0):
+        for _, item in sorted(main.loads(first, s, last=k_tiles), key=lambda timed: timed[0]):
             item()
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
@@ -389,7 +427,7 @@ def _main_loop(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) ->
 
     # The loop runs whole chunks, as long as all that they load exists; the last steps, which load
     # less and less, come after it.
-    looped = max(0, k_tiles - ahead - HEADER_GROUP - 1) // CHUNK * CHUNK
+    looped = max(0, k_tiles - main.ahead - HEADER_GROUP - 1) // CHUNK * CHUNK
     if looped:
         main.flow = main.flow.like(b.loop(0, looped, CHUNK, main.flow.flat(), body))
     for s in range(looped, k_tiles):
@@ -399,11 +437,11 @@ def _main_loop(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) ->
 def _store(
     b: KernelBuilder,
     epilogue: Epilogue,
-    blocks: tuple[int, int],
+    schedule: ScheduleAttr,
     origin: tuple[Value, Value],
-    swapped: bool,
 ) -> None:
     m, n, _ = epilogue.op.sizes
+    blocks = tuple(size // TILE_M for size in schedule.warp_tile)
     for j in range(blocks[1]):
         column = b.add(b.add(origin[1], 32 * j), b.lane)
         in_column = b.less(column, n)
@@ -412,7 +450,8 @@ def _store(
             row0 = b.add(origin[0], 32 * i)
             start = b.mad(row0, epilogue.row_stride, base)
             for part in range(_PARTS):
-                read = tile.AccReadOp(i * blocks[1] + j, part, transposed=swapped)
+                t = schedule.accumulator_tile(i, j)
+                read = tile.AccReadOp(t, part, transposed=schedule.swapped)
                 vector = b.insert(read)
                 for r in range(8):
                     row = b.add(row0, 8 * part + r)

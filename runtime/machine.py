@@ -113,6 +113,11 @@ def list_machines() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
+def example_machine(feature: str) -> str:
+    """The first shipped machine that has a feature."""
+    return next(name for name in list_machines() if feature in Machine.load(name).features)
+
+
 def _hint(word: str, known: Mapping[str, object] | list[str]) -> str:
     near = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean '{near[0]}'?" if near else ""

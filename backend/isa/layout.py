@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .table import TILE_K, TILE_M
+from .table import REGISTER_VALUES, TILE_K, TILE_M
 
 VALUE_ALIGN = 16
 """Condensed values of a tile start at a multiple of this many bytes (one LDG.128 a lane)."""
-SLOT_BYTES = TILE_M * TILE_K * 2
-"""Bytes of a fixed-capacity value slot: a full tile of f16."""
 HEADER_GROUP = 4
 """Headers that one 128-bit load brings: those of a row of tiles begin at a multiple of it."""
 HEADER_SHIFT = 8
@@ -90,24 +88,42 @@ class DenseLayout:
 
 @dataclass(frozen=True)
 class BitmapLayout:
-    """A two-level bitmap operand on the device: `vectors` x `depth`, cut into 32 x 16 tiles.
+    """A two-level bitmap operand on the device: `vectors` x `depth`, cut into `window` x 16 tiles.
 
     `vectors` runs along M (A side) or N (B side), `depth` along K. Tile (v, k) has index
     v * k_tiles + k. One allocation holds, in this order: warp-bitmap words (one bit a tile, 32
     k-tiles a word, one row of words a v-tile), starts (u32 byte offset into the values of a row of
-    tiles), headers (u32 a tile, see `tile_header`; `header_stride` a row), element bitmaps (16
-    words a tile, word j = the 32 vectors at depth j, bit i = vector i), values (f16, depth by
-    depth, within a depth by ascending vector). Values of a tile are 16-byte aligned, packed one
-    after the other (weights) or in slots of SLOT_BYTES (encoded on the device).
+    tiles, see `WIDE`), headers (u32 a tile, see `tile_header`; `header_stride` a row), element
+    bitmaps (16 words a tile, word j = the 32 vectors at depth j, bit i = vector i; with window 64
+    the 16 words of vectors 32 to 63 follow), values (f16, depth by depth, within a depth by
+    ascending vector). Values of a tile are 16-byte aligned, packed one after the other (weights) or
+    in slots of `tile_bytes` (encoded on the device).
     """
 
     vectors: int
     depth: int
+    window: int = TILE_M
+    """Vectors that a condensed vector runs over: 32 or 64."""
 
     @property
     def v_tiles(self) -> int:
         """Tiles along M or N."""
-        return ceil_div(self.vectors, TILE_M)
+        return ceil_div(self.vectors, self.window)
+
+    @property
+    def bitmap_words(self) -> int:
+        """Words of a tile's element bitmap."""
+        return TILE_K * self.window // 32
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a full tile's values, which is the size of a slot."""
+        return self.window * TILE_K * 2
+
+    @property
+    def value_registers(self) -> int:
+        """Registers of a warp that hold the values of a full tile."""
+        return self.window * TILE_K // REGISTER_VALUES
 
     @property
     def k_tiles(self) -> int:
@@ -147,16 +163,22 @@ class BitmapLayout:
     @property
     def values_offset(self) -> int:
         """Byte offset of the values."""
-        return round_up(self.bitmaps_offset + self.tiles * TILE_K * 4, 64)
+        return round_up(self.bitmaps_offset + self.tiles * self.bitmap_words * 4, 64)
 
     @property
     def slot_bytes(self) -> int:
         """Bytes allocated when every tile has a slot."""
-        return self.values_offset + self.tiles * SLOT_BYTES
+        return self.values_offset + self.tiles * self.tile_bytes
 
 
 MOST_ROW_BYTES = 1 << 32 - HEADER_SHIFT
 """Bytes of the values of a row of tiles, at most: a header holds no larger offset."""
+
+
+NARROW_VALUES = 256
+"""Values that one 128-bit load a lane brings."""
+WIDE = 1
+"""Bit of a row's start (a multiple of VALUE_ALIGN): some tile has more than NARROW_VALUES values."""
 
 
 def tile_header(offset: int, count: int) -> int:
@@ -165,10 +187,10 @@ def tile_header(offset: int, count: int) -> int:
 
 
 def value_position(index: int) -> tuple[int, int, int]:
-    """Where value `index` of a condensed tile sits: (register 0..7, lane, half 0 or 1).
+    """Where value `index` of a condensed tile sits: (register 0..15, lane, half 0 or 1).
 
     Values go two a 32-bit word; word w is in register 4*(w // 128) + w % 4 of lane
-    (w % 128) // 4, so that two LDG.128 or LDS.128 load a whole tile.
+    (w % 128) // 4, so that an LDG.128 or LDS.128 loads 256 values.
     """
     word, half = divmod(index, 2)
     block, within = divmod(word, 128)

@@ -20,7 +20,6 @@ from ..dstc_tile import (
     PackOp,
     PopulationCountOp,
     PrefetchOp,
-    PrefetchOp,
     Space,
     SplatOp,
     StoreOp,

@@ -22,8 +22,8 @@ MODELLED = (
     "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
     "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
     "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM",
-    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD",
-    "AWR",
+    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA",
+    "ACLR", "ARD", "AWR", "SPWMMA64",
 )  # fmt: skip
 """Instructions that the simulator executes: a test holds it equal to the table."""
 Op: Any = namedtuple("Op", MODELLED)(*(INSTRUCTIONS[m].opcode for m in MODELLED))
@@ -104,7 +104,7 @@ Fault = _numbered(
     NONE GLOBAL_BOUNDS SHARED_BOUNDS MISALIGNED REGISTER_UNINITIALISED
     PREDICATE_UNINITIALISED ACC_UNINITIALISED ACC_BOUNDS NO_REGION STACK_OVERFLOW
     BSYNC_WITHOUT_BSSY DIVERGENT_CONTROL DIVERGENT_BARRIER DIVERGENT_TENSOR RUNAWAY
-    RUNAWAY_LAUNCH BAD_PC STREAM_END STUCK
+    RUNAWAY_LAUNCH BAD_PC STREAM_END CAPACITY STUCK
     GLOBAL_UNINITIALISED SHARED_UNINITIALISED SHARED_RACE
     """,
 )
@@ -130,10 +130,17 @@ D = _numbered(
     RD  # element offset in the warp's frame
     RA  # element offset ...
     RA_REL  # ... in the frame (1) or in the constants (0)
-    RB RB_REL RC RC_REL RE RE_REL PD ACC
+    RB RB_REL RC RC_REL RE RE_REL PD
+    ACC  # first accumulation tile, if it has one ...
+    TILES  # ... and how many
+    HALVES  # SPWMMA: 1, SPWMMA64: 2 (words of a depth in a bitmap); others: 0
+    ROOM_A  # values that the registers of a SPWMMA's side hold
+    ROOM_B
+    MAP_A  # SPWMMA: elements from the start of the bitmap's register to its first word
+    MAP_B
     IMM  # modulo 2^32
     M0  # modifiers by index, in table order
-    M1 M2 M3
+    M1 M2 M3 M4
     EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
     WIDTH  # bytes a lane
     NREG  # registers of the data operand
@@ -149,8 +156,8 @@ SLOTS = 8
 SOURCE_GROUPS = 5
 DECODED_COLUMNS = 64
 """At least D.SRC + 2 * SOURCE_GROUPS: whole cache lines."""
-ZERO_ROWS = 8
-"""Rows of zeros at the start of the register file: what RZ reads, in groups of up to 8."""
+ZERO_ROWS = 16
+"""Rows of zeros at the start of the register file: what RZ reads, in groups of up to 16."""
 DUMP_ROWS = 8
 """Rows at the end of a warp's frame that writes to RZ go to."""
 DUMP_PREDICATE = 8

@@ -226,18 +226,21 @@ def execute(
         return 0
     if op >= Op.SPWMMA:
         tile_index = row[D.ACC]
-        if op != Op.BOHMMA and tile_index >= acc_tiles:
+        if tile_index + row[D.TILES] > acc_tiles:
             return Fault.ACC_BOUNDS
         if op != Op.BOHMMA and op != Op.ARD and mask != FULL_MASK:
             return Fault.DIVERGENT_TENSOR
         tile = (w * acc_tiles + tile_index) * TILE
         e = row[D.RE] + row[D.RE_REL] * base
         scratch = sm * WIDE_SIZE
-        if op == Op.SPWMMA:
-            out[1] = spwmma(
-                acc, tile, regs, a, b, c + 16 * row[D.M0 + 1], e + 16 * row[D.M0 + 2], wide,
-                scratch,
+        if row[D.HALVES] != 0:
+            done = spwmma(
+                acc, tile, regs, a, b, c + row[D.MAP_A], e + row[D.MAP_B], row[D.HALVES],
+                row[D.ROOM_A], row[D.ROOM_B], wide, scratch,
             )  # fmt: skip
+            if done < 0:
+                return Fault.CAPACITY
+            out[1] = done
         elif op == Op.OHMMA:
             done = ohmma(acc, tile, regs, a, b, c, e, row[D.M0 + 1], row[D.M0 + 2], wide, scratch)
             if done < 0:

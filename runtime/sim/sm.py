@@ -122,13 +122,13 @@ def account(
         if op == Op.RED or op == Op.ATOM:
             warps[w, W.ATOMIC] = 1
     elif pipe == Pipe.TENSOR:
-        if op == Op.SPWMMA:
+        if row[D.HALVES] != 0:
             busy = max(out[1], param[P.SP_MIN])
             start = max(now + param[P.SP_STARTUP], subs[sm, s, S.PIPE + Pipe.TENSOR])
             start = max(start, sub_tensor_end(ring, sm, s, param))
             busy, lag = collect_step(
-                regs, row[D.RC] + row[D.RC_REL] * base + 16 * row[D.M0 + 1],
-                row[D.RE] + row[D.RE_REL] * base + 16 * row[D.M0 + 2], busy, start,
+                regs, row[D.RC] + row[D.RC_REL] * base + row[D.MAP_A],
+                row[D.RE] + row[D.RE_REL] * base + row[D.MAP_B], row[D.HALVES], busy, start,
                 subs[sm, s], lags[sm, s], planes[sm], param, counters[sm],
             )  # fmt: skip
             end = start + busy
@@ -136,12 +136,11 @@ def account(
             ring[sm, s, place] = end
             subs[sm, s, S.RING] = (place + 1) % param[P.SP_QUEUE]
             subs[sm, s, S.PIPE + Pipe.TENSOR] = end
-            acc_ready[w, row[D.ACC]] = max(
-                acc_ready[w, row[D.ACC]], end + lag + param[P.SP_LATENCY]
-            )
+            for tile in range(row[D.ACC], row[D.ACC] + row[D.TILES]):
+                acc_ready[w, tile] = max(acc_ready[w, tile], end + lag + param[P.SP_LATENCY])
             hold_sources(row, w, end, release)
             counters[sm, N.OHMMA_ISSUED] += out[1]
-            counters[sm, N.OHMMA_SKIPPED] += 128 - out[1]
+            counters[sm, N.OHMMA_SKIPPED] += 128 * row[D.TILES] - out[1]
             counters[sm, N.TENSOR_BUSY] += busy
         elif op == Op.OHMMA:
             tile = row[D.ACC]
@@ -439,8 +438,8 @@ def run_sm(
                         if op == Op.ACLR or op == Op.AWR:
                             acc_transfer[w, row[D.ACC]] = 0
                         own_counters[N.OHMMA_ISSUED] += out[1]
-                        if op == Op.SPWMMA:
-                            own_counters[N.OHMMA_SKIPPED] += 128 - out[1]
+                        if row[D.HALVES] != 0:
+                            own_counters[N.OHMMA_SKIPPED] += 128 * row[D.TILES] - out[1]
                         elif op == Op.OHMMA:
                             own_counters[N.OHMMA_SKIPPED] += out[2]
                 elif fault == 0:

@@ -1,6 +1,6 @@
 """The dual-side extension: outer products of condensed values, and the accumulation buffer.
 
-In: register offsets of condensed values and bitmaps. Out: an updated accumulation tile, and the
+In: register offsets of condensed values and bitmaps. Out: updated accumulation tiles, and the
 number of OHMMA cycles that the bitmaps leave.
 """
 
@@ -15,9 +15,9 @@ from .intrinsics import popcount, row_update, trailing_zeros, widen_register
 
 TILE = 1024
 """Elements of an accumulation tile, row-major 32x32 f32."""
-WIDE_A, WIDE_B, WIDE_ROW = 0, 512, 1024
+WIDE_A, WIDE_B, WIDE_ROW = 0, 1024, 2048
 """Where an SM's scratch holds the widened values of A, of B, and one row spread over columns."""
-WIDE_SIZE = 1024 + 32
+WIDE_SIZE = 2048 + 32
 
 
 @inline
@@ -31,8 +31,7 @@ def widened_at(wide: Any, base: int, index: int) -> Any:
 @inline
 def widen_tile(wide: Any, base: int, regs: Any, source: int, count: int) -> None:
     """Widen the registers that hold the first `count` condensed values."""
-    registers = 8 if count > 256 else (4 if count > 0 else 0)
-    for register in range(registers):
+    for register in range(4 * ((count + 255) >> 8)):
         widen_register(wide, base + register * 64, regs, source + register * 32)
 
 
@@ -66,29 +65,46 @@ def rank_one(
 
 @inline
 def spwmma(
-    acc: Any, tile: int, regs: Any, a: int, b: int, map_a: int, map_b: int, wide: Any,
-    scratch: int,
+    acc: Any, tile: int, regs: Any, a: int, b: int, map_a: int, map_b: int, words: int,
+    room_a: int, room_b: int, wide: Any, scratch: int,
 ) -> Any:  # fmt: skip
-    """One 32x32x16 step; `map_a` and `map_b` are offsets of the first bitmap word.
+    """One 32x32x16 step (`words` 1), or a 64x64x16 step (2) on four tiles from `tile` on.
 
-    Returns the OHMMAs left: sum over k of ceil(nA / 8) * ceil(nB / 16).
+    `map_a` and `map_b` are offsets of the first bitmap word: 16 of vectors 0 to 31, and with 2
+    words a depth 16 of those above. Returns the OHMMAs left, the sum over k of ceil(nA / 8) *
+    ceil(nB / 16); -1 if a side has more values than its `room`.
     """
+    halves = np.int64(words)
     total_a, total_b = 0, 0
-    for k in range(16):
-        total_a += np.int64(popcount(regs[map_a + k]))
-        total_b += np.int64(popcount(regs[map_b + k]))
+    for word in range(16 * halves):
+        total_a += np.int64(popcount(regs[map_a + word]))
+        total_b += np.int64(popcount(regs[map_b + word]))
+    if total_a > room_a or total_b > room_b:
+        return -1
     widen_tile(wide, scratch + WIDE_A, regs, a, total_a)
     widen_tile(wide, scratch + WIDE_B, regs, b, total_b)
-    first_a, first_b, issued = 0, 0, 0
-    for k in range(16):
-        rows, columns = np.int64(regs[map_a + k]), np.int64(regs[map_b + k])
-        count_a = np.int64(popcount(regs[map_a + k]))
-        count_b = np.int64(popcount(regs[map_b + k]))
-        if count_a > 0 and count_b > 0:
-            rank_one(acc, tile, wide, scratch, rows, columns, first_a, first_b)
-            issued += ((count_a + 7) >> 3) * ((count_b + 15) >> 4)
-        first_a += count_a
-        first_b += count_b
+    issued = 0
+    for block in range(halves * halves):
+        high_a, high_b = block >> 1, block & 1
+        first_a, first_b = 0, 0
+        for k in range(16):
+            low_count_a = np.int64(popcount(regs[map_a + k]))
+            low_count_b = np.int64(popcount(regs[map_b + k]))
+            count_a, count_b = low_count_a, low_count_b
+            if halves == 2:
+                count_a += np.int64(popcount(regs[map_a + 16 + k]))
+                count_b += np.int64(popcount(regs[map_b + 16 + k]))
+            rows = np.int64(regs[map_a + 16 * high_a + k])
+            columns = np.int64(regs[map_b + 16 * high_b + k])
+            if rows != 0 and columns != 0:
+                rank_one(
+                    acc, tile + block * TILE, wide, scratch, rows, columns,
+                    first_a + high_a * low_count_a, first_b + high_b * low_count_b,
+                )  # fmt: skip
+            if block == 0:
+                issued += ((count_a + 7) >> 3) * ((count_b + 15) >> 4)
+            first_a += count_a
+            first_b += count_b
     return issued
 
 

@@ -79,7 +79,7 @@ dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
 dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
 ^bb0(%x: i32):
   %v = dstc_tile.splat 0 : vector<8xi32>
-  dstc_tile.spwmma 40, %v %x, %v %x
+  dstc_tile.spwmma 40, %v %x, %v %x : vector<8xi32>, vector<8xi32>
   dstc_tile.return
 }
 // CHECK: tile must be 0 to 31
