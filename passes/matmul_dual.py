@@ -20,11 +20,10 @@ from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
+from .matmul_dual_store import store_tiles
 from .matmul_epilogue import Epilogue
 
 _HEADER = VectorType(i32, [2])
-_PARTS = 4
-"""Parts of 8 rows in which an accumulator tile is read."""
 
 
 @dataclass
@@ -163,7 +162,7 @@ def dual_kernel(
     for t in range(rows * columns):
         b.builder.insert(tile.AccClearOp(t))
     _main_loop(b, operands, (rows, columns), schedule)
-    _store(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
+    store_tiles(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
     return b.finish()
 
 
@@ -215,29 +214,3 @@ def _main_loop(
     for step in range(looped, k_tiles):
         multiply(pipe.stages.pop(0))
         fetch_known(pipe, step + ahead)
-
-
-def _store(
-    b: KernelBuilder,
-    epilogue: Epilogue,
-    blocks: tuple[int, int],
-    origin: tuple[Value, Value],
-    swapped: bool,
-) -> None:
-    m, n, _ = epilogue.op.sizes
-    for j in range(blocks[1]):
-        column = b.add(b.add(origin[1], 32 * j), b.lane)
-        in_column = b.less(column, n)
-        base = b.add(epilogue.column_offset(column), b.params["c"])
-        for i in range(blocks[0]):
-            row0 = b.add(origin[0], 32 * i)
-            start = b.mad(row0, epilogue.row_stride, base)
-            for part in range(_PARTS):
-                read = tile.AccReadOp(i * blocks[1] + j, part, transposed=swapped)
-                vector = b.insert(read)
-                for r in range(8):
-                    row = b.add(row0, 8 * part + r)
-                    inside = b.both(in_column, b.less(row, m))
-                    value = epilogue.finish(b.extract(vector, r), row, column)
-                    offset = (8 * part + r) * epilogue.row_stride
-                    epilogue.store([value], start, offset=offset, predicate=inside)
