@@ -20,8 +20,10 @@ from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
-from .matmul_dual_store import store_tiles
+from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_epilogue import Epilogue
+from .matmul_split import SHARED_BYTES, Split
+from .matmul_staging import STEP_K
 
 _HEADER = VectorType(i32, [2])
 
@@ -79,10 +81,10 @@ class _Operands:
         layouts: tuple[BitmapLayout, BitmapLayout],
         first_tiles: tuple[Value, Value],
         counts: tuple[int, int],
+        first_k_tile: Value,
     ):
         self.b = b
         self.counts = counts
-        self.k_tiles = layouts[0].k_tiles
         self.headers: list[Value] = []
         self.bitmaps: list[Value] = []
         self.values: list[Value] = []
@@ -90,7 +92,7 @@ class _Operands:
             layout, base = layouts[which], b.params[name]
             for i in range(counts[which]):
                 v_tile = b.min_(b.add(first_tiles[which], i), layout.v_tiles - 1)
-                index = b.mul(v_tile, layout.k_tiles)
+                index = b.mad(v_tile, layout.k_tiles, first_k_tile)
                 self.headers.append(b.mad(index, 8, b.add(base, layout.headers_offset)))
                 lane_base = b.mad(b.lane, 4, b.add(base, layout.bitmaps_offset))
                 self.bitmaps.append(b.mad(index, TILE_K * 4, lane_base))
@@ -143,12 +145,16 @@ class _Operands:
 def dual_kernel(
     op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
 ) -> tile.KernelOp:
-    """The kernel; grid x runs along N, y along M."""
-    m, n, _ = op.sizes
+    """The kernel; grid x runs along N, y along M, z over the parts of K."""
+    m, n, k = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
     rows, columns = wm // TILE_M, wn // TILE_M
-    grid = (ceil_div(n, cn), ceil_div(m, cm), 1)
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=rows * columns)
+    split = Split.of(k, schedule)
+    grid = (ceil_div(n, cn), ceil_div(m, cm), split.parts)
+    shared = SHARED_BYTES if split.parts > 1 else 0
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=rows * columns)
+    part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
+    k_tiles = split.steps * STEP_K // TILE_K
     columns_of_warps = cn // wn
     row0 = b.mad(b.id(tile.Id.CTA_Y), cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
     column0 = b.mad(b.id(tile.Id.CTA_X), cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
@@ -158,21 +164,38 @@ def dual_kernel(
         (op.lhs.type.layout, op.rhs.type.layout),
         (b.div(row0, TILE_M), b.div(column0, TILE_M)),
         (rows, columns),
+        b.mul(part, k_tiles),
     )
     for t in range(rows * columns):
         b.builder.insert(tile.AccClearOp(t))
-    _main_loop(b, operands, (rows, columns), schedule)
-    store_tiles(b, Epilogue(b, op), (rows, columns), (row0, column0), schedule.swapped)
+    last_k_tiles = ceil_div(k, TILE_K) - (split.parts - 1) * k_tiles
+
+    def main_loop(length: int) -> None:
+        _main_loop(b, operands, (rows, columns), schedule, length)
+
+    split.each(b, part, (k_tiles, last_k_tiles), main_loop)
+    blocks, origin, swapped = (rows, columns), (row0, column0), schedule.swapped
+    if split.parts == 1:
+        store_tiles(b, Epilogue(b, op), blocks, origin, swapped)
+    else:
+
+        def store(sums: Sequence[SSAValue]) -> None:
+            store_tiles(b, Epilogue(b, op), blocks, origin, swapped, sums)
+
+        split.finish(b, schedule, part, read_tiles(b, blocks, swapped), store)
     return b.finish()
 
 
 def _main_loop(
-    b: KernelBuilder, operands: _Operands, blocks: tuple[int, int], schedule: ScheduleAttr
+    b: KernelBuilder,
+    operands: _Operands,
+    blocks: tuple[int, int],
+    schedule: ScheduleAttr,
+    k_tiles: int,
 ) -> None:
     rows, columns = blocks
     depth = schedule.stages.value.data
     ahead = depth - 1
-    k_tiles = operands.k_tiles
 
     def multiply(stage: _Stage) -> None:
         for i in range(rows):

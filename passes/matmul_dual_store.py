@@ -32,13 +32,15 @@ def store_tiles(
     blocks: tuple[int, int],
     origin: tuple[Value, Value],
     swapped: bool,
+    sums: Sequence[SSAValue] | None = None,
 ) -> None:
     """Store a warp's `blocks` (rows, columns) of accumulation tiles.
 
     `origin`: (row, column) of the first element. `swapped`: the tiles lie transposed in the
-    accumulation buffer.
+    accumulation buffer. `sums`: what is stored instead of the buffer's contents, as `read_tiles`
+    gives it.
     """
-    tiles = _Tiles(b, epilogue, blocks, origin, swapped)
+    tiles = _Tiles(b, epilogue, blocks, origin, swapped, sums)
     along_m, along_n = (tiles.bias_along == which for which in "mn")
     columns = [b.add(tiles.line(1, j), b.lane) for j in range(blocks[1])]
     starts = [b.add(epilogue.column_offset(column), b.params["c"]) for column in columns]
@@ -80,6 +82,15 @@ def store_tiles(
     _run_ahead(units)
 
 
+def read_tiles(b: KernelBuilder, blocks: tuple[int, int], swapped: bool) -> list[SSAValue]:
+    """The whole of a warp's tiles, 8 rows a vector; lanes are columns."""
+    return [
+        b.insert(tile.AccReadOp(t, part, transposed=swapped))
+        for t in range(blocks[0] * blocks[1])
+        for part in range(_PARTS)
+    ]
+
+
 @dataclass(frozen=True)
 class _Tiles:
     """A warp's accumulation tiles and their place in the result."""
@@ -89,11 +100,15 @@ class _Tiles:
     blocks: tuple[int, int]
     origin: tuple[Value, Value]
     swapped: bool
+    sums: Sequence[SSAValue] | None
 
     def read(self, i: int, j: int, part: int) -> list[SSAValue]:
         """8 rows of tile (i, j), from 8 * part on; lanes are columns."""
-        b = self.b
-        vector = b.insert(tile.AccReadOp(i * self.blocks[1] + j, part, transposed=self.swapped))
+        b, t = self.b, i * self.blocks[1] + j
+        if self.sums is not None:
+            vector = self.sums[t * _PARTS + part]
+        else:
+            vector = b.insert(tile.AccReadOp(t, part, transposed=self.swapped))
         return [b.extract(vector, e) for e in range(_PART)]
 
     def line(self, axis: int, block: int) -> Value:

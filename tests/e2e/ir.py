@@ -25,9 +25,13 @@ def dense(cta: tuple[int, int], warp: tuple[int, int], split: int = 1) -> Schedu
 
 
 def dual(
-    cta: tuple[int, int], warp: tuple[int, int], stages: int = 3, swap: bool = False
+    cta: tuple[int, int],
+    warp: tuple[int, int],
+    stages: int = 3,
+    swap: bool = False,
+    split: int = 1,
 ) -> ScheduleAttr:
-    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap)
+    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split)
 
 
 def sparse(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Array:
