@@ -68,8 +68,9 @@ class Latencies:
         }.get(op.ROW.unit, 1)
 
 
-_PREDICATES = (5, 3, 1)
-"""Live predicates above which none is hoisted, to be tried in turn; P0 to P6 must suffice."""
+_ATTEMPTS = ((5, 0), (3, 0), (1, 0), (5, 8), (3, 8), (1, 8))
+"""To be tried in turn: live predicates above which none is hoisted (P0 to P6 must suffice), and by
+how many registers the limit is lowered (the last op hoisted takes up to 8 more)."""
 _SPACES = {Unit.SHARED: ("shared",), Unit.GLOBAL: ("global",), Unit.BARRIER: ("shared", "global")}
 
 
@@ -89,14 +90,15 @@ def _schedule_block(block: Block, liveness: Liveness, index: int, latencies: Lat
     pressure = _Pressure(ops, liveness, index)
     before = pressure.peak(body)
     bounds = max(before[0], latencies.pressure), max(before[1], NUM_PREDICATES - 1)
-    for predicates in _PREDICATES:
+    for predicates, lowered in _ATTEMPTS:
+        limits = latencies.pressure - lowered, predicates
         order: list[Operation] = []
         for segment in _segments(body):
             if len(segment) == 1:
                 order.extend(segment)
             else:
                 live = pressure.at(order)
-                order.extend(_list_schedule(block, segment, latencies, predicates, live))
+                order.extend(_list_schedule(block, segment, latencies, limits, live))
         after = pressure.peak(order)
         if after[0] <= bounds[0] and after[1] <= bounds[1]:
             break
@@ -320,7 +322,11 @@ class _Queues:
 
 
 def _list_schedule(
-    block: Block, ops: Sequence[Operation], latencies: Latencies, predicates: int, live: _Live
+    block: Block,
+    ops: Sequence[Operation],
+    latencies: Latencies,
+    limits: tuple[int, int],
+    live: _Live,
 ) -> list[Operation]:
     graph = _Graph.of(block, ops, latencies)
     priority = _critical_path(ops, graph, latencies)
@@ -339,7 +345,7 @@ def _list_schedule(
         while done[oldest]:
             oldest += 1
         queues.wake(time, units, priority)
-        if live.count[0] > latencies.pressure or live.count[1] > predicates:
+        if live.count[0] > limits[0] or live.count[1] > limits[1]:
             choice = oldest  # the given order needs no more registers than it needs
             time = max(time, earliest[choice])
         else:

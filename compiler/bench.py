@@ -175,10 +175,11 @@ def same_bits(got: NDArray[np.float32], want: NDArray[np.float32]) -> bool:
 
 def reference(a: F16, b: F16, schedule: ScheduleAttr, out: str) -> NDArray[np.float32]:
     """What the device computes, in the order of additions that the schedule says; `out` as f32."""
+    dual = schedule.engine.data == Engine.DUAL
     if schedule.parts > 1:
-        exact = matmul_split(a, b, schedule.parts)
+        exact = matmul_split(a, b, schedule.parts, skip_zeros=dual)
     else:
-        exact = matmul_f32(a, b, skip_zeros=schedule.engine.data == Engine.DUAL)
+        exact = matmul_f32(a, b, skip_zeros=dual)
     with np.errstate(over="ignore"):
         return exact if out == "f32" else exact.astype(np.float16).astype(np.float32)
 

@@ -186,7 +186,7 @@ class ScheduleAttr(ParametrizedAttribute):
 
     `cta` and `warp` are M x N tile sizes in elements, `stages` the depth of the operand pipeline.
     With `swap` the right operand takes the 8-side of the outer product and the left the 16-side.
-    With `split = s` (dense engine) s CTAs share an output tile: each accumulates one part of K
+    With `split = s` s CTAs share an output tile: each accumulates one part of K
     (`layout.split_ranges`) from zero, and the parts are added in ascending order.
     With `window = 64` (dual engine) operands condense over 64 vectors and not 32.
     """
@@ -286,8 +286,8 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(f"a CTA has at most 32 warps, not {self.warps}")
         if not 2 <= self.stages.value.data <= 8:
             raise VerifyException(f"stages must be 2 to 8, not {self.stages.value.data}")
-        if self.parts < 1 or (self.parts > 1 and self.engine.data != Engine.DENSE):
-            raise VerifyException(f"split must be 1, or more on the dense engine: {self.parts}")
+        if self.parts < 1:
+            raise VerifyException(f"split must be 1 or more, not {self.parts}")
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:

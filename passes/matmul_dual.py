@@ -24,16 +24,17 @@ from ..backend.isa.layout import (
     BitmapLayout,
     ceil_div,
 )
-from ..backend.isa.table import TILE_M, WARP_SIZE
+from ..backend.isa.table import TILE_K, TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
+from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
+from .matmul_split import SHARED_BYTES, Split
+from .matmul_staging import STEP_K
 
 _HEADERS = VectorType(i32, [HEADER_GROUP])
-_PARTS = 4
-"""Parts of 8 rows in which an accumulator tile is read."""
 CHUNK = 8
 """Steps whose sectors are fetched into L1 together."""
 DISTANCE = 3
@@ -90,9 +91,9 @@ class _Operands:
         layouts: tuple[BitmapLayout, BitmapLayout],
         first_tiles: tuple[Value, Value],
         counts: tuple[int, int],
+        first_k_tile: Value,
     ):
         self.b, self.counts, self.layout = b, counts, layouts[0]
-        self.k_tiles = layouts[0].k_tiles
         self.bitmap_bytes = layouts[0].bitmap_words * 4
         self.shared = WARP_SIZE // layouts[0].bitmap_words
         """Steps whose bitmaps one load brings."""
@@ -102,6 +103,8 @@ class _Operands:
             layouts, ("a", "b"), first_tiles, counts, strict=True
         ):
             base = b.params[name]
+            headers = b.mad(first_k_tile, 4, layout.headers_offset)
+            bitmaps = b.mad(first_k_tile, self.bitmap_bytes, layout.bitmaps_offset)
             for i in range(count):
                 row = b.min_(b.add(first, i), layout.v_tiles - 1)
                 place = b.mad(row, 4, base)
@@ -111,8 +114,8 @@ class _Operands:
                 starts.append(start)
                 self.tiles.append(
                     _Tile(
-                        b.mad(row, layout.header_stride * 4, b.add(base, layout.headers_offset)),
-                        b.mad(row, stride, b.add(base, layout.bitmaps_offset)),
+                        b.mad(row, layout.header_stride * 4, b.add(base, headers)),
+                        b.mad(row, stride, b.add(base, bitmaps)),
                         values,
                     )
                 )
@@ -120,8 +123,9 @@ class _Operands:
         self.bitmaps = [b.mad(b.lane, 4, t.bitmap) for t in self.tiles]
         self.wide = b.and_(reduce(b.or_, starts), WIDE)
         """Not 0 if a tile of these rows has more values than `_NARROW_REGISTERS` hold."""
-        alone = self.k_tiles % self.shared
+        alone = layouts[0].k_tiles % self.shared
         self.lower = b.less(b.lane, alone * layouts[0].bitmap_words) if alone else None
+        """Lanes with bitmaps in a load that brings those of the last steps."""
 
     def headers(self, i: int, at: _Place, step: int) -> SSAValue:
         """Headers of tile i at `step`, a multiple of `HEADER_GROUP`, and the steps after it."""
@@ -135,7 +139,7 @@ class _Operands:
 
     def bitmap(self, i: int, at: _Place, step: int) -> SSAValue:
         """The bitmaps of tile i at `step`, and the steps after it that share the load."""
-        alone = at.counter is None and step + self.shared > self.k_tiles
+        alone = at.counter is None and step + self.shared > at.k_tiles
         load = tile.LoadOp(
             tile.Space.GLOBAL,
             self.b.value(at.advanced(self.bitmaps[i], self.bitmap_bytes)),
@@ -148,10 +152,11 @@ class _Operands:
 
 @dataclass
 class _Place:
-    """A turn of the loop: the step that its counter says; `None`: the first step."""
+    """A turn of a loop over `k_tiles` steps: that which its counter says; `None`: the first."""
 
     b: KernelBuilder
-    counter: SSAValue | None
+    k_tiles: int
+    counter: SSAValue | None = None
     made: dict[tuple[Value, int], Value] = field(default_factory=dict[tuple[Value, int], Value])
 
     def advanced(self, start: Value, stride: int) -> Value:
@@ -172,7 +177,7 @@ class _Prefetch:
 
     def __init__(self, b: KernelBuilder, operands: _Operands, sectors: Sequence[int]):
         """`sectors`: of each operand tile, 32-byte sectors of values to fetch; 0: not this tile."""
-        self.b, self.k_tiles, self.bitmap_bytes = b, operands.k_tiles, operands.bitmap_bytes
+        self.b, self.bitmap_bytes = b, operands.bitmap_bytes
         wanted = [i for i, count in enumerate(sectors) if count]
         groups = [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
         self.sectors = [max(sectors[i] for i in group) for group in groups]
@@ -207,10 +212,10 @@ class _Prefetch:
 
     def _inside(self, at: _Place, lane_step: Value, step: int) -> SSAValue | None:
         """Whether there is a step as far after `step` as the lane's."""
-        left: Value = self.k_tiles - step
+        left: Value = at.k_tiles - step
         if at.counter is not None:
             left = self.b.sub(left, at.counter)
-        elif self.k_tiles - step >= CHUNK:
+        elif at.k_tiles - step >= CHUNK:
             return None
         return self.b.compare("slt", lane_step, left)
 
@@ -264,12 +269,16 @@ class _Prefetch:
 def dual_kernel(
     op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
 ) -> tile.KernelOp:
-    """The kernel; grid x runs along N, y along M."""
-    m, n, _ = op.sizes
+    """The kernel; grid x runs along N, y along M, z over the parts of K."""
+    m, n, k = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
     window, tiles = schedule.vectors, wm * wn // TILE_M**2
-    grid = (ceil_div(n, cn), ceil_div(m, cm), 1)
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, acc=tiles)
+    split = Split.of(k, schedule)
+    grid = (ceil_div(n, cn), ceil_div(m, cm), split.parts)
+    shared = SHARED_BYTES if split.parts > 1 else 0
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=tiles)
+    part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
+    k_tiles = split.steps * STEP_K // TILE_K
     columns_of_warps = cn // wn
     cta_row, cta_column = tile_place(b, grid[1], grid[0])
     row0 = b.mad(cta_row, cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
@@ -280,11 +289,17 @@ def dual_kernel(
         (op.lhs.type.layout, op.rhs.type.layout),
         (b.div(row0, window), b.div(column0, window)),
         (wm // window, wn // window),
+        b.mul(part, k_tiles),
     )
     for t in range(tiles):
         b.builder.insert(tile.AccClearOp(t))
-    _main_loops(b, operands, schedule)
-    _store(b, Epilogue(b, op), schedule, (row0, column0))
+    last_k_tiles = ceil_div(k, TILE_K) - (split.parts - 1) * k_tiles
+    split.each(b, part, (k_tiles, last_k_tiles), partial(_main_loops, b, operands, schedule))
+    store = partial(store_tiles, b, Epilogue(b, op), schedule, (row0, column0))
+    if split.parts == 1:
+        store()
+    else:
+        split.finish(b, schedule, part, read_tiles(b, schedule), store)
     return b.finish()
 
 
@@ -392,7 +407,9 @@ def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
     return work[len(work) * number // parts : len(work) * (number + 1) // parts]
 
 
-def _main_loops(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) -> None:
+def _main_loops(
+    b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr, k_tiles: int
+) -> None:
     """One loop for rows without wide tiles, which loads less, and one for all others."""
     import os
 
@@ -403,13 +420,12 @@ def _main_loops(b: KernelBuilder, operands: _Operands, schedule: ScheduleAttr) -
         ("ne", operands.layout.value_registers),
     ):
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
-        b.when(b.compare(relation, operands.wide, 0), partial(_main_loop, steps))
+        b.when(b.compare(relation, operands.wide, 0), partial(_main_loop, steps, k_tiles))
 
 
-def _main_loop(main: _Steps) -> None:
+def _main_loop(main: _Steps, k_tiles: int) -> None:
     b, operands, prefetch = main.b, main.operands, main.prefetch
-    k_tiles = operands.k_tiles
-    first = _Place(b, None)
+    first = _Place(b, k_tiles)
     main.flow.headers.append([operands.headers(i, first, 0) for i in range(len(operands.tiles))])
     for c in range(DISTANCE):
         for item in prefetch.fetch(first, c * CHUNK, prefetch.load_headers(first, c * CHUNK)):
@@ -422,7 +438,7 @@ def _main_loop(main: _Steps) -> None:
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         inner = replace(main, flow=main.flow.like(carried))
-        inner.chunk(_Place(b, counter))
+        inner.chunk(_Place(b, k_tiles, counter))
         return inner.flow.flat()
 
     # The loop runs whole chunks, as long as all that they load exists; the last steps, which load
@@ -432,30 +448,3 @@ def _main_loop(main: _Steps) -> None:
         main.flow = main.flow.like(b.loop(0, looped, CHUNK, main.flow.flat(), body))
     for s in range(looped, k_tiles):
         main.step(first, s, last=k_tiles)
-
-
-def _store(
-    b: KernelBuilder,
-    epilogue: Epilogue,
-    schedule: ScheduleAttr,
-    origin: tuple[Value, Value],
-) -> None:
-    m, n, _ = epilogue.op.sizes
-    blocks = tuple(size // TILE_M for size in schedule.warp_tile)
-    for j in range(blocks[1]):
-        column = b.add(b.add(origin[1], 32 * j), b.lane)
-        in_column = b.less(column, n)
-        base = b.add(epilogue.column_offset(column), b.params["c"])
-        for i in range(blocks[0]):
-            row0 = b.add(origin[0], 32 * i)
-            start = b.mad(row0, epilogue.row_stride, base)
-            for part in range(_PARTS):
-                t = schedule.accumulator_tile(i, j)
-                read = tile.AccReadOp(t, part, transposed=schedule.swapped)
-                vector = b.insert(read)
-                for r in range(8):
-                    row = b.add(row0, 8 * part + r)
-                    inside = b.both(in_column, b.less(row, m))
-                    value = epilogue.finish(b.extract(vector, r), row, column)
-                    offset = (8 * part + r) * epilogue.row_stride
-                    epilogue.store([value], start, offset=offset, predicate=inside)

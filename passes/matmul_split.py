@@ -26,6 +26,8 @@ from .matmul_staging import STEP_K
 
 PARAMS = ("partials", "arrivals")
 """Parameters of a split kernel, after the result's."""
+SHARED_BYTES = 4
+"""Shared memory of a split kernel at least: the number of earlier arrivals."""
 _PAIR = VectorType(f32, [2])
 _PAIR_BYTES = 8 * 32
 
@@ -51,6 +53,17 @@ class Split:
         is_last = b.compare("eq", part, self.parts - 1)
         return b.select(is_last, self.last, self.steps)
 
+    def each(
+        self, b: KernelBuilder, part: Value, lengths: tuple[int, int], body: Callable[[int], None]
+    ) -> None:
+        """Code for a part of K: `body(length)`, twice if the last one's length is another."""
+        usual, last = lengths
+        if self.parts == 1 or usual == last:
+            body(last)
+            return
+        b.when(b.compare("ne", part, self.parts - 1), lambda: body(usual))
+        b.when(b.compare("eq", part, self.parts - 1), lambda: body(last))
+
     def finish(
         self,
         b: KernelBuilder,
@@ -59,7 +72,10 @@ class Split:
         accs: Sequence[SSAValue],
         store: Callable[[Sequence[SSAValue]], None],
     ) -> None:
-        """Store the accumulators, or what all parts of them come to."""
+        """Store the accumulators, or what all parts of them come to.
+
+        Parts need `SHARED_BYTES` of shared memory, which nothing else uses any longer.
+        """
         if self.parts == 1:
             store(accs)
             return

@@ -32,9 +32,9 @@ def round_up(a: int, b: int) -> int:
     return ceil_div(a, b) * b
 
 
-SPLIT_STEP = 32
-"""Products are split along K at multiples of this: a main-loop step of the dense kernel, whose
-operands are padded with zeros to whole steps."""
+SPLIT_STEP = 64
+"""Products are split along K at multiples of this: main-loop steps of the dense kernel, whose
+operands are padded with zeros to whole steps, and `HEADER_GROUP` tiles of a bitmap."""
 
 
 def split_ranges(k: int, parts: int) -> list[tuple[int, int]]:
@@ -178,7 +178,7 @@ MOST_ROW_BYTES = 1 << 32 - HEADER_SHIFT
 NARROW_VALUES = 256
 """Values that one 128-bit load a lane brings."""
 WIDE = 1
-"""Bit of a row's start (a multiple of VALUE_ALIGN): some tile has more than NARROW_VALUES values."""
+"""Bit of a row's start (a multiple of VALUE_ALIGN): a tile has more than NARROW_VALUES values."""
 
 
 def tile_header(offset: int, count: int) -> int:

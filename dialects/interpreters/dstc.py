@@ -79,11 +79,11 @@ def matmul_f32(a: Array, b: Array, skip_zeros: bool = False) -> NDArray[np.float
     return acc
 
 
-def matmul_split(a: Array, b: Array, parts: int) -> NDArray[np.float32]:
+def matmul_split(a: Array, b: Array, parts: int, skip_zeros: bool = False) -> NDArray[np.float32]:
     """`matmul_f32` of each part of K (`split_ranges`), added in ascending order."""
     total: NDArray[np.float32] | None = None
     for start, stop in split_ranges(a.shape[1], parts):
-        part = matmul_f32(a[:, start:stop], b[start:stop])
+        part = matmul_f32(a[:, start:stop], b[start:stop], skip_zeros)
         with np.errstate(all="ignore"):
             total = part if total is None else total + part
     assert total is not None
@@ -154,7 +154,7 @@ class DstcFunctions(InterpreterFunctions):
             x.T if flipped else x for x, flipped in zip((lhs, rhs), op.transposed, strict=True)
         )
         if op.schedule is not None and op.schedule.parts > 1:
-            acc = matmul_split(lhs, rhs, op.schedule.parts)
+            acc = matmul_split(lhs, rhs, op.schedule.parts, skips_zeros(op))
         else:
             acc = matmul_f32(lhs, rhs, skips_zeros(op))
         along = op.bias_along.data if op.bias_along is not None else "n"

@@ -124,6 +124,20 @@ def test_a_counter_is_stepped_after_its_last_reader() -> None:
     assert "dstc_isa.mov" not in [op.name for op in kernel.body.blocks[1].ops]
 
 
+def test_loads_overlap_even_where_one_more_would_not_fit() -> None:
+    """The last op hoisted goes beyond the limit: then fewer are, not none."""
+    one, four = "!dstc_isa.reg<1>", "!dstc_isa.reg<4>"
+    body = f"%a = dstc_isa.mov b(1) : () -> {one}\n%s0 = dstc_isa.mov b(2) : () -> {one}\n"
+    for i in range(4):
+        body += (
+            f"%l{i} = dstc_isa.ldg<128> a(%a + {16 * i}) : ({one}) -> {four}\n"
+            f"%s{i + 1} = dstc_isa.iadd3 a(%s{i}), b({i}), c(%l{i}) : ({one}, {four}) -> {one}\n"
+        )
+    body += f"dstc_isa.stg<32> a(%a), b(%s4) : ({one}, {one}) -> ()\ndstc_isa.exit"
+    got = order(body, pressure=16)
+    assert got.index("ldg16") < got.index("iadd30")
+
+
 def test_pressure_is_bounded() -> None:
     """Hoisting stops at the cap: the schedule needs at most a little more than the cap."""
     load = "%v{0} = dstc_isa.ldg<128> offset({0}) : () -> !dstc_isa.reg<4>"

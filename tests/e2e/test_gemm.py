@@ -9,7 +9,7 @@ from dstc.dialects.interpreters.dstc import matmul_f32, matmul_split
 from dstc.runtime.device import Device
 from dstc.runtime.images import from_image, to_image
 from dstc.runtime.machine import Machine
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from .ir import Array, assert_same, check, dense, dual, main_of, sparse
@@ -160,6 +160,23 @@ def test_any_form_tile_and_split(shape, tiles, split, trans_a, trans_b, out) -> 
     assert row["bit_exact"] is True
 
 
+@settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.tuples(st.integers(1, 140), st.integers(1, 140), st.integers(1, 300)),
+    st.sampled_from(["dual-32", "dual-64-swap", "dual-wide", "dual-128", "dual-128-swap"]),
+    st.integers(2, 5),
+    st.sampled_from([0.02, 0.3, 1]),
+    st.sampled_from(["f16", "f32"]),
+)
+@example((111, 128, 2), "dual-128", 2, 1, "f32")
+def test_any_dual_tile_and_split(shape, name, split, density, out) -> None:
+    s = SCHEDULES[name]
+    schedule = dual(s.cta_tile, s.warp_tile, 3, s.swapped, split)
+    gemm = Gemm(*shape, density, 0.5, out=out, seed=split)
+    row = run_gemm(gemm, machine=SMALL, engine="dual", schedule=schedule, checks="full")
+    assert row["bit_exact"] is True
+
+
 @pytest.mark.parametrize("engine", ["dense", "dual"])
 @pytest.mark.parametrize("form", [(True, False), (False, True), (True, True)])
 def test_transposed_operands_on_either_engine(engine: str, form: tuple[bool, bool]) -> None:
@@ -168,18 +185,23 @@ def test_transposed_operands_on_either_engine(engine: str, form: tuple[bool, boo
     assert row["bit_exact"] is True and row["engine"] == engine
 
 
-def test_a_split_product_with_infinity_and_nan() -> None:
+SPLIT = [dense((32, 64), (32, 32), split=4), dual((64, 32), (32, 32), split=4)]
+
+
+@pytest.mark.parametrize("schedule", SPLIT)
+def test_a_split_product_with_infinity_and_nan(schedule: ScheduleAttr) -> None:
     rng = np.random.default_rng(3)
     a, b = special(rng, (70, 140)), special(rng, (140, 65))
-    got = run(Gemm(70, 65, 140), a, b, dense((64, 64), (32, 32), split=3))
-    assert_same(got, matmul_split(a, b, 3), "split")
+    skips = schedule.engine.data == Engine.DUAL
+    assert_same(run(Gemm(70, 65, 140), a, b, schedule), matmul_split(a, b, 4, skips), "split")
 
 
-def test_a_split_product_leaves_its_counters_as_it_found_them() -> None:
+@pytest.mark.parametrize("schedule", SPLIT)
+def test_a_split_product_leaves_its_counters_as_it_found_them(schedule: ScheduleAttr) -> None:
     """Workspace and counters serve launch after launch."""
     m, n, k = 70, 65, 140
     gemm = Gemm(m, n, k)
-    compiled, schedule = compile_gemm(gemm, SMALL, schedule=dense((32, 64), (32, 32), split=4))
+    compiled, _ = compile_gemm(gemm, SMALL, schedule=schedule)
     plan, device = compiled.program.plan, Device(SMALL)
     assert plan is not None
     (step,) = plan.steps
@@ -201,6 +223,7 @@ def test_a_split_product_leaves_its_counters_as_it_found_them() -> None:
 LEVELS = {
     "dense": ("dense", "default", "dense, cta = 32x32, warp = 16x16, stages = 2"),
     "split": ("dense", "default", "dense, cta = 32x64, warp = 32x32, stages = 2, split = 2"),
+    "dual-split": ("dual", "default", "dual, cta = 32x64, warp = 32x32, stages = 2, split = 2"),
     "dual": ("dual", "default", "dual, cta = 32x64, warp = 32x32, stages = 2"),
     "dual-encoded": ("dual", "encoded-inputs", "dual, cta = 64x32, warp = 32x32, stages = 3, swap"),
 }

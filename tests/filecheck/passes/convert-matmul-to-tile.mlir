@@ -10,6 +10,10 @@ func.func @split(%x: tensor<70x40xf16>, %w: tensor<100x70xf16>) -> tensor<40x100
   %d = dstc.matmul %x, %w {trans_a, trans_b, dstc.source = ["fc2"], schedule = #dstc.schedule<dense, cta = 64x64, warp = 32x32, stages = 2, split = 2>} : tensor<70x40xf16>, tensor<100x70xf16> -> tensor<40x100xf16>
   func.return %d : tensor<40x100xf16>
 }
+func.func @dual_split(%a: !dstc.bitmap<40x90xf16, a>, %b: !dstc.bitmap<90x100xf16, b>) -> tensor<40x100xf16> {
+  %d = dstc.matmul %a, %b {dstc.source = ["fc3"], schedule = #dstc.schedule<dual, cta = 32x32, warp = 32x32, stages = 2, split = 2>} : !dstc.bitmap<40x90xf16, a>, !dstc.bitmap<90x100xf16, b> -> tensor<40x100xf16>
+  func.return %d : tensor<40x100xf16>
+}
 // CHECK-LABEL: @main
 // CHECK-NEXT:  %d = dstc_tile.launch @fc1_matmul(%x, %w, %v) {dstc.source = ["fc1"], op = "matmul", engine = "dense", macs = 280000 : i64}
 // CHECK-NEXT:  %s = dstc_tile.launch @matmul(%a, %b) {op = "matmul", engine = "dual", macs = 280000 : i64}
@@ -71,6 +75,21 @@ func.func @split(%x: tensor<70x40xf16>, %w: tensor<100x70xf16>) -> tensor<40x100
 // CHECK:       dstc_tile.atomic_add
 // CHECK:       dstc_tile.barrier
 // CHECK:       scf.if
+// CHECK:       scf.for
+// CHECK:       arith.addf
+// CHECK:       dstc_tile.pack
+// CHECK:       dstc_tile.return
+
+// Dual and split: the last part of K is shorter (2 k-tiles of 6) and has code of its own.
+// CHECK-LABEL: dstc_tile.kernel @fc3_matmul ["a", "b", "c", "partials", "arrivals"] grid = [4, 2, 2], warps = 1, shared = 4, acc = 1
+// CHECK:       dstc_tile.acc_clear 0
+// CHECK:       scf.if
+// CHECK-COUNT-4: dstc_tile.spwmma 0
+// CHECK:       scf.if
+// CHECK-COUNT-2: dstc_tile.spwmma 0
+// CHECK:       dstc_tile.acc_read 0, 0
+// CHECK:       dstc_tile.store global {{.*}} : vector<2xf32>
+// CHECK:       dstc_tile.atomic_add
 // CHECK:       scf.for
 // CHECK:       arith.addf
 // CHECK:       dstc_tile.pack
