@@ -180,7 +180,8 @@ class _Result:
                     values: list[SSAValue] = []
                     for name, fragment, register, mask in span.places:
                         acc = accs[i * columns.fragments + fragment]
-                        value = epilogue.finish(b.extract(acc, 4 * half + register), row, name)
+                        value = b.extract(acc, 4 * half + register)
+                        value = epilogue.finish(value, epilogue.bias(row, name))
                         values.append(value if mask is None else self._masked(value, mask))
                     epilogue.store(
                         values,

@@ -20,11 +20,10 @@ from ..backend.isa.table import TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
+from .matmul_dual_store import store_tiles
 from .matmul_epilogue import Epilogue
 
 _HEADER = VectorType(i32, [2])
-_PARTS = 4
-"""Parts of 8 rows in which an accumulator tile is read."""
 
 
 @dataclass
@@ -166,7 +165,8 @@ def dual_kernel(
     for t in range(wm * wn // TILE_M**2):
         b.builder.insert(tile.AccClearOp(t))
     _main_loop(b, operands, (wm // window, wn // window), schedule)
-    _store(b, Epilogue(b, op), schedule, (row0, column0))
+    blocks = wm // TILE_M, wn // TILE_M
+    store_tiles(b, Epilogue(b, op), blocks, (row0, column0), schedule)
     return b.finish()
 
 
@@ -221,30 +221,3 @@ def _main_loop(
     for step in range(looped, k_tiles):
         multiply(pipe.stages.pop(0))
         fetch_known(pipe, step + ahead)
-
-
-def _store(
-    b: KernelBuilder,
-    epilogue: Epilogue,
-    schedule: ScheduleAttr,
-    origin: tuple[Value, Value],
-) -> None:
-    m, n, _ = epilogue.op.sizes
-    blocks = tuple(size // TILE_M for size in schedule.warp_tile)
-    for j in range(blocks[1]):
-        column = b.add(b.add(origin[1], 32 * j), b.lane)
-        in_column = b.less(column, n)
-        base = b.add(epilogue.column_offset(column), b.params["c"])
-        for i in range(blocks[0]):
-            row0 = b.add(origin[0], 32 * i)
-            start = b.mad(row0, epilogue.row_stride, base)
-            for part in range(_PARTS):
-                t = schedule.accumulator_tile(i, j)
-                read = tile.AccReadOp(t, part, transposed=schedule.swapped)
-                vector = b.insert(read)
-                for r in range(8):
-                    row = b.add(row0, 8 * part + r)
-                    inside = b.both(in_column, b.less(row, m))
-                    value = epilogue.finish(b.extract(vector, r), row, column)
-                    offset = (8 * part + r) * epilogue.row_stride
-                    epilogue.store([value], start, offset=offset, predicate=inside)

@@ -1,7 +1,7 @@
 """The epilogue of a product: bias, activation, rounding, output addresses. Not a pass.
 
-In: an f32 accumulator value with its row and column. Out: the store to the result tensor, which
-is M x N, or N x M x H x W where the columns are pixels.
+In: f32 accumulator values with their row and columns. Out: loads of what is added to them, and the
+store to the result tensor, which is M x N, or N x M x H x W where the columns are pixels.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from math import gcd
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import VectorType, f32
 from xdsl.ir import SSAValue
 
+from ..backend.isa.layout import PITCH_ALIGN, round_up
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, int_values
 from .device_tensor import DeviceTensor, store_element
 from .kernel_builder import KernelBuilder, Value
 
 _MOST_WORDS = 4
-"""Words of the widest store."""
+"""Words of the widest access."""
+_RUN = VectorType(f32, [_MOST_WORDS])
 
 
 @dataclass
@@ -79,10 +81,25 @@ class Epilogue:
             self._biases[key] = b.load(tile.Space.GLOBAL, address, f32)
         return self._biases[key]
 
-    def finish(self, value: SSAValue, row: Value, column: Value) -> SSAValue:
+    def bias_run(self, first: Value, count: int) -> list[SSAValue]:
+        """The biases of `count` rows or columns from `first` on, both multiples of 4.
+
+        What lies beyond the last one is zero, as the padding of its vector is, or what no one uses.
+        """
+        op, b = self.op, self.b
+        assert op.bias_along is not None
+        stored = round_up(op.sizes[0 if op.bias_along.data == "m" else 1], PITCH_ALIGN)
+        clamped = b.min_(first, stored - count)
+        address = b.mad(clamped, 4, b.params["bias"])
+        values: list[SSAValue] = []
+        for start in range(0, count, _MOST_WORDS):
+            run = b.load(tile.Space.GLOBAL, address, _RUN, offset=4 * start)
+            values += [b.extract(run, e) for e in range(_MOST_WORDS)]
+        return values
+
+    def finish(self, value: SSAValue, bias: SSAValue | None) -> SSAValue:
         """Bias and activation."""
         b = self.b
-        bias = self.bias(row, column)
         if bias is not None:
             value = b.insert(arith.AddfOp(value, bias))
         if self.op.relu:
@@ -102,10 +119,24 @@ class Epilogue:
         if len(values) == 1:
             store_element(b, out, values[0], address, offset=offset, predicate=predicate)
             return
-        words = list(values)
-        if out.element_bytes == 2:
-            pairs = zip(words[::2], words[1::2], strict=True)
-            words = [b.insert(tile.PackOp(low, high)) for low, high in pairs]
+        words = self.packed(values) if out.element_bytes == 2 else values
+        self.store_words(words, address, offset=offset, predicate=predicate)
+
+    def packed(self, values: Sequence[SSAValue]) -> list[SSAValue]:
+        """f32 values as halves, two a word."""
+        pairs = zip(values[::2], values[1::2], strict=True)
+        return [self.b.insert(tile.PackOp(low, high)) for low, high in pairs]
+
+    def store_words(
+        self,
+        words: Sequence[SSAValue],
+        address: Value,
+        *,
+        offset: int,
+        predicate: SSAValue | None,
+    ) -> None:
+        """Store words (a power of two) one behind the other."""
+        b = self.b
         for first in range(0, len(words), _MOST_WORDS):
             part = words[first : first + _MOST_WORDS]
             value = part[0] if len(part) == 1 else b.insert(tile.CombineOp(*part))
