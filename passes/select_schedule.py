@@ -178,7 +178,10 @@ class _Select(RewritePattern):
             return dense
         (wm, wn) = dual[1]
         stages = DUAL_STAGES[wm * wn // (32 * 32)]
-        return ScheduleAttr.of(Engine.DUAL, *dual[:2], stages, swap=swapped < straight)
+        # a step of a window of 64 is one SPWMMA64 where four SPWMMAs were: more OHMMAs are full
+        wide = "window_64" in self.machine.features and wm % 64 == wn % 64 == 0
+        swap, window = swapped < straight, 64 if wide else 32
+        return ScheduleAttr.of(Engine.DUAL, *dual[:2], stages, swap=swap, window=window)
 
     def best_dense(self, op: MatmulOp) -> tuple[ScheduleAttr, Prediction]:
         """The dense schedule that is predicted to take the fewest cycles."""

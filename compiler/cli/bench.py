@@ -87,7 +87,7 @@ def gemm(args: argparse.Namespace) -> int:
     from .progress import steps_shown
 
     machine = Machine.load(args.machine, key_values(args.set))
-    changes = {key: machine[key] for key in key_values(args.set)}
+    changes = machine.settings(key_values(args.set))
     todo = products(
         (args.m, args.n, args.k),
         _densities(args.a_density, "--a-density"),

@@ -39,7 +39,8 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "action": "append",
             "default": [],
             "metavar": "KEY=VALUE",
-            "help": "change one machine parameter; repeatable (see `dstc machines`)",
+            "help": "change one machine parameter (see `dstc machines`), or take a feature away: "
+            "features.window_64=off; repeatable",
         },
     ),
     "engine": (

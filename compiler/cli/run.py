@@ -120,7 +120,7 @@ def _target(args: argparse.Namespace) -> Machine:
 
 def _changes(machine: Machine, args: argparse.Namespace) -> dict[str, Any]:
     """The parameters of `machine` that `--set` changed, as it has them."""
-    return {key: machine[key] for key in key_values(args.set) if key in machine.parameters}
+    return machine.settings(key_values(args.set))
 
 
 class _Job:
@@ -152,7 +152,7 @@ class _Job:
         changes = key_values(self.args.set)
         targets = [Machine.load(name or "dstc", changes)]
         for word in filter(None, self.args.compare.split(",")):
-            known = Machine.load(word).parameters
+            known = Machine.load(word).overridable
             fitting = {key: value for key, value in changes.items() if key in known}
             target = Machine.load(word, fitting)
             if target.name in [t.name for t in targets]:
