@@ -146,6 +146,8 @@ _PB = Operand("pb", Kind.PRED, "pb", optional=True)
 _ACC = Operand("acc", Kind.ACC, "acc")
 _TRANSPOSE = Modifier("transpose", ("", "T"))
 _PART = Modifier("part", ("P0", "P1", "P2", "P3"))
+_HALVES = (Modifier("half_a", ("ALO", "AHI")), Modifier("half_b", ("BLO", "BHI")))
+_STEP = (Modifier("k", tuple(f"K{i}" for i in range(TILE_K))), *_HALVES)
 
 
 def _alu(mnemonic: str, opcode: int, operands: tuple[Operand, ...], summary: str,
@@ -265,21 +267,22 @@ _ROWS: tuple[Instruction, ...] = (
                 "element bitmaps of A and B (16 words, in lanes 0..15 or, with HI, 16..31). The "
                 "sequencer runs, for k = 0..15, the set BOHMMA + the OHMMAs that the bitmaps "
                 "leave; one busy cycle an OHMMA",
-                (Modifier("shape", ("323216",)), Modifier("half_a", ("ALO", "AHI")),
-                 Modifier("half_b", ("BLO", "BHI"))), extension=True),
+                (Modifier("shape", ("323216",)), *_HALVES), extension=True),
     Instruction("BOHMMA", 0x61, Unit.TENSOR, (_d(), _r("a"), _r("b")),
                 "1-bit outer product of step k: lane i gets word k of bitmap b where bit i of word "
-                "k of bitmap a is set, else 0 (word k is in lane k)",
-                (Modifier("shape", ("32321",)),
-                 Modifier("k", tuple(f"K{i}" for i in range(32)))), extension=True),
+                "k of bitmap a is set, else 0 (word k is in lane k or, with HI, lane 16 + k)",
+                (Modifier("shape", ("32321",)), *_STEP), extension=True),
     Instruction("OHMMA", 0x62, Unit.TENSOR,
                 (_ACC, _r("a", VALUE_REGISTERS), _r("b", VALUE_REGISTERS), _r("c"),
                  _r("e", at="rd")),
                 "8x16x1 outer product of condensed values, gathered from and scattered to the "
-                "positions in c (a BOHMMA result). a and b hold streams of condensed values; the "
-                "set's vectors start at value e[lane 0] of a and e[lane 1] of b; chunk Ai takes A "
-                "values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the vector: squashed",
-                (Modifier("shape", ("8161",)), Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
+                "positions in c (a BOHMMA result). a and b hold streams of condensed values; step "
+                "k's vector begins at the value of a that the low 16 bits of e tell in lane k "
+                "(AHI: lane 16 + k), at that of b that the high 16 bits tell in lane k (BHI: 16 + "
+                "k); chunk Ai takes A values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the "
+                "vector: squashed",
+                (Modifier("shape", ("8161",)), *_STEP,
+                 Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
                  Modifier("chunk_b", ("B0", "B1"))), extension=True),
     Instruction("ACLR", 0x63, Unit.TENSOR, (_ACC,), "acc tile = 0", extension=True),
     Instruction("ARD", 0x64, Unit.TENSOR, (_d(8), _ACC),

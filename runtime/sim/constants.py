@@ -133,7 +133,7 @@ D = _numbered(
     RB RB_REL RC RC_REL RE RE_REL PD ACC
     IMM  # modulo 2^32
     M0  # modifiers by index, in table order
-    M1 M2 M3
+    M1 M2 M3 M4 M5
     EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
     WIDTH  # bytes a lane
     NREG  # registers of the data operand

@@ -118,6 +118,11 @@ class _Decoder:
                 f"kernel {self.kernel.name}, instruction {pc}: {spec.mnemonic} belongs to the "
                 f"dual-side extension, which machine {self.machine.name} lacks; use --machine dstc"
             )
+        if spec.mnemonic == "SPWMMA" and "sequencer" not in self.machine.features:
+            raise DstcError(
+                f"kernel {self.kernel.name}, instruction {pc}: SPWMMA needs a sequencer, which "
+                f"machine {self.machine.name} lacks; compile for it, or use --machine dstc"
+            )
         row = [0] * DECODED_COLUMNS
         row[D.OP] = spec.opcode
         row[D.OUTSIDE] = spec.unit is Unit.GLOBAL or spec.mnemonic == "EXIT"
