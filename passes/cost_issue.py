@@ -24,14 +24,15 @@ def squash_of(machine: Machine) -> int | None:
     return int(machine["ohmma.squash_per_cycle"])
 
 
-def step_slots(ohmmas: Any, steps: float, squash: int | None) -> Any:
+def step_slots(ohmmas: Any, steps: float, squash: int | None, others: float = STEP_OTHERS) -> Any:
     """Slots of `steps` tile steps that leave `ohmmas` OHMMAs in all; of numbers or arrays.
 
     Each slot drops up to `squash` OHMMAs beyond the popcounts; those that nobody drops take one.
+    `others`: instructions of a step that are no OHMMAs.
     """
     if squash is None:
         return ohmmas
-    issued = ohmmas + STEP_OTHERS * steps
+    issued = ohmmas + others * steps
     dropped = STEP_OHMMAS * steps - ohmmas
     left = (dropped - squash * issued) / (1 + squash)
     return issued + (left + abs(left)) / 2
