@@ -33,6 +33,7 @@ TILE = (
 
 ISA = (
     "convert-tile-to-isa",
+    "expand-spwmma{{machine={machine}}}",
     "eliminate-dead-instructions",
     "schedule-instructions{{machine={machine}}}",
     "allocate-registers",

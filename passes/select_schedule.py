@@ -27,6 +27,7 @@ from ..backend.isa.table import HMMA_MACS
 from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
 from ..runtime.machine import Machine
 from .cost_dense import Chip, Prediction, Product, Tiling, predict
+from .cost_issue import STEP_OHMMAS, squash_of, step_slots
 from .cost_operands import expected_chunks
 from .device_tensor import DeviceTensor
 from .target_machine import DEFAULT_MACHINE, machine_of
@@ -171,6 +172,7 @@ class _Select(RewritePattern):
         most_warp = int(self.machine["accumulator.tiles"]) * 32 * 32
         dual, dual_cycles = self.best(op, DUAL_TILES, most_warp)
         share = min(straight, swapped)
+        share = step_slots(share * STEP_OHMMAS, 1, squash_of(self.machine)) / STEP_OHMMAS
         dual_total = dual_cycles * share + predicted.parts["start_and_end"]
         if self.engine == AUTO and (
             share >= 1 or dual_total + self.encoding_cycles(op) >= predicted.cycles
