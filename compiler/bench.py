@@ -24,12 +24,14 @@ from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import matmul_f32, matmul_split
+from ..passes.choose import schedule_facts
 from ..runtime.device import Device
 from ..runtime.machine import Machine
 from .api import Compiled, compile_module
 from .bounds import Tiles, dense_bounds, dual_bounds
 from .driver import new_context
 from .estimate import MODE as ESTIMATE
+from .tune import Tuner
 
 F16 = NDArray[np.float16]
 
@@ -144,8 +146,13 @@ def compile_gemm(
     machine: Machine,
     engine: str = "auto",
     schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
 ) -> tuple[Compiled, ScheduleAttr]:
-    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got."""
+    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got.
+
+    `tune`, `tuner`: as of `compile_model`.
+    """
     ctx = new_context()
     module = gemm_module(ctx, gemm, schedule)
     seen: list[ScheduleAttr] = []
@@ -161,6 +168,8 @@ def compile_gemm(
         pipeline_name="encoded-inputs",
         on_pass=look,
         name="gemm",
+        tune=tune,
+        tuner=tuner,
     )
     return compiled, seen[-1]
 
@@ -193,8 +202,11 @@ def run_gemm(
     checks: str = "basic",
     check: bool = True,
     schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
+    explain: bool = False,
 ) -> dict[str, Any]:
-    """One row of `dstc bench gemm --json`.
+    """One row of `dstc bench gemm --json`; `choice` is there with `explain`.
 
     Times are None in functional mode; `bit_exact` compares with numpy's rank-1 updates in f32,
     ascending k, in the parts that the schedule splits K into (None without `check`); `tflops`
@@ -205,8 +217,8 @@ def run_gemm(
     if mode == ESTIMATE:
         from .bench_estimate import estimate_gemm
 
-        return estimate_gemm(gemm, target, engine, schedule)
-    compiled, chosen = compile_gemm(gemm, target, engine, schedule)
+        return estimate_gemm(gemm, target, engine, schedule, tune, tuner, explain)
+    compiled, chosen = compile_gemm(gemm, target, engine, schedule, tune, tuner)
     a, b = gemm.operands()
     device = Device(target, mode=mode, threads=threads, checks=checks)
     dual = chosen.engine.data == Engine.DUAL
@@ -259,18 +271,7 @@ def run_gemm(
         "peak_rss_bytes": peak_rss_bytes(),
         "limit": None,
         "estimate": None,
-    }
-
-
-def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
-    """A schedule as plain values."""
-    return {
-        "engine": schedule.engine.data,
-        "cta": list(schedule.cta_tile),
-        "warp": list(schedule.warp_tile),
-        "stages": int(schedule.stages.value.data),
-        "swap": schedule.swapped,
-        "split": schedule.parts,
+        "choice": compiled.choices[0].to_json() if explain and compiled.choices else None,
     }
 
 
