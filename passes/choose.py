@@ -26,6 +26,10 @@ from .cost_operands import Operands
 Measure = Callable[[ScheduledProduct, Sequence[ScheduleAttr], Machine], list[int]]
 """Cycles of a product with each of some schedules, on the simulator: what the compiler provides."""
 
+ALIKE = 0.02
+"""Predictions this near each other do not decide: parts of a split product that stay in L2 are the
+next kernel's to write back, so that fewer are better."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -170,8 +174,8 @@ def choose(
     """Every candidate of a product, the one that is predicted fastest first.
 
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before;
-    `operands`: popcounts, if they are known. Of equals the first in the tables wins. Raises
-    `DstcError` if no candidate fits the machine.
+    `operands`: popcounts, if they are known. Of candidates within `ALIKE` of the best, the one of
+    the fewest parts is first. Raises `DstcError` if no candidate fits the machine.
     """
     started = time.perf_counter()
     chip = Chip.of(machine)
@@ -192,6 +196,9 @@ def choose(
             f"accumulators of machine {machine.name}; give it more with --set, or another engine"
         )
     found.sort(key=lambda c: c.cycles)
+    alike = [c for c in found if c.cycles <= (1 + ALIKE) * found[0].cycles]
+    best = min(alike, key=lambda c: c.schedule.parts)
+    found.sort(key=lambda c: c is not best)
     return Choice(tuple(found), time.perf_counter() - started)
 
 

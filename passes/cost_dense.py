@@ -46,72 +46,72 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 129
+    start: float = 166
     """Cycles before the first load and after the last product, of a CTA alone."""
-    gap: float = 41
+    gap: float = 58.3
     """Of a step, what neither loads nor products of the CTA overlap: barrier, first fragments."""
-    alone_share: float = 0.814
+    alone_share: float = 0.878
     """Share of the tensor peak that a sub-core's only warps reach between barriers,"""
-    tensor_share: float = 0.903
+    tensor_share: float = 0.897
     """and that full sub-cores reach."""
-    latency_extra: float = 26.5
+    latency_extra: float = 34.1
     """Cycles of a load beside the memory's latency: issue, stores to shared memory."""
-    sharpness: float = 4.69
+    sharpness: float = 4.31
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 14.9
+    sharp_l2: float = 14.6
     """The same of an SM and L2,"""
-    sharp_finish: float = 6.56
+    sharp_finish: float = 7.82
     """of the last products and stores of CTAs of an SM,"""
-    sharp_end: float = 1.58
+    sharp_end: float = 2.37
     """of stores and what else goes on,"""
-    sharp_row: float = 2.57
+    sharp_row: float = 1.65
     """of DRAM's bus and its activations,"""
-    sharp_dram: float = 10.2
+    sharp_dram: float = 9.24
     """of DRAM and all else."""
-    l2_share: float = 0.843
+    l2_share: float = 0.852
     """Share of L2's peak that random addresses reach."""
-    dram_share: float = 0.805
+    dram_share: float = 0.939
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    open_rows: float = 4.45
+    open_rows: float = 5.68
     """Rows a bank that are read from at a time, by which most are closed before they are again,"""
-    open_power: float = 1.73
+    open_power: float = 2.01
     """and how soon more of them change that."""
-    store_share: float = 0.819
+    store_share: float = 1.17
     """The same of stores, whose addresses are less so."""
-    l2_mean: float = 0.114
+    l2_mean: float = 0.103
     """Of a step's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.186
+    l2_spread: float = 0.13
     """and of the spread over slices;"""
-    dram_mean: float = 0.219
+    dram_mean: float = 0.185
     """the same for DRAM's channels,"""
-    dram_spread: float = 0.257
-    row_mean: float = 0.144
+    dram_spread: float = 0.172
+    row_mean: float = 0.171
     """and for activations."""
-    first: float = 3.43
+    first: float = 3.96
     """Share of a step's queueing that is before the first step."""
-    shared_l1: float = 0.248
+    shared_l1: float = 0.198
     """Share of what CTAs of an SM could share in L1 that they do."""
-    pack: float = 0.187
+    pack: float = 0.172
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.623
+    overlap: float = 1.1
     """Share of a CTA's stores that delay the CTA after it."""
-    prologue: float = 18.4
+    prologue: float = 16.3
     """Instructions of a warp before its first load, which others wait for,"""
     epilogue: float = 1.81
     """and those an accumulator: rounding, moves, addresses, stores."""
-    part_share: float = 0.981
+    part_share: float = 0.849
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product,"""
-    part_wait: float = 174
+    part_wait: float = 177
     """cycles that a part of one accumulator takes it,"""
-    part_power: float = 0.326
+    part_power: float = 0.328
     """and by which power of the accumulators a warp holds these grow."""
-    arrive: float = 531
+    arrive: float = 473
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    stagger: float = 0.174
+    stagger: float = 0.218
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    written_rows: float = 1
+    written_rows: float = 0.94
     """DRAM rows opened for results over the lines of L2, where none stays open."""
-    write: float = 0.785
+    write: float = 0.864
     """Cycles that L2 takes to write back, over those of bytes and activations."""
 
 
@@ -231,9 +231,8 @@ class _Model:
         """The sum over rounds of CTAs, within what DRAM allows."""
         f, chip, product = self.f, self.chip, self.product
         times: dict[str, float] = {}
-        chained = [
-            (r, *self._round(r, times)) for r in rounds(self.ctas, self.held, chip.sms, f.pack)
-        ]
+        dealt = list(rounds(self.ctas, self.held, chip.sms, f.pack))
+        chained = [(r, *self._round(r, times)) for r in dealt]
         total, end = chain_up(chained, f.overlap, f.sharp_end, f.stagger)
         m, n, _ = product.sizes
         result = m * n * product.out_bytes
@@ -241,15 +240,18 @@ class _Model:
         loaded = self._loaded_bytes()
         opened = self.opened * self.all_steps
         spilled = max(0.0, result + scratch - L2_SHARE * chip.l2_capacity)
+        # parts stored before the last round leave L2 while that one loads
+        last = dealt[-1].count / self.ctas
+        spilled = max(spilled, scratch * (1 - last) * min(1.0, loaded * last / chip.l2_capacity))
         written = spilled * (2 if scratch else 1)
         # evictions wait for the channel, so that bus and activations add up
         written = written / chip.dram_bytes + self._written_rows(written) * chip.activate
         bus = loaded / (chip.dram_bytes * f.dram_share)
         read = smooth_max(f.sharp_row, bus, opened)
         times["dram"] = read + written
-        # operands are not read before CTAs have started, nor while the last ones store
+        # operands are not read before CTAs have started, nor while the last ones store or add parts
         first = f.start + chip.dram_latency
-        bound = first + read + end
+        bound = first + read + end + (self._parts(dealt[-1].packed) if self.parts > 1 else 0.0)
         if written:  # L2 fills at the rate of the CTAs, then DRAM sets it
             share = spilled / (result + scratch)
             filled = max(total, bound) * (1 - share)
@@ -348,20 +350,31 @@ class _Model:
         return packed * part / chip.write_bytes + f.arrive + self.parts * added
 
     def _activations(self) -> float:
-        """DRAM rows opened by all parts a step of each: for 64 bytes of a line if closed meanwhile.
+        """DRAM rows opened by all parts a step of each: for pieces of lines if closed meanwhile.
 
-        A row stays open from step to step if no other row of its bank is read from meanwhile: what
-        counts is how many are read from, those of the blocks where parts of lines have got to.
+        A row stays open from step to step, and from CTA to CTA, if no other row of its bank is
+        read from meanwhile: what counts is how many are read from. Of lines along K, those of the
+        blocks where parts of lines have got to; of others, the lines of a step of each part.
         """
         product, chip = self.product, self.chip
-        pitch = 2 * round_up(product.sizes[2], PITCH_ALIGN)
-        pairs = zip(product.stored, product.along_k, strict=True)
-        lines = sum(s for s, along in pairs if along)
-        rows = lines * pitch / chip.row_bytes
         blocks = chip.row_bytes // chip.interleave
-        reading = rows * (1 - (1 - min(1.0, self.parts * chip.interleave / pitch)) ** blocks)
-        touched = lines / max(1.0, ROW_REACH / pitch)
-        return max(rows / self.all_steps, touched * self._closed(reading))
+        reading = least = touched = 0.0
+        sides = zip(product.stored, product.along_k, self.tiling.cta, strict=True)
+        for lines, along, extent in sides:
+            if along:
+                pitch = 2 * round_up(product.sizes[2], PITCH_ALIGN)
+                rows = lines * pitch / chip.row_bytes
+                share = min(1.0, self.parts * chip.interleave / pitch)
+                reading += rows * (1 - (1 - share) ** blocks)
+                least += rows / self.all_steps
+                touched += lines / max(1.0, ROW_REACH / pitch)
+            else:
+                bytes_ = 2 * lines * SPLIT_STEP
+                rows = bytes_ / chip.row_bytes
+                reading += self.parts * rows
+                least += rows
+                touched += bytes_ / min(2 * extent, 2 * lines, chip.interleave)
+        return max(least, touched * self._closed(reading))
 
     def _closed(self, reading: float) -> float:
         """Share of DRAM rows that are closed before they are used again, of so many in use."""

@@ -153,7 +153,7 @@ class Parser(argparse.ArgumentParser):
         following = [*words[1:], ""]
         words = [
             f"--tune={TUNED}" if word == "--tune" and not after.isdigit() else word
-            for word, after in zip(words, following, strict=True)
+            for word, after in zip(words, following, strict=False)
         ]
         return super().parse_known_args(words, namespace)
 
