@@ -24,6 +24,7 @@ from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import matmul_f32, matmul_split
+from ..passes.choose import schedule_facts
 from ..runtime.device import Device
 from ..runtime.machine import Machine
 from .api import Compiled, compile_module
@@ -31,6 +32,7 @@ from .bounds import Tiles, dense_bounds, dual_bounds
 from .driver import new_context, run_pipeline
 from .estimate import MODE as ESTIMATE
 from .pipelines import filled
+from .tune import Tuner
 
 F16 = NDArray[np.float16]
 
@@ -158,8 +160,13 @@ def compile_gemm(
     machine: Machine,
     engine: str = "auto",
     schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
 ) -> tuple[Compiled, ScheduleAttr]:
-    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got."""
+    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got.
+
+    `tune`, `tuner`: as of `compile_model`.
+    """
     ctx = new_context()
     module = gemm_module(ctx, gemm, schedule)
     seen: list[ScheduleAttr] = []
@@ -175,6 +182,8 @@ def compile_gemm(
         pipeline_name="encoded-inputs",
         on_pass=look,
         name="gemm",
+        tune=tune,
+        tuner=tuner,
     )
     return compiled, seen[-1]
 
@@ -208,8 +217,11 @@ def run_gemm(
     checks: str = "basic",
     check: bool | str = True,
     schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
+    explain: bool = False,
 ) -> dict[str, Any]:
-    """One row of `dstc bench gemm --json`.
+    """One row of `dstc bench gemm --json`; `choice` is there with `explain`.
 
     Times are None in functional mode; `bit_exact` compares with numpy's rank-1 updates in f32,
     ascending k, in the parts that the schedule splits K into (None without `check`; with `lines`
@@ -221,8 +233,8 @@ def run_gemm(
     if mode == ESTIMATE:
         from .bench_estimate import estimate_gemm
 
-        return estimate_gemm(gemm, target, engine, schedule)
-    compiled, chosen = compile_gemm(gemm, target, engine, schedule)
+        return estimate_gemm(gemm, target, engine, schedule, tune, tuner, explain)
+    compiled, chosen = compile_gemm(gemm, target, engine, schedule, tune, tuner)
     a, b = gemm.operands()
     device = Device(target, mode=mode, threads=threads, checks=checks)
     dual = chosen.engine.data == Engine.DUAL
@@ -277,6 +289,7 @@ def run_gemm(
         "peak_rss_bytes": peak_rss_bytes(),
         "limit": None,
         "estimate": None,
+        "choice": compiled.choices[0].to_json() if explain and compiled.choices else None,
     }
 
 
@@ -286,18 +299,6 @@ def _lines(count: int, some: bool) -> NDArray[np.int64]:
         return np.arange(count)
     inner = np.random.default_rng(0).choice(np.arange(1, count - 1), _LINES - 2, replace=False)
     return np.sort(np.concatenate([[0], inner, [count - 1]]))
-
-
-def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
-    """A schedule as plain values."""
-    return {
-        "engine": schedule.engine.data,
-        "cta": list(schedule.cta_tile),
-        "warp": list(schedule.warp_tile),
-        "stages": int(schedule.stages.value.data),
-        "swap": schedule.swapped,
-        "split": schedule.parts,
-    }
 
 
 def tightest(row: dict[str, Any]) -> tuple[str, float]:
