@@ -545,6 +545,12 @@ class MatmulOp(IRDLOperation):
         )
 
     @property
+    def densities(self) -> tuple[float, float]:
+        """Shares of the operands that are not zero (0 to 1); 1 where nothing is known."""
+        a, b = (1.0 if d is None else float(d.value.data) for d in (self.a_density, self.b_density))
+        return a, b
+
+    @property
     def transposed(self) -> tuple[bool, bool]:
         """(lhs is stored K x M, rhs is stored N x K)."""
         return self.trans_a is not None, self.trans_b is not None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import FloatAttr
-
 from ..backend.isa.errors import DstcError
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from . import cost_dense, cost_dual
@@ -39,7 +37,7 @@ class ScheduledProduct:
             schedule,
             op.transposed,
             DeviceTensor.of(op.result.type).element_bytes,
-            (_density(op.a_density), _density(op.b_density)),
+            op.densities,
         )
 
     @property
@@ -72,7 +70,3 @@ class ScheduledProduct:
         if engine != Engine.DUAL:
             raise DstcError(f"there is no closed form for the {engine} engine; simulate it")
         return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
-
-
-def _density(attr: FloatAttr | None) -> float:
-    return 1.0 if attr is None else float(attr.value.data)
