@@ -56,7 +56,7 @@ class ScheduledProduct:
         s = self.schedule
         stages = int(s.stages.value.data)
         return cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes
+            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors
         )
 
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
@@ -67,7 +67,9 @@ class ScheduledProduct:
         if engine != Engine.DUAL:
             raise DstcError(f"there is no closed form for the {engine} engine; simulate it")
         if operands is None:
-            operands = Operands.expected(self.sizes, self.densities, chip.empty_step)
+            operands = Operands.expected(
+                self.sizes, self.densities, chip.empty_step, self.schedule.vectors
+            )
         return cost_dual.predict(self.dual, operands, chip)
 
 
