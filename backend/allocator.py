@@ -32,8 +32,8 @@ _ALIGNED = {
 
 _LATE_READERS = ("SPWMMA", "SPWMMA64", "OHMMA")
 _LATE = 2
-"""Late readers that may be under way when an instruction issues: as many as a sub-core's queue holds;
-what they read should not be written."""
+"""Late readers that may be under way when an instruction issues, as many as a sub-core's queue
+holds: what they read should not be written."""
 _LATE_REGISTERS = 40
 """Registers beyond the most that are live, to keep such writes apart, for each accumulation tile of
 the warp: the more it has, the fewer warps share its sub-core."""

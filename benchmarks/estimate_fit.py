@@ -1,4 +1,4 @@
-"""Fit the closed forms (`Fitted` in passes/estimate_dense.py and cost_dual.py) to simulations.
+"""Fit the closed forms (`Fitted` in passes/cost_dense.py and cost_dual.py) to simulations.
 
 In: rows of `estimate_accuracy.py --json`, best of odd seeds and with many thin products. Out:
 the numbers with which the estimates of each engine come nearest, printed or written into the
@@ -22,17 +22,17 @@ import numpy as np
 from dstc.compiler.bench import Gemm, compile_gemm
 from dstc.compiler.bench_estimate import counted
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes import cost_dual, estimate_dense
+from dstc.passes import cost_dense, cost_dual
+from dstc.passes.candidates import KERNELS
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
-from dstc.passes.select_schedule import DUAL_STAGES, DUAL_TILES
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 from estimate_accuracy import rebuilt
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-FORMS: dict[str, Any] = {"dense": estimate_dense, "dual": cost_dual}
+FORMS: dict[str, Any] = {"dense": cost_dense, "dual": cost_dual}
 """Engine -> the module of its closed form."""
 LINEAR = 0.12
 """Errors beyond this count linearly, not squared: no case decides alone."""
@@ -135,8 +135,9 @@ def print_loops() -> None:
     """What one warp of the dual kernel, alone or beside another, takes a step."""
     usual, prompt = Machine.load("dstc", {"sm.count": 1}), Machine.load("dstc", PROMPT)
     print("CTA       warp     CTAs  density  products  step  (cycles of a sub-core)")
-    for cta, warp, *_ in DUAL_TILES:
-        schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, DUAL_STAGES[warp[0] * warp[1] // 1024])
+    for tiles in KERNELS[Engine.DUAL].tiles:
+        cta, warp = tiles.cta, tiles.warp
+        schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, tiles.stages[0])
         for ctas in (1, 2):
             for density in (0.05, 0.3, 1):
                 found: list[tuple[int, int]] = []
@@ -149,9 +150,9 @@ def print_loops() -> None:
                     found.append((result.cycles, result.counters["tensor_busy"]))
                 (c0, b0), (c1, b1) = found
                 subs = min(4, schedule.warps * ctas)
-                tiles = ("x".join(map(str, t)) for t in (cta, warp))
+                names = ("x".join(map(str, t)) for t in (cta, warp))
                 print(
-                    "{:9} {:8}".format(*tiles)
+                    "{:9} {:8}".format(*names)
                     + f" {ctas:4} {density:8} {(b1 - b0) / 64 / subs:9.1f}"
                     f" {(c1 - c0) / 64:5.1f}",
                     flush=True,

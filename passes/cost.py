@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import FloatAttr
 
 from ..backend.isa.errors import DstcError
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
-from . import cost_dual, estimate_dense
+from . import cost_dense, cost_dual
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
 from .device_tensor import DeviceTensor
@@ -29,25 +29,26 @@ class ScheduledProduct:
     densities: tuple[float, float] = (1.0, 1.0)
 
     @staticmethod
-    def of(op: MatmulOp) -> ScheduledProduct:
-        """From the op; raises `DstcError` if it has no schedule."""
-        if op.schedule is None:
+    def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
+        """From the op, with another schedule if one is given; `DstcError` if there is none."""
+        schedule = schedule or op.schedule
+        if schedule is None:
             raise DstcError("dstc.matmul has no schedule; run select-schedule first")
         return ScheduledProduct(
             op.sizes,
-            op.schedule,
+            schedule,
             op.transposed,
             DeviceTensor.of(op.result.type).element_bytes,
             (_density(op.a_density), _density(op.b_density)),
         )
 
     @property
-    def dense(self) -> tuple[estimate_dense.Product, estimate_dense.Tiling]:
+    def dense(self) -> tuple[cost_dense.Product, cost_dense.Tiling]:
         """What the dense engine's closed form takes."""
         s = self.schedule
         return (
-            estimate_dense.Product(self.sizes, self.transposed, self.out_bytes),
-            estimate_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
+            cost_dense.Product(self.sizes, self.transposed, self.out_bytes),
+            cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
         )
 
     @property
@@ -59,18 +60,19 @@ class ScheduledProduct:
             self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors
         )
 
+    def operands(self, chip: Chip) -> Operands:
+        """Popcounts as they are expected from the densities."""
+        window = self.schedule.vectors
+        return Operands.expected(self.sizes, self.densities, chip.empty_step, window)
+
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
         engine = self.schedule.engine.data
         if engine == Engine.DENSE:
-            return estimate_dense.predict(*self.dense, chip)
+            return cost_dense.predict(*self.dense, chip)
         if engine != Engine.DUAL:
             raise DstcError(f"there is no closed form for the {engine} engine; simulate it")
-        if operands is None:
-            operands = Operands.expected(
-                self.sizes, self.densities, chip.empty_step, self.schedule.vectors
-            )
-        return cost_dual.predict(self.dual, operands, chip)
+        return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
 
 
 def _density(attr: FloatAttr | None) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from ..backend.isa.layout import ceil_div, round_up
 from ..backend.isa.table import TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
+from .cost_issue import step_slots
 from .cost_operands import F64, Operands
 
 Size2 = tuple[int, int]
@@ -199,7 +200,8 @@ class _Model:
         self.ahead = min(plan.stages - 1, self.steps)
         rows, columns = plan.tiles
         self.tiles = rows * columns
-        self.work = self._by_warp(operands.busy[plan.swap])
+        ohmmas = self._by_warp(operands.busy[plan.swap])
+        self.work = step_slots(ohmmas, self.tiles * self.steps, chip.squash)
         self.mean_step = float(self.work.mean()) / self.steps
         both = self._by_warp(operands.both)
         self.any_products = min(1.0, float(both.sum()))

@@ -20,7 +20,7 @@ from ..backend.isa.files import write_atomic
 
 Value = int | float | tuple[int, ...]
 _FOLDER = Path(__file__).parent / "machines"
-_META = ("name", "inherits", "summary", "features", "sources")
+_META = ("name", "inherits", "summary", "features", "without", "sources")
 _FIELDS = {"value", "unit", "source", "min", "max"}
 DUAL_SIDE_KEYS = (
     "ohmma.interval", "ohmma.latency", "ohmma.squash_per_cycle", "bohmma.interval",
@@ -184,7 +184,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Machine:
         parameters, sources = dict(parent.parameters), dict(parent.sources)
         features = set(parent.features)
     parent_keys = frozenset(parameters)
-    features |= set(_strings(path, data, "features"))
+    absent = set(_strings(path, data, "without"))
+    if absent - features:
+        raise DstcError(
+            f"{path}: 'without' names {', '.join(sorted(absent - features))}, which the machine "
+            f"inherited from does not have; it has {', '.join(sorted(features)) or 'no features'}"
+        )
+    features = (features - absent) | set(_strings(path, data, "features"))
     own_sources = data.get("sources", {})
     if not isinstance(own_sources, dict):
         raise DstcError(f"{path}: [sources] must be a table of strings")

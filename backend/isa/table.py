@@ -32,7 +32,11 @@ REGISTER_VALUES = 2 * WARP_SIZE
 """Condensed f16 values that a register holds."""
 VALUE_REGISTERS = 8
 """Registers that hold the condensed values of one 32x16 tile: 512 f16 at most."""
-FEATURES = {"dual_side": "dual-side extension", "window_64": "extension to windows of 64"}
+FEATURES = {
+    "dual_side": "dual-side extension",
+    "sequencer": "sequenced dual-side extension",
+    "window_64": "extension to windows of 64",
+}
 """Features of a machine file that instructions need, and what they are called."""
 WINDOWS = (32, 64)
 """Vectors over which an operand condenses: a tile is so many vectors x TILE_K."""
@@ -159,8 +163,11 @@ _PA = Operand("pa", Kind.PRED, "pa", optional=True)
 _PB = Operand("pb", Kind.PRED, "pb", optional=True)
 _ACC = Operand("acc", Kind.ACC, "acc")
 _DUAL = ("dual_side",)
+_SEQUENCED = (*_DUAL, "sequencer")
 _TRANSPOSE = Modifier("transpose", ("", "T"))
 _PART = Modifier("part", ("P0", "P1", "P2", "P3"))
+_HALVES = (Modifier("half_a", ("ALO", "AHI")), Modifier("half_b", ("BLO", "BHI")))
+_STEP = (Modifier("k", tuple(f"K{i}" for i in range(TILE_K))), *_HALVES)
 
 
 def _alu(mnemonic: str, opcode: int, operands: tuple[Operand, ...], summary: str,
@@ -294,23 +301,24 @@ _ROWS: tuple[Instruction, ...] = (
                 "sequencer runs, for k = 0..15, the set BOHMMA + the OHMMAs that the bitmaps "
                 "leave; one busy cycle an OHMMA. With A256 or B256 that side has the registers of "
                 "256 values only, and a tile of more traps",
-                (Modifier("shape", ("323216",)), Modifier("half_a", ("ALO", "AHI")),
-                 Modifier("half_b", ("BLO", "BHI")), _capacity("a", VALUE_REGISTERS, 4),
-                 _capacity("b", VALUE_REGISTERS, 4)), features=_DUAL),
+                (Modifier("shape", ("323216",)), *_HALVES, _capacity("a", VALUE_REGISTERS, 4),
+                 _capacity("b", VALUE_REGISTERS, 4)), features=_SEQUENCED),
     Instruction("BOHMMA", 0x61, Unit.TENSOR, (_d(), _r("a"), _r("b")),
                 "1-bit outer product of step k: lane i gets word k of bitmap b where bit i of word "
-                "k of bitmap a is set, else 0 (word k is in lane k)",
-                (Modifier("shape", ("32321",)),
-                 Modifier("k", tuple(f"K{i}" for i in range(32)))), features=_DUAL),
+                "k of bitmap a is set, else 0 (word k is in lane k or, with HI, lane 16 + k)",
+                (Modifier("shape", ("32321",)), *_STEP), features=_DUAL),
     Instruction("OHMMA", 0x62, Unit.TENSOR,
-                (_ACC, _r("a", VALUE_REGISTERS), _r("b", VALUE_REGISTERS), _r("c"),
-                 _r("e", at="rd")),
+                (_ACC, _values("a"), _values("b"), _r("c"), _r("e", at="rd")),
                 "8x16x1 outer product of condensed values, gathered from and scattered to the "
-                "positions in c (a BOHMMA result). a and b hold streams of condensed values; the "
-                "set's vectors start at value e[lane 0] of a and e[lane 1] of b; chunk Ai takes A "
-                "values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the vector: squashed",
-                (Modifier("shape", ("8161",)), Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
-                 Modifier("chunk_b", ("B0", "B1"))), features=_DUAL),
+                "positions in c (a BOHMMA result). a and b hold streams of condensed values; step "
+                "k's vector begins at the value of a that the low 16 bits of e tell in lane k "
+                "(AHI: lane 16 + k), at that of b that the high 16 bits tell in lane k (BHI: 16 + "
+                "k); chunk Ai takes A values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the "
+                "vector: squashed",
+                (Modifier("shape", ("8161",)), *_STEP,
+                 Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
+                 Modifier("chunk_b", ("B0", "B1")), _capacity("a", VALUE_REGISTERS, 4),
+                 _capacity("b", VALUE_REGISTERS, 4)), features=_DUAL),
     Instruction("ACLR", 0x63, Unit.TENSOR, (_ACC,), "acc tile = 0", features=_DUAL),
     Instruction("ARD", 0x64, Unit.TENSOR, (_d(8), _ACC),
                 "d = rows 8p..8p+7 of the acc tile, register r row 8p+r, lane = column; with T, "
@@ -326,7 +334,7 @@ _ROWS: tuple[Instruction, ...] = (
                 "32..63, rows 32..63 and columns 0..31, rows 32..63 and columns 32..63. Lane k of "
                 "a bitmap holds the low 32 vectors of depth k, lane 16 + k the high 32",
                 (Modifier("shape", ("646416",)), _capacity("a", 2 * VALUE_REGISTERS, 4, 8),
-                 _capacity("b", 2 * VALUE_REGISTERS, 4, 8)), features=(*_DUAL, "window_64")),
+                 _capacity("b", 2 * VALUE_REGISTERS, 4, 8)), features=(*_SEQUENCED, "window_64")),
 )  # fmt: skip
 
 INSTRUCTIONS: dict[str, Instruction] = {row.mnemonic: row for row in _ROWS}

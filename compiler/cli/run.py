@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...runtime.executor import RunResult
     from ...runtime.machine import Machine
     from ..api import Compiled
+    from ..tune import Tuner
 
 EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
 """Levels that `dstc compile --emit` writes."""
@@ -57,8 +58,9 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
-        p, "machine", "set", "engine", "mode-or-estimate", "threads", "checks", "check", "json"
-    )
+        p, "machine", "set", "engine", "explain", "tune", "mode-or-estimate", "threads", "checks",
+        "check", "json",
+    )  # fmt: skip
     p.set_defaults(run=run, machine=None)
 
     p = subparsers.add_parser(
@@ -76,7 +78,7 @@ def add_parsers(subparsers: Any) -> None:
         help=f"what to write: {', '.join(EMIT)} (default: bin)",
     )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "json")
+    add_options(p, "machine", "set", "engine", "explain", "tune", "json")
     p.set_defaults(run=compile_)
 
     p = subparsers.add_parser(
@@ -88,7 +90,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("model", metavar="MODEL.onnx")
     p.add_argument("--ir-dir", required=True, metavar="DIR", help="folder to write")
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "json")
+    add_options(p, "machine", "set", "engine", "explain", "tune", "json")
     p.set_defaults(run=inspect)
 
 
@@ -116,6 +118,18 @@ def _target(args: argparse.Namespace) -> Machine:
     from ...runtime.machine import Machine
 
     return Machine.load(args.machine, key_values(args.set))
+
+
+def _tuner(args: argparse.Namespace) -> Tuner:
+    """What `--tune` measures with."""
+    from ..tune import Tuner
+
+    return Tuner(threads=getattr(args, "threads", None))
+
+
+def _choices(args: argparse.Namespace, compiled: Compiled) -> dict[str, Any]:
+    """The facts that `--explain` adds: for each product its candidates."""
+    return {"choices": [c.to_json() for c in compiled.choices]} if args.explain else {}
 
 
 def _changes(machine: Machine, args: argparse.Namespace) -> dict[str, Any]:
@@ -173,6 +187,8 @@ class _Job:
         if self.is_program:
             if self.args.engine != "auto":
                 raise DstcError("--engine chooses code at compile time; this is a program already")
+            if self.args.tune or self.args.explain:
+                raise DstcError("--tune and --explain choose schedules; this is a program already")
             if self.args.dim:
                 raise DstcError("--dim sets sizes at compile time; this is a program already")
             compiled = load_program(self.args.model, target)
@@ -188,6 +204,8 @@ class _Job:
                     dims=self.dims,
                     input_shapes=self.shapes(),
                     on_pass=on_pass,
+                    tune=self.args.tune,
+                    tuner=_tuner(self.args),
                 )
         if self.args.mode != "estimate":
             self.bind(compiled)
@@ -313,9 +331,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_run
+        from .tables import print_choices, print_run
 
         print_run(facts)
+        print_choices(facts.get("choices", []))
         for path in (args.json, args.report, args.output):
             if path:
                 print(f"wrote {path}")
@@ -363,6 +382,7 @@ def _estimate(args: argparse.Namespace, job: _Job) -> int:
         "host_ops": None,
         "notes": [*compiled.notes, *job.notes, "estimated in closed form; nothing was simulated"],
         "compare": {},
+        **_choices(args, compiled),
     }
     for other, found in others:
         entry = totals(other, found)
@@ -372,9 +392,10 @@ def _estimate(args: argparse.Namespace, job: _Job) -> int:
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_estimate
+        from .tables import print_choices, print_estimate
 
         print_estimate(facts)
+        print_choices(facts.get("choices", []))
         if args.json:
             print(f"wrote {args.json}")
     return 0
@@ -411,6 +432,7 @@ def _facts(
         "host_ops": [h.to_json() for h in result.host_ops],
         "notes": [*compiled.notes, *job.notes],
         "compare": {},
+        **_choices(args, compiled),
     }
     accuracy = job.accuracy(result)
     if accuracy is not None:
@@ -457,6 +479,8 @@ def compile_(args: argparse.Namespace) -> int:
             engine=args.engine,
             dims=_dims(args),
             on_pass=on_pass,
+            tune=args.tune,
+            tuner=_tuner(args),
         )
     if many:
         output.mkdir(parents=True, exist_ok=True)
@@ -465,7 +489,7 @@ def compile_(args: argparse.Namespace) -> int:
         path = output / f"{stem}.{LEVELS[level]}" if many else output
         emit_level(compiled, level, path)
         written.append(str(path))
-    facts = {
+    facts: dict[str, Any] = {
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
@@ -479,13 +503,15 @@ def compile_(args: argparse.Namespace) -> int:
              "warps": k.warps, "shared_bytes": k.shared_bytes, "acc_tiles": k.acc_tiles}
             for k in compiled.program.kernels.values()
         ],
+        **_choices(args, compiled),
     }  # fmt: skip
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_compiled
+        from .tables import print_choices, print_compiled
 
         print_compiled(facts)
+        print_choices(facts.get("choices", []))
     return 0
 
 
@@ -513,9 +539,11 @@ def inspect(args: argparse.Namespace) -> int:
             dims=_dims(args),
             ir_dir=args.ir_dir,
             on_pass=on_pass,
+            tune=args.tune,
+            tuner=_tuner(args),
         )
     passes = [_pass_json(p) for p in compiled.passes]
-    facts = {
+    facts: dict[str, Any] = {
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
@@ -523,11 +551,13 @@ def inspect(args: argparse.Namespace) -> int:
         "ir_dir": args.ir_dir,
         "passes": passes,
         "notes": list(compiled.notes),
+        **_choices(args, compiled),
     }
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_passes
+        from .tables import print_choices, print_passes
 
         print_passes(facts)
+        print_choices(facts.get("choices", []))
     return 0

@@ -137,16 +137,33 @@ def collect_step(
 
 
 @inline
+def one_a_bank(rows: int, columns: int) -> bool:
+    """Whether no two products can meet in a bank: rows of eight classes, columns of one half."""
+    if columns > 0xFFFF and columns & 0xFFFF != 0:
+        return False
+    classes = (rows | rows >> 8 | rows >> 16 | rows >> 24) & 0xFF
+    return popcount64(np.uint64(classes)) == popcount64(np.uint64(rows))
+
+
+@inline
 def collect_product(
     regs: Any, c: int, chunk_a: int, chunk_b: int, busy: int, start: int, sub: Any, lags: Any,
     planes: Any, param: Any, counters: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """The same for an OHMMA, whose positions are at `c`."""
+    rows, columns = product_masks(regs, c)
+    rows, columns = chunk_of(rows, 8 * chunk_a, 8), chunk_of(columns, 16 * chunk_b, 16)
+    idle = max(0, start - sub[S.COLLECTED])
+    if sub[S.LAGGING] <= idle and one_a_bank(rows, columns):
+        if sub[S.LAGGING] > 0:
+            for bank in range(BANKS):
+                lags[bank] = 0
+        sub[S.LAGGING] = 0
+        sub[S.COLLECTED] = start + busy
+        return busy, 0
     for i in range(SCRATCH):
         planes[i] = 0
-    rows, columns = product_masks(regs, c)
-    _enter(chunk_of(rows, 8 * chunk_a, 8), chunk_of(columns, 16 * chunk_b, 16), 0, planes, 0)
-    idle = max(0, start - sub[S.COLLECTED])
+    _enter(rows, columns, 0, planes, 0)
     taken, lag = _settle(planes, 1, lags, idle, busy, param[P.ACC_COLLECTOR])
     sub[S.COLLECTED] = start + taken
     sub[S.LAGGING] = lag

@@ -136,7 +136,7 @@ D = _numbered(
     HALVES  # SPWMMA: 1, SPWMMA64: 2 (words of a depth in a bitmap); others: 0
     ROOM_A  # values that the registers of a SPWMMA's side hold
     ROOM_B
-    MAP_A  # SPWMMA: elements from the start of the bitmap's register to its first word
+    MAP_A  # SPWMMA: elements from the start of the bitmap's register to its first word; OHMMA: lane
     MAP_B
     IMM  # modulo 2^32
     M0  # modifiers by index, in table order

@@ -56,6 +56,8 @@ _TIMING = {
 """Section of the machine file for instructions that their unit does not time."""
 _HALVES = {"SPWMMA": 1, "SPWMMA64": 2}
 """Bitmap words of a depth: windows of 32 or 64 vectors."""
+_MODIFIERS = 5
+"""Columns M0, M1, ... of modifiers; OHMMA's hold its chunks of A and B in M1 and M2."""
 _ROOM = {"values_a": D.ROOM_A, "values_b": D.ROOM_B}
 _OWN_LATENCY = ("", "lsu")
 """Sections without `latency`: the timing model finds out what the instruction takes."""
@@ -172,12 +174,17 @@ class _Decoder:
         chosen: dict[str, str] = {}
         for i, (modifier, shift) in enumerate(modifier_fields(spec)):
             index = w1 >> shift & (1 << modifier.bits) - 1
-            row[D.M0 + i] = index
+            if i < _MODIFIERS:
+                row[D.M0 + i] = index
             chosen[modifier.name] = modifier.choices[index]
         if spec.mnemonic in _HALVES:
             halves = row[D.HALVES] = _HALVES[spec.mnemonic]
             row[D.MAP_A] = row[D.M0 + 1] * TILE_K if halves == 1 else 0
             row[D.MAP_B] = row[D.M0 + 2] * TILE_K if halves == 1 else 0
+        if spec.mnemonic == "OHMMA":
+            step, a, b = (row[D.M0 + i] for i in (1, 2, 3))
+            row[D.MAP_A], row[D.MAP_B] = step + TILE_K * a, step + TILE_K * b
+            row[D.M0 + 1], row[D.M0 + 2] = int(chosen["chunk_a"][1:]), int(chosen["chunk_b"][1:])
         row[D.WIDTH] = WIDTH_BYTES[chosen["width"]] if "width" in chosen else 4
         row[D.FORM] = FORM_NUMBER.get((spec.mnemonic, *chosen.values()), 0)
         return chosen

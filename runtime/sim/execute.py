@@ -242,13 +242,17 @@ def execute(
                 return Fault.CAPACITY
             out[1] = done
         elif op == Op.OHMMA:
-            done = ohmma(acc, tile, regs, a, b, c, e, row[D.M0 + 1], row[D.M0 + 2], wide, scratch)
+            done = ohmma(
+                acc, tile, regs, a, b, c, e + row[D.MAP_A], e + row[D.MAP_B], row[D.M0 + 1],
+                row[D.M0 + 2], row[D.ROOM_A], row[D.ROOM_B], wide, scratch,
+            )  # fmt: skip
             if done < 0:
                 return Fault.STREAM_END
             out[1] = done
             out[2] = 1 - done
         elif op == Op.BOHMMA:
-            bit_product(regs, spare, a, b, row[D.M0 + 1])
+            k = row[D.M1]
+            bit_product(regs, spare, a + k + 16 * row[D.M2], b + k + 16 * row[D.M3])
             copy_lanes(regs, d, spare, lanes)
         elif op == Op.ACLR:
             clear(acc_bits, tile)

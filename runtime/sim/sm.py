@@ -147,7 +147,7 @@ def account(
             busy, lag = row[D.INTERVAL], 0
             if out[1] != 0:
                 busy, lag = collect_product(
-                    regs, row[D.RC] + row[D.RC_REL] * base, row[D.M0 + 1], row[D.M0 + 2], busy, now,
+                    regs, row[D.RC] + row[D.RC_REL] * base, row[D.M1], row[D.M2], busy, now,
                     subs[sm, s], lags[sm, s], planes[sm], param, counters[sm],
                 )  # fmt: skip
                 subs[sm, s, S.PIPE + Pipe.TENSOR] = max(

@@ -30,7 +30,8 @@ def test_inheritance_and_overrides():
     assert set(v100.parameters) < set(dstc.parameters)
     assert dstc["sm.count"] == 16 and dstc["dram.peak_gb_s"] == 1.0
     assert v100.get("ohmma.interval", 7) == 7
-    assert dstc.features - v100.features == {"dual_side"}
+    assert dstc.features - v100.features == {"dual_side", "sequencer"}
+    assert dstc.features - Machine.load("dstc-strict").features == {"sequencer"}
 
 
 def test_each_extension_of_dstc_plus_can_be_switched_off():
@@ -78,6 +79,7 @@ FILES = {
     'inherits = "v100"\n[new]\nx = { value = "a", unit = "b", source = "c" }': "must be numbers",
     'inherits = "v100"\nfeatures = "dual_side"': "list of strings",
     'name = "empty"': "lacks .*inherit from v100",
+    'inherits = "v100"\nwithout = ["sequencer"]': "'without' names sequencer.*no features",
     'inherits = "v100"\nfeatures = ["dual_side"]': "lacks parameter 'ohmma.*inherit from dstc",
 }
 
