@@ -63,7 +63,9 @@ def counted(product: ScheduledProduct, a: F16, b: F16, chip: Chip) -> Operands |
     """The popcounts that the product's engine depends on; the dense engine on none."""
     if product.schedule.engine.data == Engine.DENSE:
         return None
-    return Operands.counted(encode(a, "a"), encode(b, "b"), chip.empty_step)
+    window = product.schedule.vectors
+    encoded = encode(a, "a", window=window), encode(b, "b", window=window)
+    return Operands.counted(*encoded, chip.empty_step)
 
 
 def estimate_gemm(

@@ -55,12 +55,13 @@ class ScheduledProduct:
         s = self.schedule
         stages = int(s.stages.value.data)
         return cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes
+            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors
         )
 
     def operands(self, chip: Chip) -> Operands:
         """Popcounts as they are expected from the densities."""
-        return Operands.expected(self.sizes, self.densities, chip.empty_step)
+        window = self.schedule.vectors
+        return Operands.expected(self.sizes, self.densities, chip.empty_step, window)
 
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""

@@ -160,13 +160,19 @@ STEP = "SPWMMA64.646416 ACC0, R8, R24, R40, R41 ;\n"
 
 
 @pytest.mark.parametrize(
-    ("word", "busy"), [(0xFFFFFFFF, 512), (0xF, 16), (0x1F, 64), (0x1FF, 16 * 3 * 2), (1, 16)]
-)
-def test_it_is_busy_for_its_ohmmas(word, busy):
-    """The same word for low and high vectors: ceil(2n / 8) * ceil(2n / 16) a depth."""
+    ("low", "high", "busy"),
+    [(0xFFFFFFFF, 0xFFFFFFFF, 512), (0xF, 0xF0000, 16), (0x1F, 0x1F0000, 32), (1, 0x10000, 16),
+     (0xF, 0xF, 64)],
+)  # fmt: skip
+def test_it_is_busy_for_its_ohmmas(low, high, busy):
+    """n ones in each half: ceil(2n / 8) * ceil(2n / 16) a depth; or what the busiest bank has.
+
+    In the last case the same positions of all four tiles are hit: four products a bank and depth.
+    """
 
     def cycles(n: int) -> int:
-        head = SETUP + f"MOV R40, {word} ;\nMOV R41, {word} ;\n"
+        head = SETUP + "S2R R0, SR_LANE ;\nISETP.LT.U32 P0, R0, 16 ;\nMOV R43, " + f"{low} ;\n"
+        head += f"SEL R40, R43, {high}, P0 ;\nMOV R41, R40 ;\n"
         return timed(head + STEP * n, MACHINE, header=".acc 4").cycles
 
     assert (cycles(14) - cycles(6)) / 8 == busy
