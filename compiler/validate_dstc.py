@@ -89,7 +89,8 @@ def simulate_point(
     gemm = Gemm(size, size, size, *point, seed=seed, out="f16")
     schedule = select_gemm(gemm, machine, Engine.DUAL)
     straight = BoolAttr.from_bool(False)
-    schedule = ScheduleAttr(*(straight if p is schedule.swap else p for p in schedule.parameters))
+    parts = [straight if p is schedule.swap else p for p in schedule.parameters]
+    schedule = ScheduleAttr.new(parts)
     row = run_gemm(gemm, machine=machine, schedule=schedule, threads=threads, check="lines")
     cycles = row["cycles"]
     spent = {cause: n for cause, n in row["stalls"].items() if cause not in ("issued", "no_warp")}

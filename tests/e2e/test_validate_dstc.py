@@ -112,10 +112,10 @@ def test_engines_beside_each_other(
     words = ["--size", "128", "--densities", ".1/.1", "--machines", "dstc,dstc-strict"]
     monkeypatch.setattr(sys, "argv", ["engines.py", *words, "--json", str(file)])
     runpy.run_path(str(ENGINES), run_name="__main__")
-    assert "dstc-strict, squashing" in capsys.readouterr().out
+    assert "dstc-strict, dual, squashing" in capsys.readouterr().out
     facts = json.loads(file.read_text())
     assert [r["configuration"] for r in facts["rows"]] == [
-        "dstc", "dstc-strict", "dstc-strict, squashing",
+        "dstc", "dstc-strict, dual", "dstc-strict, dual, squashing",
     ]  # fmt: skip
     for row in facts["rows"]:
         assert row["bit_exact"] and row["target"] is None
