@@ -1,13 +1,13 @@
 """Fit the closed forms (`Fitted` in passes/cost_dense.py and cost_dual.py) to simulations.
 
-In: rows of `estimate_accuracy.py --json`, best of odd seeds and with many thin products. Out:
-the numbers with which the estimates of each engine come nearest, printed or written into the
-passes; with --loops what one warp of the dual kernel takes a step (`LOOPS`), measured.
+In: rows of `estimate_accuracy.py --json` and of `chooser.py --json`, whose many tiles of a product
+teach the forms to rank them. Out: the numbers with which the estimates of each engine come nearest,
+and what the choice by them loses, printed or written into the passes; with --loops what one warp
+of the dual kernel takes a step (`LOOPS`), measured.
 
-    python benchmarks/estimate_accuracy.py --cases 700 --seed 11 --drawn-schedules 0.25 \\
-        --thin 0.4 --json thin
-    python benchmarks/estimate_accuracy.py --cases 400 --seed 12 --json rows
-    python benchmarks/estimate_fit.py thin rows --chosen --write
+    python benchmarks/chooser.py --cases 120 --seed 21 --json tiles
+    python benchmarks/estimate_accuracy.py --cases 400 --seed 11 --thin 0.4 --json thin
+    python benchmarks/estimate_fit.py tiles thin --write
 """
 
 import argparse
@@ -104,12 +104,32 @@ def fit_engine(engine: str, rows: list[dict[str, Any]]) -> Any:
     cycles = np.array([r["cycles"] for r in rows], np.float64)
     fitted = fit(predict, cycles, form.FITTED)
     for name, numbers in (("before", form.FITTED), ("fitted", fitted)):
-        errors = np.abs(np.array(predict(numbers)) / cycles - 1)
+        estimates = np.array(predict(numbers))
+        errors = np.abs(estimates / cycles - 1)
         print(
             f"{engine:5} {name}: median {np.median(errors):.1%}, p90 {np.quantile(errors, 0.9):.1%}"
             f", max {errors.max():.1%}, within 15 % {(errors <= 0.15).mean():.1%}"
+            + losses(rows, cycles, estimates)
         )
     return fitted
+
+
+def losses(rows: list[dict[str, Any]], cycles: F64, estimates: F64) -> str:
+    """What the schedules estimated fastest lose to the fastest, of products with several rows."""
+    products: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        facts = {name: row.get(name) for name in (*Gemm.__dataclass_fields__, "machine")}
+        products.setdefault(json.dumps(facts), []).append(i)
+    lost = [
+        cycles[at[int(np.argmin(estimates[at]))]] / cycles[at].min() - 1
+        for at in products.values()
+        if len(at) > 2
+    ]
+    if not lost:
+        return ""
+    return (
+        f"; of {len(lost)} products the choice loses {np.mean(lost):.1%}, {max(lost):.1%} at most"
+    )
 
 
 def arguments(product: ScheduledProduct, gemm: Gemm, chip: Chip) -> tuple[Any, ...]:

@@ -23,6 +23,8 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Program
 from ..dialects.constants import constants_of
 from ..dialects.dstc import MatmulOp
+from ..passes.annotate_sparsity import attach_hints
+from ..passes.calibration import attach_calibration
 from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
@@ -124,20 +126,26 @@ def compile_model(
     on_pass: OnPass | None = None,
     tune: int = 0,
     tuner: Tuner | None = None,
+    densities: Mapping[str, float] | None = None,
+    calibrate: Mapping[str, Array] | None = None,
 ) -> Compiled:
     """Compile an ONNX model.
 
     `engine`: auto, dense or dual; `dims`: sizes of dynamic dimensions by name; `input_shapes`:
     shapes of inputs by name, another way to bind them; `ir_dir`: a folder for the IR before the
     first and after every pass; `tune`: simulate so many candidates of each product and take the
-    fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`). Raises
-    `DstcError` with one line that names what is wrong.
+    fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`); `densities`:
+    shares of non-zeros of values or nodes, by name; `calibrate`: inputs by name, on which densities
+    of activations are measured. Raises `DstcError` with one line that names what is wrong.
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     graph = load_onnx(model, dims, input_shapes)
     ctx = new_context()
     module = graph.to_module(ctx)
+    attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
+    if calibrate is not None:
+        attach_calibration(ctx, calibrate)
     name = Path(model).name if isinstance(model, str | os.PathLike) else graph.name
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,

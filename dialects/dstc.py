@@ -6,6 +6,7 @@ ops from `dstc.conv2d` and `dstc.matmul` to `dstc.encode`, each with its verifie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
@@ -913,6 +914,12 @@ class SoftmaxOp(IRDLOperation):
 def _same_shape(x: SSAValue, y: SSAValue) -> None:
     xs, ys = matrix_shape(x.type), matrix_shape(y.type)
     _expect(xs == ys, f"result must be {_dims(xs)}, not {_dims(ys)}")
+
+
+def value_hint(name: str) -> str:
+    """A valid SSA name hint close to `name`, a value of a model."""
+    hint = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return hint if re.match(r"[A-Za-z_]", hint) else f"v_{hint}"
 
 
 SOURCE = "dstc.source"

@@ -104,6 +104,24 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "help": "compare results with the reference; exit code 1 if they differ (default: on)",
         },
     ),
+    "density": (
+        ("--density",),
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "NAME=D",
+            "help": "share of non-zeros, 0 to 1, of an activation (a value's name, or the node of "
+            "the product that takes it); repeatable",
+        },
+    ),
+    "calibrate": (
+        ("--calibrate",),
+        {
+            "metavar": "F.npz",
+            "help": "inputs by name, on which densities of activations are measured; for "
+            "`dstc run` `input` means the run's own",
+        },
+    ),
     "explain": (
         ("--explain",),
         {
@@ -161,7 +179,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
-    checks, seed, check, explain, tune, json."""
+    checks, seed, check, density, calibrate, explain, tune, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

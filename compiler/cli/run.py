@@ -27,6 +27,10 @@ EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
 """Levels that `dstc compile --emit` writes."""
 
 
+OWN_INPUT = "input"
+"""`dstc run --calibrate input`: measure densities on the run's own inputs."""
+
+
 def add_parsers(subparsers: Any) -> None:
     """Add the subcommands `run`, `compile` and `inspect`."""
     p = subparsers.add_parser(
@@ -58,8 +62,8 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
-        p, "machine", "set", "engine", "explain", "tune", "mode-or-estimate", "threads", "checks",
-        "check", "json",
+        p, "machine", "set", "engine", "density", "calibrate", "explain", "tune",
+        "mode-or-estimate", "threads", "checks", "check", "json",
     )  # fmt: skip
     p.set_defaults(run=run, machine=None)
 
@@ -78,7 +82,7 @@ def add_parsers(subparsers: Any) -> None:
         help=f"what to write: {', '.join(EMIT)} (default: bin)",
     )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "explain", "tune", "json")
+    add_options(p, "machine", "set", "engine", "density", "calibrate", "explain", "tune", "json")
     p.set_defaults(run=compile_)
 
     p = subparsers.add_parser(
@@ -90,7 +94,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("model", metavar="MODEL.onnx")
     p.add_argument("--ir-dir", required=True, metavar="DIR", help="folder to write")
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "explain", "tune", "json")
+    add_options(p, "machine", "set", "engine", "density", "calibrate", "explain", "tune", "json")
     p.set_defaults(run=inspect)
 
 
@@ -125,6 +129,24 @@ def _tuner(args: argparse.Namespace) -> Tuner:
     from ..tune import Tuner
 
     return Tuner(threads=getattr(args, "threads", None))
+
+
+def _densities(args: argparse.Namespace) -> dict[str, float]:
+    """The hints of `--density`; the pass says what is wrong with a name."""
+    found: dict[str, float] = {}
+    for name, text in key_values(args.density, "--density").items():
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise DstcError(f"--density {name}={text}: a density is a number, 0 to 1") from None
+    return found
+
+
+def _calibration(args: argparse.Namespace) -> dict[str, NDArray[Any]] | None:
+    """The arrays of `--calibrate`."""
+    from ...passes.calibration import read_calibration
+
+    return read_calibration(args.calibrate) if args.calibrate else None
 
 
 def _choices(args: argparse.Namespace, compiled: Compiled) -> dict[str, Any]:
@@ -187,8 +209,9 @@ class _Job:
         if self.is_program:
             if self.args.engine != "auto":
                 raise DstcError("--engine chooses code at compile time; this is a program already")
-            if self.args.tune or self.args.explain:
-                raise DstcError("--tune and --explain choose schedules; this is a program already")
+            for option in ("tune", "explain", "density", "calibrate"):
+                if getattr(self.args, option):
+                    raise DstcError(f"--{option} bears on compiling; this is a program already")
             if self.args.dim:
                 raise DstcError("--dim sets sizes at compile time; this is a program already")
             compiled = load_program(self.args.model, target)
@@ -206,10 +229,25 @@ class _Job:
                     on_pass=on_pass,
                     tune=self.args.tune,
                     tuner=_tuner(self.args),
+                    densities=_densities(self.args),
+                    calibrate=self.calibration(target),
                 )
         if self.args.mode != "estimate":
             self.bind(compiled)
         return compiled
+
+    def calibration(self, target: Machine) -> dict[str, NDArray[Any]] | None:
+        """Inputs to measure densities on: a file's, or for `input` those of the run."""
+        from ..api import compile_model
+
+        if self.args.calibrate != OWN_INPUT:
+            return _calibration(self.args)
+        self.bind(
+            compile_model(
+                self.args.model, machine=target, dims=self.dims, input_shapes=self.shapes()
+            )
+        )
+        return self.inputs
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the given inputs, by the names of the model's inputs; dtypes are checked."""
@@ -481,6 +519,8 @@ def compile_(args: argparse.Namespace) -> int:
             on_pass=on_pass,
             tune=args.tune,
             tuner=_tuner(args),
+            densities=_densities(args),
+            calibrate=_calibration(args),
         )
     if many:
         output.mkdir(parents=True, exist_ok=True)
@@ -541,6 +581,8 @@ def inspect(args: argparse.Namespace) -> int:
             on_pass=on_pass,
             tune=args.tune,
             tuner=_tuner(args),
+            densities=_densities(args),
+            calibrate=_calibration(args),
         )
     passes = [_pass_json(p) for p in compiled.passes]
     facts: dict[str, Any] = {

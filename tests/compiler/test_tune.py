@@ -59,7 +59,7 @@ def test_other_machines_and_densities_are_measured_anew(tuner: Tuner) -> None:
     schedules = [c.schedule for c in choose(product(), SMALL).candidates[:1]]
     tuner(product(), schedules, SMALL)
     tuner(product((0.9, 0.3)), schedules, SMALL)
-    tuner(product(), schedules, Machine.load("dstc", {"sm.count": 4, "l2.latency": 300}))
+    tuner(product(), schedules, Machine.load("dstc", {"sm.count": 4, "dram.latency": 800}))
     assert (tuner.simulated, tuner.remembered) == (3, 0)
 
 

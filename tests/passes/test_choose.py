@@ -27,11 +27,18 @@ def chosen(
 
 
 @pytest.mark.parametrize(
-    ("densities", "engine"),
-    [((1, 1), "dense"), ((0.1, 0.1), "dual"), ((0.5, 0.5), "dual"), ((0, 1), "dual")],
+    ("sizes", "densities", "engine"),
+    [
+        ((64, 1024, 4096), (1, 1), "dense"),
+        (SQUARE, (0.1, 0.1), "dual"),
+        (SQUARE, (0.5, 0.5), "dual"),
+        (SQUARE, (0, 1), "dual"),
+    ],
 )
-def test_the_engine_fits_the_densities(densities: tuple[float, float], engine: str) -> None:
-    assert chosen(SQUARE, densities).best.engine == engine
+def test_the_engine_fits_sizes_and_densities(
+    sizes: tuple[int, int, int], densities: tuple[float, float], engine: str
+) -> None:
+    assert chosen(sizes, densities).best.engine == engine
 
 
 def test_machines_without_the_unit_do_without() -> None:
