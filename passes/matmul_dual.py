@@ -413,7 +413,7 @@ def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
 
 
 def prefetched_sectors(density: float, window: int) -> int:
-    """32-byte sectors of a tile's values that are fetched into L1 ahead of its loads, 0: no tile is.
+    """32-byte sectors of a tile's values that are fetched into L1 ahead of loads, 0: no tile is.
 
     Those of nearly all tiles with random zeros. Denser tiles make long steps, which loads to
     registers are far enough ahead of.
