@@ -20,6 +20,7 @@ from xdsl.ir import SSAValue
 from ..backend.isa.layout import (
     HEADER_GROUP,
     HEADER_SHIFT,
+    STEP_K,
     VALUE_ALIGN,
     WIDE,
     BitmapLayout,
@@ -33,7 +34,6 @@ from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
 from .matmul_split import SHARED_BYTES, Split
-from .matmul_staging import STEP_K
 
 _HEADERS = VectorType(i32, [HEADER_GROUP])
 CHUNK = 8
