@@ -52,7 +52,10 @@ def test_same_bits_and_products_as_with_a_sequencer(sizes, densities, pattern, t
 def test_a_machine_without_a_sequencer_refuses_spwmma():
     text = ".kernel k\n.acc 1\nSPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\nEXIT ;\n.end"
     (kernel,) = assemble(text).kernels.values()
-    with pytest.raises(DstcError, match="instruction 0: SPWMMA needs a sequencer, which machine"):
+    with pytest.raises(
+        DstcError,
+        match="instruction 0: SPWMMA belongs to the sequenced dual-side extension, which machine dstc-strict",
+    ):
         Device("dstc-strict").launch(kernel, (1, 1, 1), [])
 
 
