@@ -34,6 +34,7 @@ from xdsl.ir import (
     TypeAttribute,
 )
 from xdsl.irdl import (
+    AttrSizedOperandSegments,
     IRDLOperation,
     ParsePropInAttrDict,
     base,
@@ -345,6 +346,12 @@ def _check_window(
         )
 
 
+def _check_residual(residual: SSAValue | None, result: Sequence[int]) -> None:
+    if residual is not None:
+        shape = matrix_shape(residual.type)
+        _expect(shape == tuple(result), f"residual must be {_dims(result)}, not {_dims(shape)}")
+
+
 _TENSOR = base(TensorType)
 _MATRIX = base(TensorType) | base(BitmapType)
 
@@ -367,15 +374,17 @@ class ConstantOp(IRDLOperation):
 
 @irdl_op_definition
 class Conv2dOp(IRDLOperation):
-    """2-D convolution, NCHW, with fused bias (one a filter) and activation.
+    """2-D convolution, NCHW, with fused bias (one a filter), residual and activation.
 
-    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right.
+    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right. A
+    residual has the result's shape; it is added after the bias, before the activation.
     """
 
     name = "dstc.conv2d"
     x = operand_def(_TENSOR)
     w = operand_def(_TENSOR)
     bias = opt_operand_def(_TENSOR)
+    residual = opt_operand_def(_TENSOR)
     strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
@@ -384,10 +393,10 @@ class Conv2dOp(IRDLOperation):
     b_density = opt_prop_def(FloatAttr)
     result = result_def(_TENSOR)
     traits = traits_def(Pure())
-    irdl_options = (ParsePropInAttrDict(),)
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
-        "$x `,` $w (`bias` `(` $bias^ `)`)? attr-dict `:` "
-        "type($x) `,` type($w) (`,` type($bias)^)? `->` type($result)"
+        "$x `,` $w (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)? attr-dict `:` "
+        "type($x) `,` type($w) (`,` type($bias)^)? (`+` type($residual)^)? `->` type($result)"
     )
 
     def __init__(
@@ -401,9 +410,10 @@ class Conv2dOp(IRDLOperation):
         pads: Sequence[int],
         dilations: Sequence[int],
         activation: Activation = Activation.NONE,
+        residual: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[x, w, bias],
+            operands=[x, w, bias, residual],
             properties={
                 "strides": _ints(strides),
                 "pads": _ints(pads),
@@ -435,13 +445,15 @@ class Conv2dOp(IRDLOperation):
         if self.bias is not None:
             bs = matrix_shape(self.bias.type)
             _expect(bs == (ws[0],), f"bias must be {ws[0]} long, not {_dims(bs)}")
+        _check_residual(self.residual, rs)
 
 
 @irdl_op_definition
 class MatmulOp(IRDLOperation):
     """lhs (M x K) times rhs (K x N), f32 accumulation in ascending k, with a fused epilogue.
 
-    Epilogue: + bias (along m or n), activation, rounding to the result's element type. With
+    Epilogue: + bias (along m or n), + residual (of the result's shape), each in f32, activation,
+    rounding to the result's element type. With
     `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
     With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
     """
@@ -450,6 +462,7 @@ class MatmulOp(IRDLOperation):
     lhs = operand_def(_MATRIX)
     rhs = operand_def(_MATRIX)
     bias = opt_operand_def(_TENSOR)
+    residual = opt_operand_def(_TENSOR)
     bias_along = opt_prop_def(StringAttr)
     activation = opt_prop_def(ActivationAttr)
     image: DenseArrayBase[I64] | None = opt_prop_def(DenseArrayBase.constr(i64))
@@ -460,10 +473,11 @@ class MatmulOp(IRDLOperation):
     trans_b = opt_prop_def(UnitAttr)
     result = result_def(_TENSOR)
     traits = traits_def(Pure())
-    irdl_options = (ParsePropInAttrDict(),)
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
-        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? attr-dict `:` "
-        "type($lhs) `,` type($rhs) (`,` type($bias)^)? `->` type($result)"
+        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)? attr-dict `:` "
+        "type($lhs) `,` type($rhs) (`,` type($bias)^)? (`+` type($residual)^)? "
+        "`->` type($result)"
     )
 
     def __init__(
@@ -481,9 +495,10 @@ class MatmulOp(IRDLOperation):
         b_density: FloatAttr | None = None,
         trans_a: bool = False,
         trans_b: bool = False,
+        residual: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[lhs, rhs, bias],
+            operands=[lhs, rhs, bias, residual],
             properties={
                 "bias_along": StringAttr(bias_along) if bias is not None else None,
                 "activation": ActivationAttr(activation) if activation != "none" else None,
@@ -548,6 +563,7 @@ class MatmulOp(IRDLOperation):
             size = m if self.bias_along.data == "m" else n
             bs = matrix_shape(self.bias.type)
             _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
+        _check_residual(self.residual, got)
         bitmaps = [isinstance(v.type, BitmapType) for v in (self.lhs, self.rhs)]
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL

@@ -149,3 +149,11 @@ func.func @matmul_split(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
   func.return
 }
 // CHECK: split must be 1 or more, not 0
+
+// -----
+
+func.func @matmul_residual(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>, %r: tensor<5xf32>) {
+  %y = dstc.matmul %a, %b residual(%r) : tensor<2x3xf16>, tensor<3x5xf16> + tensor<5xf32> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: residual must be 2x5, not 5
