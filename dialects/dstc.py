@@ -456,6 +456,7 @@ class MatmulOp(IRDLOperation):
     rounding to the result's element type. With
     `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
     With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
+    On the dual engine the result can be a bitmap, of either side, for the next product.
     """
 
     name = "dstc.matmul"
@@ -471,7 +472,7 @@ class MatmulOp(IRDLOperation):
     schedule = opt_prop_def(ScheduleAttr)
     trans_a = opt_prop_def(UnitAttr)
     trans_b = opt_prop_def(UnitAttr)
-    result = result_def(_TENSOR)
+    result = result_def(_MATRIX)
     traits = traits_def(Pure())
     irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
@@ -568,6 +569,10 @@ class MatmulOp(IRDLOperation):
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
+        if isinstance(self.result.type, BitmapType):
+            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
+            _expect(dual, "only the dual engine writes a bitmap")
+            _expect(self.image is None, "an image cannot be a bitmap")
 
 
 @irdl_op_definition

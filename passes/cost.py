@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import FloatAttr
 
 from ..backend.isa.errors import DstcError
-from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, ScheduleAttr
 from . import cost_dual, estimate_dense
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
@@ -37,7 +37,10 @@ class ScheduledProduct:
             op.sizes,
             op.schedule,
             op.transposed,
-            DeviceTensor.of(op.result.type).element_bytes,
+            # a bitmap's values are f16
+            2
+            if isinstance(op.result.type, BitmapType)
+            else DeviceTensor.of(op.result.type).element_bytes,
             (_density(op.a_density), _density(op.b_density)),
         )
 

@@ -52,64 +52,79 @@ def encode_rows(
     vector = b.value(b.mad(v_tile, 32, b.lane, "vector"))
     turns = tiles_per_warp(layout, machine)
     k_first = b.mul(b.id(tile.Id.CTA_Y), turns)
-    below = b.sub(b.shl(b.value(1), b.lane), 1)
     tile_inside = b.less(v_tile, layout.v_tiles) if layout.v_tiles % WARPS else None
-    is_lane0 = b.compare("eq", b.lane, 0)
-    lane_words = b.less(b.lane, TILE_K)
 
     def body(turn: Value, carried: Sequence[SSAValue]) -> list[SSAValue]:
         del carried
         k_tile = b.add(k_first, turn)
         last = b.less(k_tile, layout.k_tiles) if layout.k_tiles % turns else None
         inside = b.both(tile_inside, last)
-        index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
-        slot_offset = b.mul(index, SLOT_BYTES)
-        slot = b.add(b.add(base, slot_offset), layout.values_offset)
-        place: Value = slot
-        word: SSAValue = b.value(0)
         found: list[SSAValue] = []
         for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
             predicate = b.both(inside, exists)
             found.append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=predicate))
-        for depth, value in enumerate(found):
-            nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
-            ballot = b.insert(tile.BallotOp(nonzero))
-            rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
-            at = b.mad(rank, 2, place)
-            b.store(tile.Space.GLOBAL, value, at, bits=16, predicate=nonzero)
-            word = b.select(b.compare("eq", b.lane, depth), ballot, word)
-            place = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, place)
-        count = b.shr(b.sub(place, slot), 1)
-        words = b.mad(index, TILE_K * 4, b.mad(b.lane, 4, base))
-        b.store(
-            tile.Space.GLOBAL,
-            word,
-            words,
-            offset=layout.bitmaps_offset,
-            predicate=b.both(lane_words, inside),
-        )
-        header = b.mad(index, 8, base)
-        at_lane0 = b.both(is_lane0, inside)
-        for offset, field in ((0, slot_offset), (4, count)):
-            b.store(
-                tile.Space.GLOBAL,
-                b.value(field),
-                header,
-                offset=layout.headers_offset + offset,
-                predicate=at_lane0,
-            )
-        bit = b.shl(b.value(1), b.and_(k_tile, 31))
-        row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
-        b.builder.insert(
-            tile.AtomicOrOp(
-                b.value(bit),
-                b.value(b.mad(row, 4, base)),
-                predicate=b.both(at_lane0, b.compare("ne", count, 0)),
-            )
-        )
+        store_tile(b, layout, base, (v_tile, k_tile), found, inside)
         return []
 
     if turns == 1:
         body(0, [])
     else:
         b.loop(0, turns, 1, [], body)
+
+
+def store_tile(
+    b: KernelBuilder,
+    layout: BitmapLayout,
+    base: Value,
+    place: tuple[Value, Value],
+    found: Sequence[SSAValue],
+    inside: SSAValue | None,
+) -> None:
+    """Store tile `place` (v_tile, k_tile) of the operand at `base`, if it is `inside`.
+
+    `found`: the lane's 16 elements, f16 in the low half of a word, zero where there is none.
+    """
+    v_tile, k_tile = place
+    below = b.sub(b.shl(b.value(1), b.lane), 1)
+    is_lane0 = b.compare("eq", b.lane, 0)
+    lane_words = b.less(b.lane, TILE_K)
+    index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
+    slot_offset = b.mul(index, SLOT_BYTES)
+    slot = b.add(b.add(base, slot_offset), layout.values_offset)
+    at: Value = slot
+    word: SSAValue = b.value(0)
+    for depth, value in enumerate(found):
+        nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
+        ballot = b.insert(tile.BallotOp(nonzero))
+        rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
+        b.store(tile.Space.GLOBAL, value, b.mad(rank, 2, at), bits=16, predicate=nonzero)
+        word = b.select(b.compare("eq", b.lane, depth), ballot, word)
+        at = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, at)
+    count = b.shr(b.sub(at, slot), 1)
+    words = b.mad(index, TILE_K * 4, b.mad(b.lane, 4, base))
+    b.store(
+        tile.Space.GLOBAL,
+        word,
+        words,
+        offset=layout.bitmaps_offset,
+        predicate=b.both(lane_words, inside),
+    )
+    header = b.mad(index, 8, base)
+    at_lane0 = b.both(is_lane0, inside)
+    for offset, field in ((0, slot_offset), (4, count)):
+        b.store(
+            tile.Space.GLOBAL,
+            b.value(field),
+            header,
+            offset=layout.headers_offset + offset,
+            predicate=at_lane0,
+        )
+    bit = b.shl(b.value(1), b.and_(k_tile, 31))
+    row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
+    b.builder.insert(
+        tile.AtomicOrOp(
+            b.value(bit),
+            b.value(b.mad(row, 4, base)),
+            predicate=b.both(at_lane0, b.compare("ne", count, 0)),
+        )
+    )

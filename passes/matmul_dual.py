@@ -21,6 +21,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_store import read_tiles, store_tiles
+from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
 from .matmul_split import SHARED_BYTES, Split
 from .matmul_staging import STEP_K
@@ -175,14 +176,16 @@ def dual_kernel(
 
     split.each(b, part, (k_tiles, last_k_tiles), main_loop)
     blocks, origin, swapped = (rows, columns), (row0, column0), schedule.swapped
+    put = encode_tiles if isinstance(op.result.type, BitmapType) else store_tiles
+
+    def store(sums: Sequence[SSAValue] | None) -> None:
+        put(b, Epilogue(b, op), blocks, origin, swapped, sums)
+
     if split.parts == 1:
-        store_tiles(b, Epilogue(b, op), blocks, origin, swapped)
+        store(None)
     else:
-
-        def store(sums: Sequence[SSAValue]) -> None:
-            store_tiles(b, Epilogue(b, op), blocks, origin, swapped, sums)
-
-        split.finish(b, schedule, part, read_tiles(b, blocks, swapped), store)
+        transposed = swapped != lanes_are_rows(op)
+        split.finish(b, schedule, part, read_tiles(b, blocks, transposed), store)
     return b.finish()
 
 

@@ -90,10 +90,10 @@ def store_tiles(
     run_ahead(units, _AHEAD)
 
 
-def read_tiles(b: KernelBuilder, blocks: tuple[int, int], swapped: bool) -> list[SSAValue]:
-    """The whole of a warp's tiles, 8 rows a vector; lanes are columns."""
+def read_tiles(b: KernelBuilder, blocks: tuple[int, int], transposed: bool) -> list[SSAValue]:
+    """The whole of a warp's tiles, 8 rows a vector (`transposed`: columns of the buffer's)."""
     return [
-        b.insert(tile.AccReadOp(t, part, transposed=swapped))
+        b.insert(tile.AccReadOp(t, part, transposed=transposed))
         for t in range(blocks[0] * blocks[1])
         for part in range(_PARTS)
     ]
