@@ -20,7 +20,7 @@ help:
 	@echo "make format    format the sources"
 	@echo "make docs      write the generated pages of docs/"
 	@echo "make bench     the benchmarks"
-	@echo "make validate  every measured V100 product on the simulator; JSON and plot in out/"
+	@echo "make validate  measured V100 products, the dual-side core's published curve; JSON, plots in out/"
 	@echo "make clean     remove $(VENV), out/ and caches"
 
 setup: $(RUN)
@@ -63,6 +63,7 @@ bench: $(RUN)
 
 validate: $(RUN)
 	@"$(BIN)/dstc" validate v100 --json out/validate_v100.json --plot out/validate_v100.svg
+	@"$(BIN)/dstc" validate dstc --json out/validate_dstc.json --plot out/validate_dstc.svg
 
 clean:
 	rm -rf "$(VENV)" out build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -18,7 +18,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from ..dialects.dstc_isa import IsaOp, JumpOp, KernelOp, PredType, RegType, UndefOp, Use
 from .cfg import Flow, edges, fold_jumps, remove_unreachable, split_edges
-from .interference import Classes, Peak, copied, is_predicate, size_of, tied
+from .interference import SIZES, Classes, Peak, copied, is_predicate, size_of, tied
 from .isa.errors import DstcError
 from .isa.table import NUM_PREDICATES, NUM_REGISTERS, PT, RZ
 from .liveness import Liveness, bits
@@ -27,14 +27,16 @@ from .parallel_copy import move, parallel_copy
 _UNIVERSE = (1 << 2048) - 1
 """Colours enough for any kernel: beyond the limit they only say how many would be needed."""
 _ALIGNED = {
-    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in (1, 2, 4, 8)
+    n: sum(1 << i for i in range(0, 2048, min(4, n))) for n in SIZES
 }  # where a group of n may start
 
-_LATE_READERS = ("SPWMMA", "OHMMA")
-_LATE = 64
-"""Instructions after a late reader that should not write what it reads."""
+_LATE_READERS = ("SPWMMA", "SPWMMA64", "OHMMA")
+_LATE = 2
+"""Late readers that may be under way when an instruction issues, as many as a sub-core's queue
+holds: what they read should not be written."""
 _LATE_REGISTERS = 40
-"""Registers beyond the most that are live, to keep such writes apart."""
+"""Registers beyond the most that are live, to keep such writes apart, for each accumulation tile of
+the warp: the more it has, the fewer warps share its sub-core."""
 
 
 def allocate(kernel: KernelOp, max_registers: int = NUM_REGISTERS) -> None:
@@ -53,10 +55,13 @@ def allocate(kernel: KernelOp, max_registers: int = NUM_REGISTERS) -> None:
     _free_ties(kernel)
     flow = Flow.of(kernel)
     liveness = Liveness.of(flow)
+    tiles = kernel.acc_tiles.value.data
     for optional, spread in ((True, True), (True, False), (False, False)):
         classes = Classes(flow, liveness)
         _unite(flow, classes, optional=optional)
-        colours = _colour(classes, _read_late(flow, classes) if spread else {})
+        least = classes.register_peak.count
+        budget = max(least, min(max_registers, least + _LATE_REGISTERS * tiles))
+        colours = _colour(classes, _read_late(flow, classes) if spread else {}, budget)
         used = _used(classes, colours, classes.registers)
         predicates = _used(classes, colours, classes.predicates)
         if used <= max_registers and predicates <= NUM_PREDICATES:
@@ -220,27 +225,42 @@ def _read_late(flow: Flow, classes: Classes) -> dict[int, set[int]]:
     would stall the warp.
     """
     number = classes.liveness.number
+    late = {
+        block: [
+            op for op in block.ops if isinstance(op, IsaOp) and op.ROW.mnemonic in _LATE_READERS
+        ]
+        for block in flow.blocks
+    }
+    before: dict[Block, list[IsaOp]] = {block: [] for block in flow.blocks}
+    for block in flow.blocks:
+        for target, _ in edges(block):
+            before[target] += late[block][-_LATE:]
+
+    def reads(ops: Iterable[IsaOp]) -> set[int]:
+        return {classes.find(number[v]) for op in ops for v in op.args if not is_predicate(v)}
+
     apart: dict[int, set[int]] = {}
     for block in flow.blocks:
-        reading: list[tuple[int, int]] = []  # (position of the reader, class read)
-        for i, op in enumerate(block.ops):
+        recent = before[block]
+        reading = reads(recent)
+        for op in block.ops:
             for value in op.results:
+                if is_predicate(value):
+                    continue
                 own = classes.find(number[value])
-                for at, other in reading:
-                    if i - at <= _LATE and other != own:
-                        apart.setdefault(own, set()).add(other)
-                        apart.setdefault(other, set()).add(own)
+                for other in reading - {own}:
+                    apart.setdefault(own, set()).add(other)
+                    apart.setdefault(other, set()).add(own)
             if isinstance(op, IsaOp) and op.ROW.mnemonic in _LATE_READERS:
-                reading = [r for r in reading if i - r[0] <= _LATE]
-                reading += [(i, classes.find(number[v])) for v in op.args if not is_predicate(v)]
+                recent = [*recent[1 - _LATE :], op]
+                reading = reads(recent)
     return apart
 
 
-def _colour(classes: Classes, apart: dict[int, set[int]]) -> dict[int, int]:
+def _colour(classes: Classes, apart: dict[int, set[int]], budget: int) -> dict[int, int]:
     """First register of each class; the best of some orders, the fewest registers winning.
 
-    Classes in `apart` keep off each other's registers while that costs no more than
-    `_LATE_REGISTERS`.
+    Classes in `apart` keep off each other's registers within `budget` registers.
     """
     values = classes.liveness.values
     graph = classes.neighbours()
@@ -248,7 +268,6 @@ def _colour(classes: Classes, apart: dict[int, set[int]]) -> dict[int, int]:
     sizes = {root: size_of(values[root]) for root in needed}
     start = {root: min(bits(classes.members[root])) for root in needed}
     degree = {root: sum(sizes.get(n, 0) for n in graph[root]) for root in needed}
-    budget = classes.register_peak.count + (_LATE_REGISTERS if apart else 0)
     best: dict[int, int] = {}
     best_used = -1
     orders: tuple[Callable[[int], tuple[int, ...]], ...] = (

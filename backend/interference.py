@@ -17,7 +17,7 @@ from ..dialects.dstc_isa import IsaOp, PredType, RegType
 from .cfg import Flow
 from .liveness import Liveness, bits
 
-SIZES = (1, 2, 4, 8)
+SIZES = (1, 2, 4, 8, 16)
 
 
 def size_of(value: SSAValue) -> int:

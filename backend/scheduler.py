@@ -35,7 +35,8 @@ class Latencies:
     alu, fma, mufu: arithmetic; predicate: whatever sets one; shared: LDS, shuffle: SHFL;
     global_memory: LDG and ATOM (a miss in L2); tensor: HMMA to another use, accumulate: to the next
     HMMA's c, and from use to use of an accumulation tile; intervals: cycles that an instruction
-    occupies its unit.
+    occupies its unit; positions: BOHMMA to OHMMA; squashes: the front end drops OHMMAs
+    beyond the popcounts, and all but the first of a set are taken for such.
     """
 
     alu: int
@@ -48,6 +49,8 @@ class Latencies:
     tensor: int
     accumulate: int
     intervals: Mapping[Unit, int]
+    positions: int = 1
+    squashes: bool = False
     pressure: int = PRESSURE
 
     def of(self, op: Operation) -> int:
@@ -56,6 +59,8 @@ class Latencies:
             return 0
         if op.ROW.mnemonic == "SHFL":
             return self.shuffle
+        if op.ROW.mnemonic == "BOHMMA":
+            return self.positions
         if op.results and is_predicate(op.results[0]):
             return self.predicate
         return {
@@ -66,6 +71,12 @@ class Latencies:
             Unit.GLOBAL: self.global_memory,
             Unit.TENSOR: self.tensor,
         }.get(op.ROW.unit, 1)
+
+    def dropped(self, op: Operation) -> bool:
+        """Whether `op` is taken for a squashed OHMMA, which takes no time."""
+        if not self.squashes or not isinstance(op, IsaOp) or op.ROW.mnemonic != "OHMMA":
+            return False
+        return not {"A0", "B0"} <= set(op.modifier_choices.values())
 
 
 _ATTEMPTS = ((5, 0), (3, 0), (1, 0), (5, 8), (3, 8), (1, 8))
@@ -116,16 +127,23 @@ def _schedule_block(block: Block, liveness: Liveness, index: int, latencies: Lat
 def _fixed(op: Operation) -> bool:
     """Nothing may move across `op`.
 
-    An SPWMMA keeps the tensor core busy for longer than any latency known here: what stands before
-    and after it is the software pipeline's choice, and stays there.
+    An SPWMMA keeps the tensor core busy for longer than any latency known here, and so do the
+    OHMMAs that stand for one, of which the first is taken for all: what stands before and after it
+    is the software pipeline's choice, and stays there.
     """
     if not isinstance(op, IsaOp):
         return False
     return (
         op.ROW.unit == Unit.BRANCH
-        or op.ROW.mnemonic == "SPWMMA"
+        or op.ROW.mnemonic in ("SPWMMA", "SPWMMA64")
+        or (op.ROW.mnemonic == "OHMMA" and _first_of_step(op))
         or op.immediate_values.get("sr") == "SR_CLOCK"
     )
+
+
+def _first_of_step(op: IsaOp) -> bool:
+    chosen = op.modifier_choices
+    return (chosen["k"], chosen["chunk_a"], chosen["chunk_b"]) == ("K0", "A0", "B0")
 
 
 def _segments(ops: Iterable[Operation]) -> list[list[Operation]]:
@@ -262,14 +280,26 @@ class _Graph:
                     loaded.setdefault(space, []).append(i)
 
     def _accumulators(self, ops: Sequence[Operation], latencies: Latencies) -> None:
-        last: dict[object, int] = {}
+        last: dict[int, int] = {}
         for i, op in enumerate(ops):
-            if not isinstance(op, IsaOp) or all(o.kind != Kind.ACC for o in op.ROW.operands):
+            if not isinstance(op, IsaOp):
                 continue
-            tile = op.immediate_values["acc"]
-            if tile in last:
-                self.add(last[tile], i, latencies.accumulate)
-            last[tile] = i
+            for operand in op.ROW.operands:
+                if operand.kind != Kind.ACC:
+                    continue
+                first = op.immediate_values["acc"]
+                assert isinstance(first, int)
+                for tile in range(first, first + operand.regs):
+                    if tile in last:
+                        follows = _is_ohmma(ops[last[tile]]) and _is_ohmma(op)
+                        distance = 0 if latencies.dropped(op) else 1
+                        self.add(last[tile], i, distance if follows else latencies.accumulate)
+                    last[tile] = i
+
+
+def _is_ohmma(op: Operation) -> bool:
+    """OHMMAs on one tile never wait for each other."""
+    return isinstance(op, IsaOp) and op.ROW.mnemonic == "OHMMA"
 
 
 def _accumulated(op: Operation) -> SSAValue | None:
@@ -351,13 +381,15 @@ def _list_schedule(
         done[choice] = True
         order.append(ops[choice])
         live.place(ops[choice])
-        free[units[choice]] = time + latencies.intervals.get(units[choice], 1)
+        free_of_charge = isinstance(ops[choice], UndefOp) or latencies.dropped(ops[choice])
+        if not free_of_charge:
+            free[units[choice]] = time + latencies.intervals.get(units[choice], 1)
         for later, distance in graph.after[choice]:
             earliest[later] = max(earliest[later], time + distance)
             waiting[later] -= 1
             if not waiting[later]:
                 heapq.heappush(queues.later, (earliest[later], later))
-        if not isinstance(ops[choice], UndefOp):
+        if not free_of_charge:
             time += 1
     return order
 

@@ -21,9 +21,9 @@ import numpy as np
 from dstc.compiler.bench import Gemm, run_gemm, schedule_facts
 from dstc.compiler.bench_estimate import counted, scheduled
 from dstc.dialects.dstc import Engine, ScheduleAttr
+from dstc.passes.candidates import KERNELS
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
-from dstc.passes.select_schedule import DENSE_STAGES, DENSE_TILES, DUAL_STAGES, DUAL_TILES
 from dstc.runtime.machine import Machine
 
 SIZES = 16, 4096
@@ -83,15 +83,15 @@ def _density(rng: random.Random) -> float:
 
 
 def _schedule(rng: random.Random, engine: str, gemm: Gemm) -> ScheduleAttr:
-    if engine == "dual":
-        cta, warp, *_ = rng.choice(DUAL_TILES)
-        stages = DUAL_STAGES[warp[0] * warp[1] // 1024]
-        return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap=rng.random() < 0.5)
-    cta, warp = rng.choice(DENSE_TILES)
-    splits = [s for s in (1, 1, 1, 2, 3, 4, 6) if s <= -(-gemm.k // 32)]
-    scratch = (gemm.m + cta[0]) * (gemm.n + cta[1]) * 4
+    kernels = KERNELS[Engine(engine)]
+    tiles = rng.choice(kernels.tiles)
+    stages, swap = rng.choice(tiles.stages), rng.choice(kernels.swaps)
+    splits = [s for s in (1, 1, 1, 2, 3, 4, 6) if s in kernels.splits and s <= -(-gemm.k // 32)]
+    scratch = (gemm.m + tiles.cta[0]) * (gemm.n + tiles.cta[1]) * 4
     fitting = [s for s in splits if s == 1 or s * scratch <= 1 << 22]
-    return ScheduleAttr.of(Engine.DENSE, cta, warp, DENSE_STAGES, split=rng.choice(fitting))
+    return ScheduleAttr.of(
+        Engine(engine), tiles.cta, tiles.warp, stages, swap, split=rng.choice(fitting)
+    )
 
 
 def measured(case: Case) -> dict[str, Any]:

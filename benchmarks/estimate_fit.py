@@ -1,13 +1,13 @@
-"""Fit the closed forms (`Fitted` in passes/estimate_dense.py and cost_dual.py) to simulations.
+"""Fit the closed forms (`Fitted` in passes/cost_dense.py and cost_dual.py) to simulations.
 
-In: rows of `estimate_accuracy.py --json`, best of odd seeds and with many thin products. Out:
-the numbers with which the estimates of each engine come nearest, printed or written into the
-passes; with --loops what one warp of the dual kernel takes a step (`LOOPS`), measured.
+In: rows of `estimate_accuracy.py --json` and of `chooser.py --json`, whose many tiles of a product
+teach the forms to rank them. Out: the numbers with which the estimates of each engine come nearest,
+and what the choice by them loses, printed or written into the passes; with --loops what one warp
+of the dual kernel takes a step (`LOOPS`), measured.
 
-    python benchmarks/estimate_accuracy.py --cases 700 --seed 11 --drawn-schedules 0.25 \\
-        --thin 0.4 --json thin
-    python benchmarks/estimate_accuracy.py --cases 400 --seed 12 --json rows
-    python benchmarks/estimate_fit.py thin rows --chosen --write
+    python benchmarks/chooser.py --cases 120 --seed 21 --json tiles
+    python benchmarks/estimate_accuracy.py --cases 400 --seed 11 --thin 0.4 --json thin
+    python benchmarks/estimate_fit.py tiles thin --write
 """
 
 import argparse
@@ -22,17 +22,17 @@ import numpy as np
 from dstc.compiler.bench import Gemm, compile_gemm
 from dstc.compiler.bench_estimate import counted
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes import cost_dual, estimate_dense
+from dstc.passes import cost_dense, cost_dual
+from dstc.passes.candidates import KERNELS
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
-from dstc.passes.select_schedule import DUAL_STAGES, DUAL_TILES
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 from estimate_accuracy import rebuilt
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-FORMS: dict[str, Any] = {"dense": estimate_dense, "dual": cost_dual}
+FORMS: dict[str, Any] = {"dense": cost_dense, "dual": cost_dual}
 """Engine -> the module of its closed form."""
 LINEAR = 0.12
 """Errors beyond this count linearly, not squared: no case decides alone."""
@@ -104,12 +104,32 @@ def fit_engine(engine: str, rows: list[dict[str, Any]]) -> Any:
     cycles = np.array([r["cycles"] for r in rows], np.float64)
     fitted = fit(predict, cycles, form.FITTED)
     for name, numbers in (("before", form.FITTED), ("fitted", fitted)):
-        errors = np.abs(np.array(predict(numbers)) / cycles - 1)
+        estimates = np.array(predict(numbers))
+        errors = np.abs(estimates / cycles - 1)
         print(
             f"{engine:5} {name}: median {np.median(errors):.1%}, p90 {np.quantile(errors, 0.9):.1%}"
             f", max {errors.max():.1%}, within 15 % {(errors <= 0.15).mean():.1%}"
+            + losses(rows, cycles, estimates)
         )
     return fitted
+
+
+def losses(rows: list[dict[str, Any]], cycles: F64, estimates: F64) -> str:
+    """What the schedules estimated fastest lose to the fastest, of products with several rows."""
+    products: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        facts = {name: row.get(name) for name in (*Gemm.__dataclass_fields__, "machine")}
+        products.setdefault(json.dumps(facts), []).append(i)
+    lost = [
+        cycles[at[int(np.argmin(estimates[at]))]] / cycles[at].min() - 1
+        for at in products.values()
+        if len(at) > 2
+    ]
+    if not lost:
+        return ""
+    return (
+        f"; of {len(lost)} products the choice loses {np.mean(lost):.1%}, {max(lost):.1%} at most"
+    )
 
 
 def arguments(product: ScheduledProduct, gemm: Gemm, chip: Chip) -> tuple[Any, ...]:
@@ -135,8 +155,9 @@ def print_loops() -> None:
     """What one warp of the dual kernel, alone or beside another, takes a step."""
     usual, prompt = Machine.load("dstc", {"sm.count": 1}), Machine.load("dstc", PROMPT)
     print("CTA       warp     CTAs  density  products  step  (cycles of a sub-core)")
-    for cta, warp, *_ in DUAL_TILES:
-        schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, DUAL_STAGES[warp[0] * warp[1] // 1024])
+    for tiles in KERNELS[Engine.DUAL].tiles:
+        cta, warp = tiles.cta, tiles.warp
+        schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, tiles.stages[0])
         for ctas in (1, 2):
             for density in (0.05, 0.3, 1):
                 found: list[tuple[int, int]] = []
@@ -149,9 +170,9 @@ def print_loops() -> None:
                     found.append((result.cycles, result.counters["tensor_busy"]))
                 (c0, b0), (c1, b1) = found
                 subs = min(4, schedule.warps * ctas)
-                tiles = ("x".join(map(str, t)) for t in (cta, warp))
+                names = ("x".join(map(str, t)) for t in (cta, warp))
                 print(
-                    "{:9} {:8}".format(*tiles)
+                    "{:9} {:8}".format(*names)
                     + f" {ctas:4} {density:8} {(b1 - b0) / 64 / subs:9.1f}"
                     f" {(c1 - c0) / 64:5.1f}",
                     flush=True,

@@ -1,6 +1,6 @@
-"""How near the main loops come to the tensor peak: the tables of passes/select_schedule.py.
+"""How near the main loops come to the tensor peak: the table of passes/candidates.py.
 
-In: the tiles and stages of select-schedule's tables, a machine. Out: for each, one CTA alone on an
+In: the tiles and stages of that table, a machine. Out: for each, one CTA alone on an
 SM, dense operands: the share of the tensor peak that its steps reach between two depths.
 
     python benchmarks/tile_efficiency.py --density 1
@@ -14,20 +14,19 @@ from typing import Any
 
 from dstc.compiler.bench import Gemm, run_gemm
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes.select_schedule import DENSE_STAGES, DENSE_TILES, DUAL_STAGES, DUAL_TILES
+from dstc.passes.candidates import KERNELS
 from dstc.runtime.machine import Machine
 
 DEPTHS = 256, 768
 """Two depths: the difference of their cycles is free of what stands before and after the loop."""
 
 
-def candidates() -> Iterator[tuple[ScheduleAttr, float | None]]:
-    """Every row of the tables, as a schedule, with the share that stands there, if one does."""
-    for cta, warp in DENSE_TILES:
-        yield ScheduleAttr.of(Engine.DENSE, cta, warp, DENSE_STAGES), None
-    for cta, warp, share in DUAL_TILES:
-        stages = DUAL_STAGES[warp[0] * warp[1] // (32 * 32)]
-        yield ScheduleAttr.of(Engine.DUAL, cta, warp, stages), share
+def candidates() -> Iterator[ScheduleAttr]:
+    """Every row of the tables, as a schedule."""
+    for engine, kernels in KERNELS.items():
+        for tiles in kernels.tiles:
+            for stages in tiles.stages:
+                yield ScheduleAttr.of(engine, tiles.cta, tiles.warp, stages)
 
 
 def measured(schedule: ScheduleAttr, machine: Machine, density: float) -> float:
@@ -52,18 +51,17 @@ def main() -> None:
     args = parser.parse_args()
     machine = Machine.load(args.machine, {"sm.count": 1})
     found: list[dict[str, Any]] = []
-    print("engine  CTA        warp     stages   measured   in the table")
-    for schedule, share in candidates():
+    print("engine  CTA        warp     stages   measured")
+    for schedule in candidates():
         cta, warp = ("x".join(map(str, tile)) for tile in (schedule.cta_tile, schedule.warp_tile))
         stages = int(schedule.stages.value.data)
         now = measured(schedule, machine, args.density)
         found.append(
             {"engine": schedule.engine.data, "cta": cta, "warp": warp, "stages": stages,
-             "measured": now, "table": share}
+             "measured": now}
         )  # fmt: skip
         print(
-            f"{schedule.engine.data:7} {cta:10} {warp:8} {stages:6} {now:10.2f}"
-            + ("" if share is None else f" {share:10.2f}"),
+            f"{schedule.engine.data:7} {cta:10} {warp:8} {stages:6} {now:10.2f}",
             flush=True,
         )
     if args.json:

@@ -23,6 +23,9 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Program
 from ..dialects.constants import constants_of
 from ..dialects.dstc import MatmulOp
+from ..passes.annotate_sparsity import attach_hints
+from ..passes.calibration import attach_calibration
+from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
 from ..runtime.executor import Progress, RunResult, run_program
@@ -33,6 +36,7 @@ from .graph import ModelGraph
 from .package import package
 from .pipelines import pipeline
 from .reference import Comparison, compare, error_bound, onnx_reference
+from .tune import Tuner
 
 Array = NDArray[Any]
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
@@ -44,7 +48,8 @@ class Compiled:
 
     `graph`: the model graph (networkx inside); `module`: the IR after the last pass; `passes`: what
     ran and for how long; `products`: the matrix products as scheduled, in the order of their
-    launches; `program`: what the device runs. A program read from a file has only that.
+    launches; `choices`: for those whose schedules were chosen, all candidates; `program`: what the
+    device runs. A program read from a file has only that.
     """
 
     program: Program
@@ -58,6 +63,7 @@ class Compiled:
     model: ModelSource | None = None
     notes: tuple[str, ...] = field(default_factory=tuple[str, ...])
     products: list[ScheduledProduct] = field(default_factory=list[ScheduledProduct])
+    choices: list[Choice] = field(default_factory=list[Choice])
 
     def run(
         self,
@@ -118,22 +124,32 @@ def compile_model(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     ir_dir: str | os.PathLike[str] | None = None,
     on_pass: OnPass | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
+    densities: Mapping[str, float] | None = None,
+    calibrate: Mapping[str, Array] | None = None,
 ) -> Compiled:
     """Compile an ONNX model.
 
     `engine`: auto, dense or dual; `dims`: sizes of dynamic dimensions by name; `input_shapes`:
     shapes of inputs by name, another way to bind them; `ir_dir`: a folder for the IR before the
-    first and after every pass. Raises `DstcError` with one line that names what is wrong.
+    first and after every pass; `tune`: simulate so many candidates of each product and take the
+    fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`); `densities`:
+    shares of non-zeros of values or nodes, by name; `calibrate`: inputs by name, on which densities
+    of activations are measured. Raises `DstcError` with one line that names what is wrong.
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     graph = load_onnx(model, dims, input_shapes)
     ctx = new_context()
     module = graph.to_module(ctx)
+    attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
+    if calibrate is not None:
+        attach_calibration(ctx, calibrate)
     name = Path(model).name if isinstance(model, str | os.PathLike) else graph.name
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
-        graph=graph, name=name,
+        graph=graph, name=name, tune=tune, tuner=tuner,
     )  # fmt: skip
     compiled.model = model
     compiled.notes = tuple(graph.notes)
@@ -152,10 +168,14 @@ def compile_module(
     on_pass: OnPass | None = None,
     graph: ModelGraph | None = None,
     name: str = "module",
+    tune: int = 0,
+    tuner: Tuner | None = None,
 ) -> Compiled:
     """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`."""
     started = time.perf_counter()
-    specs = pipeline(pipeline_name, machine=machine.name, engine=engine)
+    specs = pipeline(pipeline_name, machine=machine.name, engine=engine, tune=tune)
+    chooser = Chooser((tuner or Tuner()) if tune else None)
+    attach_chooser(ctx, chooser)
     products: list[ScheduledProduct] = []
 
     def look(index: int, count: int, spec: str) -> None:
@@ -177,6 +197,7 @@ def compile_module(
         engine=engine,
         graph=graph,
         products=products,
+        choices=chooser.choices,
     )
 
 

@@ -24,12 +24,15 @@ from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import matmul_f32, matmul_split
+from ..passes.choose import schedule_facts
 from ..runtime.device import Device
 from ..runtime.machine import Machine
 from .api import Compiled, compile_module
 from .bounds import Tiles, dense_bounds, dual_bounds
-from .driver import new_context
+from .driver import new_context, run_pipeline
 from .estimate import MODE as ESTIMATE
+from .pipelines import filled
+from .tune import Tuner
 
 F16 = NDArray[np.float16]
 
@@ -39,6 +42,8 @@ PATTERNS = ("random", "block")
 OUTPUTS = ("f32", "f16")
 """Types of a result; sums are f32 in either case."""
 
+_LINES = 64
+"""Rows and columns at whose crossings a result is compared where not all of it is."""
 _DEVICE_BYTES = 1 << 32
 """The device's address space."""
 
@@ -139,13 +144,29 @@ def gemm_module(ctx: Context, gemm: Gemm, schedule: ScheduleAttr | None = None) 
     return ModuleOp([main])
 
 
+def select_gemm(gemm: Gemm, machine: Machine, engine: str = "auto") -> ScheduleAttr:
+    """The schedule that the product gets; nothing is compiled."""
+    ctx = new_context()
+    module = gemm_module(ctx, gemm)
+    spec = "select-schedule{{machine={machine} engine={engine} encoded-inputs=true}}"
+    run_pipeline(ctx, module, filled([spec], machine=machine.name, engine=engine), machine=machine)
+    (schedule,) = (op.schedule for op in module.walk() if isinstance(op, MatmulOp))
+    assert schedule is not None
+    return schedule
+
+
 def compile_gemm(
     gemm: Gemm,
     machine: Machine,
     engine: str = "auto",
     schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
 ) -> tuple[Compiled, ScheduleAttr]:
-    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got."""
+    """The compiled product, whose bitmap operands arrive encoded, and the schedule it got.
+
+    `tune`, `tuner`: as of `compile_model`.
+    """
     ctx = new_context()
     module = gemm_module(ctx, gemm, schedule)
     seen: list[ScheduleAttr] = []
@@ -161,6 +182,8 @@ def compile_gemm(
         pipeline_name="encoded-inputs",
         on_pass=look,
         name="gemm",
+        tune=tune,
+        tuner=tuner,
     )
     return compiled, seen[-1]
 
@@ -192,13 +215,17 @@ def run_gemm(
     mode: str = "cycle",
     threads: int | None = None,
     checks: str = "basic",
-    check: bool = True,
+    check: bool | str = True,
     schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
+    explain: bool = False,
 ) -> dict[str, Any]:
-    """One row of `dstc bench gemm --json`.
+    """One row of `dstc bench gemm --json`; `choice` is there with `explain`.
 
     Times are None in functional mode; `bit_exact` compares with numpy's rank-1 updates in f32,
-    ascending k, in the parts that the schedule splits K into (None without `check`); `tflops`
+    ascending k, in the parts that the schedule splits K into (None without `check`; with `lines`
+    at the crossings of 64 rows and 64 columns, as all of a large product takes long); `tflops`
     counts 2mnk whatever is skipped; `bounds` are cycles (`bounds.py`). Raises `DstcError` for what
     the machine cannot do. Mode `estimate` simulates nothing (`bench_estimate.py`).
     """
@@ -206,8 +233,8 @@ def run_gemm(
     if mode == ESTIMATE:
         from .bench_estimate import estimate_gemm
 
-        return estimate_gemm(gemm, target, engine, schedule)
-    compiled, chosen = compile_gemm(gemm, target, engine, schedule)
+        return estimate_gemm(gemm, target, engine, schedule, tune, tuner, explain)
+    compiled, chosen = compile_gemm(gemm, target, engine, schedule, tune, tuner)
     a, b = gemm.operands()
     device = Device(target, mode=mode, threads=threads, checks=checks)
     dual = chosen.engine.data == Engine.DUAL
@@ -217,7 +244,9 @@ def run_gemm(
     result = compiled.run(inputs, device=device, statistics=False)
     exact = None
     if check:
-        exact = same_bits(result.outputs["out0"], reference(a, b, chosen, gemm.out))
+        rows, columns = (_lines(n, check == "lines") for n in (gemm.m, gemm.n))
+        got = np.ascontiguousarray(result.outputs["out0"][np.ix_(rows, columns)])
+        exact = same_bits(got, reference(a[rows], b[:, columns], chosen, gemm.out))
     tiles = Tiles(chosen.cta_tile, chosen.warp_tile)
     sizes = gemm.m, gemm.n, gemm.k
     bytes_ = 2 if gemm.out == "f16" else 4
@@ -260,19 +289,16 @@ def run_gemm(
         "peak_rss_bytes": peak_rss_bytes(),
         "limit": None,
         "estimate": None,
+        "choice": compiled.choices[0].to_json() if explain and compiled.choices else None,
     }
 
 
-def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
-    """A schedule as plain values."""
-    return {
-        "engine": schedule.engine.data,
-        "cta": list(schedule.cta_tile),
-        "warp": list(schedule.warp_tile),
-        "stages": int(schedule.stages.value.data),
-        "swap": schedule.swapped,
-        "split": schedule.parts,
-    }
+def _lines(count: int, some: bool) -> NDArray[np.int64]:
+    """All of `count` lines, or 64 of them, the first and the last included."""
+    if not some or count <= _LINES:
+        return np.arange(count)
+    inner = np.random.default_rng(0).choice(np.arange(1, count - 1), _LINES - 2, replace=False)
+    return np.sort(np.concatenate([[0], inner, [count - 1]]))
 
 
 def tightest(row: dict[str, Any]) -> tuple[str, float]:

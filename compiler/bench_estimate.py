@@ -14,6 +14,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
+from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..passes.cost_chip import Chip
 from ..passes.cost_operands import Operands
@@ -24,18 +25,33 @@ from .bounds import Tiles, dense_bounds, dual_bounds
 from .driver import new_context, run_pipeline
 from .estimate import MODE, estimate_facts, launch_time_us
 from .pipelines import pipeline
+from .tune import Tuner
 
 
 def scheduled(
     gemm: Gemm, machine: Machine, engine: str = "auto", schedule: ScheduleAttr | None = None
 ) -> ScheduledProduct:
     """The product with the schedule that `compile_gemm` would give it, without compiling it."""
+    return _scheduled(gemm, machine, engine, schedule)[0]
+
+
+def _scheduled(
+    gemm: Gemm,
+    machine: Machine,
+    engine: str,
+    schedule: ScheduleAttr | None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
+) -> tuple[ScheduledProduct, list[Choice]]:
+    """The product as scheduled, and how that was chosen, unless it was given."""
     ctx = new_context()
     module = gemm_module(ctx, gemm, schedule)
-    specs = pipeline("encoded-inputs", machine=machine.name, engine=engine)
+    chooser = Chooser((tuner or Tuner()) if tune else None)
+    attach_chooser(ctx, chooser)
+    specs = pipeline("encoded-inputs", machine=machine.name, engine=engine, tune=tune)
     last = next(i for i, spec in enumerate(specs) if spec.startswith("select-schedule"))
     run_pipeline(ctx, module, specs[: last + 1], machine=machine)
-    return _only_product(module)
+    return _only_product(module), chooser.choices
 
 
 def _only_product(module: ModuleOp) -> ScheduledProduct:
@@ -47,15 +63,23 @@ def counted(product: ScheduledProduct, a: F16, b: F16, chip: Chip) -> Operands |
     """The popcounts that the product's engine depends on; the dense engine on none."""
     if product.schedule.engine.data == Engine.DENSE:
         return None
-    return Operands.counted(encode(a, "a"), encode(b, "b"), chip.empty_step)
+    window = product.schedule.vectors
+    encoded = encode(a, "a", window=window), encode(b, "b", window=window)
+    return Operands.counted(*encoded, chip.empty_step)
 
 
 def estimate_gemm(
-    gemm: Gemm, machine: Machine, engine: str = "auto", schedule: ScheduleAttr | None = None
+    gemm: Gemm,
+    machine: Machine,
+    engine: str = "auto",
+    schedule: ScheduleAttr | None = None,
+    tune: int = 0,
+    tuner: Tuner | None = None,
+    explain: bool = False,
 ) -> dict[str, Any]:
     """One row of `dstc bench gemm --mode estimate --json`; see `run_gemm`."""
     started = time.perf_counter()
-    product = scheduled(gemm, machine, engine, schedule)
+    product, choices = _scheduled(gemm, machine, engine, schedule, tune, tuner)
     compiled = time.perf_counter()
     a, b = gemm.operands()
     chip = Chip.of(machine)
@@ -84,4 +108,5 @@ def estimate_gemm(
         "peak_rss_bytes": peak_rss_bytes(),
         **dict.fromkeys(("warp_instructions", "bit_exact", "stalls", "occupancy", "counters")),
         **estimate_facts(prediction),
+        "choice": choices[0].to_json() if explain and choices else None,
     }

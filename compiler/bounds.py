@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.isa.layout import ceil_div
-from ..backend.isa.table import HMMA_MACS, TILE_M
+from ..backend.isa.table import HMMA_MACS, TILE_K, TILE_M
+from ..passes.cost_issue import squash_of, step_slots
 from ..runtime.formats import Bitmap, encode, statistics
 from ..runtime.machine import Machine
 
 F16 = NDArray[np.float16]
 I64 = NDArray[np.int64]
 
-RESOURCES = ("ohmma", "hmma", "issue", "shared_memory", "l1", "accumulator", "dram")
+RESOURCES = (
+    "ohmma", "hmma", "issue", "shared_memory", "l1", "l2", "store", "accumulator", "dram"
+)  # fmt: skip
 """Keys of the bounds. None where the engine does not use the resource."""
 
 FRAGMENT = 16
@@ -48,7 +51,8 @@ def dense_bounds(
 
     hmma: 16 x 16 x 16 fragments, 16 HMMA of 256 MAC each, `hmma.interval` apart. shared_memory:
     each warp reads its operands, each CTA writes them, 128 bytes a cycle and SM. issue: those
-    HMMA, reads and writes of 512 bytes an instruction. dram: operands once, and of the result
+    HMMA, reads and writes of 512 bytes an instruction. l2: operands once for each block of the
+    result that an SM's registers hold. store: the result. dram: operands once, and of the result
     what L2 cannot keep.
     """
     m, n, k = sizes
@@ -61,11 +65,16 @@ def dense_bounds(
     )
     loaded, stored = 2 * (m * k + k * n), out_bytes * m * n
     accesses = (loaded + stored + staged) / ACCESS_BYTES
+    bm, bn = _block(tiles.cta, int(machine["sm.registers"]))
+    blocks = ceil_div(m, bm) * ceil_div(n, bn)
+    fetched = 2 * k * (ceil_div(n, bn) * m + ceil_div(m, bm) * n)
     return _bounds(
         hmma=hmma * machine["hmma.interval"] / sub_cores,
         issue=(hmma + accesses) / sub_cores,
         shared_memory=staged / WAVEFRONT_BYTES / machine["sm.count"],
         l1=loaded / _l1_bytes(machine),
+        l2=_l2(machine, fetched, loaded, blocks),
+        store=stored / _write_bytes(machine),
         dram=_dram(machine, loaded, stored),
     )
 
@@ -78,8 +87,10 @@ def dual_bounds(
     ohmma: sum over k and pairs of 32-long vectors of ceil(nA/8) * ceil(nB/16), for the better
     orientation, `ohmma.interval` apart. accumulator: each 32 x 32 tile is read once,
     `accumulator.rows_per_cycle`. l1: each warp reads header, bitmaps and values of the tiles
-    that meet a tile with non-zeros. issue: an SPWMMA a pair of such tiles, reads and stores of
-    512 bytes an instruction. dram: those tiles once, and of the result what L2 cannot keep.
+    that meet a tile with non-zeros. l2: those of each block of the result that an SM's
+    accumulation buffers hold. issue: an SPWMMA a pair of such tiles (without a sequencer its
+    BOHMMAs and OHMMAs), reads and stores of 512 bytes an instruction. store: the result. dram:
+    those tiles once, and of the result what L2 cannot keep.
     """
     m, n = a.shape[0], b.shape[1]
     sub_cores = machine["sm.count"] * machine["sm.sub_cores"]
@@ -90,11 +101,19 @@ def dual_bounds(
     once = _tile_bytes(left, right, 0, 0)
     read = _tile_bytes(left, right, tiles.warp[0] // TILE_M, tiles.warp[1] // TILE_M)
     stored = out_bytes * m * n
+    held = machine["accumulator.tiles"] * machine["sm.sub_cores"] * TILE_M * TILE_M
+    bm, bn = (ceil_div(x, TILE_M) for x in _block(tiles.cta, held))
+    blocks = ceil_div(m, bm * TILE_M) * ceil_div(n, bn * TILE_M)
+    products: float = straight.steps_issued
+    if (squash := squash_of(machine)) is not None:
+        products = step_slots(ohmma, products, squash, others=TILE_K)
     rows = ceil_div(m, TILE_M) * ceil_div(n, TILE_M) * TILE_M
     return _bounds(
         ohmma=ohmma * machine["ohmma.interval"] / sub_cores,
-        issue=(straight.steps_issued + (read + stored) / ACCESS_BYTES) / sub_cores,
+        issue=(products + (read + stored) / ACCESS_BYTES) / sub_cores,
         l1=read / _l1_bytes(machine),
+        l2=_l2(machine, _tile_bytes(left, right, bm, bn), once, blocks),
+        store=stored / _write_bytes(machine),
         accumulator=rows / machine["accumulator.rows_per_cycle"] / sub_cores,
         dram=_dram(machine, once, stored),
     )
@@ -113,6 +132,31 @@ def _within(tiles: Tiles, m: int, n: int) -> list[tuple[int, int]]:
 def _l1_bytes(machine: Machine) -> float:
     """Bytes a cycle of all L1 caches."""
     return 32 * machine["l1.sectors_per_cycle"] * machine["sm.count"]
+
+
+def _block(cta: tuple[int, int], held: int) -> tuple[int, int]:
+    """The block of CTAs' tiles within `held` elements that needs the fewest operands an element."""
+    (cm, cn), most = cta, max(1, held // (cta[0] * cta[1]))
+    shapes = [(cm * i, cn * (most // i)) for i in range(1, most + 1)]
+    return min(shapes, key=lambda s: 1 / s[0] + 1 / s[1])
+
+
+def _l2(machine: Machine, fetched: float, once: float, blocks: int) -> float:
+    """Cycles to bring `fetched` bytes from L2 to SMs, but for what L1 may keep between blocks."""
+    kept = max(0, blocks - machine["sm.count"]) * machine["l1.capacity_bytes"]
+    ports = machine["noc.read_bytes_per_sm_cycle"] * machine["sm.count"]
+    return max(once, fetched - kept) / min(ports, _l2_bytes(machine))
+
+
+def _l2_bytes(machine: Machine) -> float:
+    """Bytes a cycle of all slices."""
+    return 32 * machine["l2.slices"] * machine["l2.sectors_per_slice_cycle"]
+
+
+def _write_bytes(machine: Machine) -> float:
+    """Bytes a cycle that SMs can send, and L2 can take."""
+    ports = machine["noc.write_bytes_per_sm_cycle"] * machine["sm.count"]
+    return min(ports, _l2_bytes(machine))
 
 
 def _dram(machine: Machine, loaded: float, stored: float) -> float:
@@ -140,8 +184,7 @@ def _tile_bytes(a: Bitmap, b: Bitmap, group_a: int, group_b: int) -> int:
 
 def _counts(bitmap: Bitmap) -> I64:
     """Non-zeros of each tile: (v_tiles, k_tiles)."""
-    at = bitmap.layout
-    return bitmap.headers[:, 1].astype(np.int64).reshape(at.v_tiles, at.k_tiles)
+    return bitmap.tile_counts()
 
 
 def _groups(occupied: NDArray[np.bool_], size: int) -> I64:

@@ -6,7 +6,6 @@ topological order, and `to_module`: level-1 IR (f32) with the constants in the c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -135,12 +134,6 @@ def _names(names: Iterable[str]) -> ArrayAttr[StringAttr]:
     return ArrayAttr([StringAttr(name) for name in names])
 
 
-def value_hint(name: str) -> str:
-    """A valid SSA name hint close to `name`."""
-    hint = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return hint if re.match(r"[A-Za-z_]", hint) else f"v_{hint}"
-
-
 class _Emitter:
     def __init__(self, graph: ModelGraph, pool: ConstantPool):
         self.graph = graph
@@ -165,7 +158,7 @@ class _Emitter:
         main.attributes["dstc.output_types"] = _names(p.dtype for p in graph.outputs)
         builder = Builder(InsertPoint.at_end(main.body.block))
         for port, arg in zip(graph.inputs, main.body.block.args, strict=True):
-            arg.name_hint = value_hint(port.name)
+            arg.name_hint = dstc.value_hint(port.name)
             self.values[port.value] = arg
         for node in graph.topological():
             operands = [self.operand(value, builder) for value in node.inputs]
@@ -189,7 +182,7 @@ class _Emitter:
         return self.values[value]
 
     def define(self, value: str, op: Operation) -> None:
-        op.results[0].name_hint = value_hint(value)
+        op.results[0].name_hint = dstc.value_hint(value)
         self.values[value] = op.results[0]
 
 

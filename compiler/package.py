@@ -6,6 +6,7 @@ the constant pool. Out: a `Program` with machine code, launch plan and constant 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -150,7 +151,7 @@ class _Packager:
         bitmap: dict[str, Any] | None = None
         if isinstance(type_, BitmapType):
             layout = type_.layout
-            bitmap = {"vectors": layout.vectors, "depth": layout.depth, "side": type_.side.data}
+            bitmap = {**asdict(layout), "side": type_.side.data}
             size = layout.slot_bytes if data is None else len(data)
         else:
             size = DenseLayout.of(shape, 2 if _dtype(type_) == "f16" else 4).bytes
@@ -195,7 +196,7 @@ class _Packager:
         type_ = op.result.type
         assert isinstance(type_, BitmapType)
         matrix = np.asarray(self.constant(constant), np.float16)
-        image = encode(matrix, type_.side.data).to_bytes()
+        image = encode(matrix, type_.side.data, window=type_.layout.window).to_bytes()
         self.buffer(op.result, "constant", f"{constant.constant.data}.bitmap", image)
 
     def alias(self, op: ReshapeOp) -> None:

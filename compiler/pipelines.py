@@ -34,6 +34,7 @@ TILE = (
 
 ISA = (
     "convert-tile-to-isa",
+    "expand-spwmma{{machine={machine}}}",
     "eliminate-dead-instructions",
     "schedule-instructions{{machine={machine}}}",
     "allocate-registers",
@@ -57,9 +58,18 @@ PIPELINES: dict[str, list[str]] = {
 that are function arguments arrive encoded, as `dstc bench gemm` measures."""
 
 
-def pipeline(name: str, *, machine: str, engine: str) -> list[str]:
-    """Pass specifications of pipeline `name` for a machine and an engine."""
-    return filled(PIPELINES[name], machine=machine, engine=engine)
+def pipeline(name: str, *, machine: str, engine: str, tune: int = 0) -> list[str]:
+    """Pass specifications of pipeline `name` for a machine and an engine.
+
+    `tune`: candidates that select-schedule measures.
+    """
+    specs = filled(PIPELINES[name], machine=machine, engine=engine)
+    return [_tuned(spec, tune) for spec in specs] if tune else specs
+
+
+def _tuned(spec: str, tune: int) -> str:
+    """select-schedule measures the best candidates."""
+    return f"{spec[:-1]} tune={tune}}}" if spec.startswith("select-schedule{") else spec
 
 
 def filled(specs: Iterable[str], *, machine: str = "dstc", engine: str = "auto") -> list[str]:

@@ -1,4 +1,4 @@
-"""Simulated against measured times, both axes logarithmic.
+"""Simulated against measured times, and the curve of the dual-side core by densities.
 
 In: the facts of `dstc validate --json`. Out: a PNG, SVG or PDF file.
 """
@@ -70,6 +70,40 @@ def plot(path: str, facts: Mapping[str, Any]) -> None:
         fontsize="medium",
     )
     axes.legend()
+    _save(figure, path, suffix)
+
+
+def plot_curve(path: str, facts: Mapping[str, Any]) -> None:
+    """Write the plot: normalised time by A's density, a colour by B's.
+
+    Circles: simulated, dashes: quantisation alone, stars: published.
+    """
+    suffix = check_format(path)
+    figure = plotting()(figsize=(6.4, 5.0), layout="constrained")
+    axes = figure.add_subplot()
+    rows = sorted(facts["rows"], key=lambda r: r["a_density"])
+    for i, density in enumerate(sorted({r["b_density"] for r in rows}, reverse=True)):
+        some = [r for r in rows if r["b_density"] == density]
+        known = [r for r in some if r["published"] is not None]
+        colour, label = f"C{i}", f"B {density:g}"
+        for key, style, points in (
+            ("normalised", {"marker": "o", "label": f"{label}, simulated"}, some),
+            ("quantisation", {"linestyle": "--", "label": f"{label}, quantisation"}, some),
+            ("published", {"marker": "*", "markersize": 12, "linestyle": "none",
+                           "label": f"{label}, published"}, known),
+        ):  # fmt: skip
+            if points:
+                x, y = ([r[name] for r in points] for name in ("a_density", key))
+                axes.plot(x, y, color=colour, linewidth=1, **style)
+    axes.set(xlabel="density of A", ylabel="cycles over those of dense operands")
+    axes.set(xlim=(0, 1.03), ylim=(0, None))
+    title = f"{facts['size']}^3 on {facts['machine']}; published: {facts['published_size']}^3"
+    axes.set_title(title, fontsize="medium")
+    axes.legend(fontsize="small")
+    _save(figure, path, suffix)
+
+
+def _save(figure: Any, path: str, suffix: str) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         # without a date, the same facts give the same file
         metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]

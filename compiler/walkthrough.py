@@ -99,7 +99,7 @@ def excerpts() -> dict[str, str]:
     ctx = new_context()
     module = load_onnx(MODEL, {"batch": BATCH}).to_module(ctx)
     result = {"graph": "\n".join(_with_operands(_first(module, Conv2dOp)))}
-    specs = pipeline("default", machine=MACHINE, engine="auto")
+    specs = pipeline("default", machine=MACHINE, engine="dual")
     graph, tile = len(GRAPH), len(GRAPH) + len(TILE)
     assert len(specs) == tile + len(ISA)
     run_pipeline(ctx, module, specs[:graph])

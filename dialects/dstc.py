@@ -6,6 +6,7 @@ ops from `dstc.conv2d` and `dstc.matmul` to `dstc.encode`, each with its verifie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
@@ -56,6 +57,7 @@ from xdsl.utils.hints import isa
 from xdsl.utils.str_enum import StrEnum
 
 from ..backend.isa.layout import BitmapLayout, ceil_div
+from ..backend.isa.table import TILE_M, WINDOWS
 
 
 class Side(StrEnum):
@@ -100,11 +102,17 @@ class PoolKindAttr(EnumAttribute[PoolKind], SpacedOpaqueSyntaxAttribute):
     name = "dstc.pool"
 
 
+def _verify_window(window: int) -> None:
+    if window not in WINDOWS:
+        raise VerifyException(f"window must be 32 or 64, not {window}")
+
+
 @irdl_attr_definition
 class BitmapType(ParametrizedAttribute, TypeAttribute):
     """`!dstc.bitmap<64x288xf16, a>`: a matrix as two-level bitmap and condensed values.
 
     Side a: M x K, vectors along M. Side b: K x N, vectors along N. Stored as `BitmapLayout`.
+    Vectors condense over 32 rows or columns, with `<64x288xf16, a, window = 64>` over 64.
     """
 
     name = "dstc.bitmap"
@@ -113,11 +121,13 @@ class BitmapType(ParametrizedAttribute, TypeAttribute):
     columns: IntegerAttr[I64] = param_def()
     element_type: Float16Type = param_def(base(Float16Type))
     side: StringAttr = param_def(base(StringAttr))
+    window: IntegerAttr[I64] = param_def()
 
     @staticmethod
-    def of(rows: int, columns: int, side: Side) -> BitmapType:
+    def of(rows: int, columns: int, side: Side, window: int = TILE_M) -> BitmapType:
         """The bitmap type of a `rows` x `columns` f16 matrix."""
-        return BitmapType(IntegerAttr(rows, i64), IntegerAttr(columns, i64), f16, StringAttr(side))
+        sizes = IntegerAttr(rows, i64), IntegerAttr(columns, i64)
+        return BitmapType(*sizes, f16, StringAttr(side), IntegerAttr(window, i64))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,8 +137,8 @@ class BitmapType(ParametrizedAttribute, TypeAttribute):
     @property
     def layout(self) -> BitmapLayout:
         """Storage on the device."""
-        rows, columns = self.shape
-        return BitmapLayout(rows, columns) if self.side.data == "a" else BitmapLayout(columns, rows)
+        vectors, depth = self.shape if self.side.data == "a" else self.shape[::-1]
+        return BitmapLayout(vectors, depth, self.window.value.data)
 
     def verify(self) -> None:
         """The side is a or b, the shape is positive."""
@@ -136,16 +146,22 @@ class BitmapType(ParametrizedAttribute, TypeAttribute):
             raise VerifyException(f"bitmap side must be a or b, not {self.side.data}")
         if min(self.shape) < 1:
             raise VerifyException(f"bitmap shape must be positive, not {self.shape}")
+        _verify_window(self.window.value.data)
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
-        """`<64x288xf16, a>`."""
+        """`<64x288xf16, a[, window = 64]>`."""
         with parser.in_angle_brackets():
             dims = parser.parse_dimension_list()
             parser.parse_shape_delimiter()
             element = parser.parse_type()
             parser.parse_punctuation(",")
             side = parser.parse_identifier()
+            window = TILE_M
+            if parser.parse_optional_punctuation(",") is not None:
+                parser.parse_keyword("window")
+                parser.parse_punctuation("=")
+                window = parser.parse_integer()
         if len(dims) != 2:
             parser.raise_error("a bitmap has two dimensions: !dstc.bitmap<MxKxf16, a>")
         return (
@@ -153,14 +169,17 @@ class BitmapType(ParametrizedAttribute, TypeAttribute):
             IntegerAttr(dims[1], i64),
             element,
             StringAttr(side),
+            IntegerAttr(window, i64),
         )
 
     def print_parameters(self, printer: Printer) -> None:
-        """`<64x288xf16, a>`."""
+        """`<64x288xf16, a[, window = 64]>`."""
         rows, columns = self.shape
         printer.print_string(f"<{rows}x{columns}x")
         printer.print_attribute(self.element_type)
-        printer.print_string(f", {self.side.data}>")
+        window = self.window.value.data
+        suffix = f", window = {window}" if window != TILE_M else ""
+        printer.print_string(f", {self.side.data}{suffix}>")
 
 
 @irdl_attr_definition
@@ -171,6 +190,7 @@ class ScheduleAttr(ParametrizedAttribute):
     With `swap` the right operand takes the 8-side of the outer product and the left the 16-side.
     With `split = s` s CTAs share an output tile: each accumulates one part of K
     (`layout.split_ranges`) from zero, and the parts are added in ascending order.
+    With `window = 64` (dual engine) operands condense over 64 vectors and not 32.
     """
 
     name = "dstc.schedule"
@@ -181,6 +201,7 @@ class ScheduleAttr(ParametrizedAttribute):
     stages: IntegerAttr[I64] = param_def()
     swap: BoolAttr = param_def()
     split: IntegerAttr[I64] = param_def()
+    window: IntegerAttr[I64] = param_def()
 
     @staticmethod
     def of(
@@ -190,6 +211,7 @@ class ScheduleAttr(ParametrizedAttribute):
         stages: int,
         swap: bool = False,
         split: int = 1,
+        window: int = TILE_M,
     ) -> ScheduleAttr:
         """A schedule from plain values."""
         return ScheduleAttr(
@@ -199,6 +221,7 @@ class ScheduleAttr(ParametrizedAttribute):
             IntegerAttr(stages, i64),
             BoolAttr.from_bool(swap),
             IntegerAttr(split, i64),
+            IntegerAttr(window, i64),
         )
 
     @property
@@ -229,13 +252,38 @@ class ScheduleAttr(ParametrizedAttribute):
         """Parts of K that are accumulated apart."""
         return self.split.value.data
 
+    @property
+    def vectors(self) -> int:
+        """Vectors that operands condense over."""
+        return self.window.value.data
+
+    def encodes(self, result: BitmapType) -> bool:
+        """Whether a warp's tile is whole tiles of `result`, so that it can be written encoded."""
+        window = result.layout.window
+        return self.warp_tile[0 if result.side.data == Side.A else 1] % window == 0
+
+    def accumulator_tile(self, row: int, column: int) -> int:
+        """Number of the accumulator tile of 32x32 block (row, column) of a warp's tile.
+
+        Steps of a window take consecutive tiles, in the order that SPWMMA's side A and B have.
+        """
+        blocks = self.vectors // TILE_M
+        columns = self.warp_tile[1] // self.vectors
+        step = row // blocks * columns + column // blocks
+        within = (row % blocks, column % blocks)
+        a, b = reversed(within) if self.swapped else within
+        return (step * blocks + a) * blocks + b
+
     def verify(self) -> None:
         """Tiles nest and fit the units."""
         if self.engine.data not in tuple(Engine):
             raise VerifyException(
                 f"schedule engine must be one of {', '.join(Engine)}, not {self.engine.data}"
             )
-        unit = 32 if self.engine.data == Engine.DUAL else 16
+        unit = self.vectors if self.engine.data == Engine.DUAL else 16
+        _verify_window(self.vectors)
+        if self.vectors != TILE_M and self.engine.data != Engine.DUAL:
+            raise VerifyException("window is for the dual engine")
         for what, c, w in zip("MN", self.cta_tile, self.warp_tile, strict=True):
             if w < unit or w % unit:
                 raise VerifyException(f"warp tile {what} must be a multiple of {unit}, not {w}")
@@ -250,7 +298,7 @@ class ScheduleAttr(ParametrizedAttribute):
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4][, window = 64]>`."""
 
         def pair(key: str) -> DenseArrayBase[I64]:
             parser.parse_punctuation(",")
@@ -268,23 +316,28 @@ class ScheduleAttr(ParametrizedAttribute):
             parser.parse_keyword("stages")
             parser.parse_punctuation("=")
             stages = IntegerAttr(parser.parse_integer(), i64)
-            swap, split = False, 1
+            swap, numbers = False, {"split": 1, "window": TILE_M}
             while parser.parse_optional_punctuation(",") is not None:
                 if parser.parse_optional_keyword("swap") is not None:
                     swap = True
                     continue
-                parser.parse_keyword("split")
+                key = parser.expect(
+                    lambda: next(filter(parser.parse_optional_keyword, numbers), None),
+                    "expected swap, split or window",
+                )
                 parser.parse_punctuation("=")
-                split = parser.parse_integer()
-        return engine, cta, warp, stages, BoolAttr.from_bool(swap), IntegerAttr(split, i64)
+                numbers[key] = parser.parse_integer()
+        last = (IntegerAttr(n, i64) for n in numbers.values())
+        return engine, cta, warp, stages, BoolAttr.from_bool(swap), *last
 
     def print_parameters(self, printer: Printer) -> None:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4][, window = 64]>`."""
         (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
         printer.print_string(
             f"<{self.engine.data}, cta = {cm}x{cn}, warp = {wm}x{wn}, "
             f"stages = {self.stages.value.data}{', swap' if self.swapped else ''}"
-            f"{f', split = {self.parts}' if self.parts > 1 else ''}>"
+            f"{f', split = {self.parts}' if self.parts > 1 else ''}"
+            f"{f', window = {self.vectors}' if self.vectors != TILE_M else ''}>"
         )
 
 
@@ -514,6 +567,12 @@ class MatmulOp(IRDLOperation):
         )
 
     @property
+    def densities(self) -> tuple[float, float]:
+        """Shares of the operands that are not zero (0 to 1); 1 where nothing is known."""
+        a, b = (1.0 if d is None else float(d.value.data) for d in (self.a_density, self.b_density))
+        return a, b
+
+    @property
     def transposed(self) -> tuple[bool, bool]:
         """(lhs is stored K x M, rhs is stored N x K)."""
         return self.trans_a is not None, self.trans_b is not None
@@ -547,6 +606,9 @@ class MatmulOp(IRDLOperation):
             if isinstance(v.type, BitmapType):
                 _expect(not trans, f"a bitmap is not transposed: remove trans_{side}")
                 _expect(v.type.side.data == side, f"{what} must be a bitmap of side {side}")
+                own = v.type.layout.window
+                window = own if self.schedule is None else self.schedule.vectors
+                _expect(own == window, f"{what} has window {own}, but the schedule {window}")
         m, n, _ = self.sizes
         want: tuple[int, ...] = (m, n)
         if self.image is not None:
@@ -573,6 +635,10 @@ class MatmulOp(IRDLOperation):
             dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
             _expect(dual, "only the dual engine writes a bitmap")
             _expect(self.image is None, "an image cannot be a bitmap")
+            assert self.schedule is not None
+            window = self.result.type.layout.window
+            whole = self.schedule.encodes(self.result.type)
+            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
 
 
 @irdl_op_definition
@@ -878,6 +944,12 @@ class SoftmaxOp(IRDLOperation):
 def _same_shape(x: SSAValue, y: SSAValue) -> None:
     xs, ys = matrix_shape(x.type), matrix_shape(y.type)
     _expect(xs == ys, f"result must be {_dims(xs)}, not {_dims(ys)}")
+
+
+def value_hint(name: str) -> str:
+    """A valid SSA name hint close to `name`, a value of a model."""
+    hint = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return hint if re.match(r"[A-Za-z_]", hint) else f"v_{hint}"
 
 
 SOURCE = "dstc.source"

@@ -98,10 +98,10 @@ class RegType(ParametrizedAttribute, TypeAttribute):
         return None if isinstance(self.index, NoneAttr) else self.index.value.data
 
     def verify(self) -> None:
-        """Sizes are 1, 2, 4 or 8, assignments aligned and in range."""
+        """Sizes are 1, 2, 4, 8 or 16, assignments aligned and in range."""
         n, at = self.registers, self.assigned
-        if n not in (1, 2, 4, 8):
-            raise VerifyException(f"a register group has 1, 2, 4 or 8 registers, not {n}")
+        if n not in (1, 2, 4, 8, 16):
+            raise VerifyException(f"a register group has 1, 2, 4, 8 or 16 registers, not {n}")
         if at is not None and at != RZ:
             if at % min(4, n):
                 raise VerifyException(f"a group of {n} cannot start at R{at}: misaligned")
@@ -327,8 +327,9 @@ class IsaOp(IRDLOperation):
             return
         if kind == Kind.ACC:
             tile = imms.get("acc")
-            if not isinstance(tile, int) or not 0 <= tile < MAX_ACC_TILES:
-                raise VerifyException(f"needs acc, 0 to {MAX_ACC_TILES - 1}")
+            if not isinstance(tile, int) or not 0 <= tile < MAX_ACC_TILES or tile % operand.regs:
+                multiple = f", a multiple of {operand.regs}" if operand.regs > 1 else ""
+                raise VerifyException(f"needs acc, 0 to {MAX_ACC_TILES - operand.regs}{multiple}")
             return
         if kind == Kind.SREG:
             if imms.get("sr") not in SPECIAL_REGISTERS:

@@ -34,6 +34,7 @@ from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
     ParsePropInAttrDict,
+    base,
     eq,
     irdl_attr_definition,
     irdl_op_definition,
@@ -58,7 +59,7 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 from xdsl.utils.str_enum import StrEnum
 
-from ..backend.isa.table import MAX_ACC_TILES
+from ..backend.isa.table import MAX_ACC_TILES, TILE_M, VALUE_REGISTERS, WINDOWS
 
 
 class Id(StrEnum):
@@ -98,9 +99,18 @@ ACCUMULATOR = VectorType(f32, [8])
 """A 16 x 16 f32 tile: registers 2s, 2s+1 are quadrant s; or one part of an accumulator tile."""
 VALUES = VectorType(i32, [8])
 """The condensed values of a 32 x 16 tile (see `layout.value_position`)."""
+VALUE_VECTORS = (VectorType(i32, [4]), VALUES, VectorType(i32, [16]))
+"""Registers for the first 256, 512 or 1024 condensed values of a tile."""
 
 _I32 = eq(i32)
 _I1 = eq(i1)
+_VALUES = base(VectorType)
+
+
+def _verify_values(*types: Attribute) -> None:
+    for type_ in types:
+        if type_ not in VALUE_VECTORS:
+            raise VerifyException(f"condensed values are 4, 8 or 16 registers of i32, not {type_}")
 
 
 def is_words(type_: Attribute) -> bool:
@@ -353,6 +363,25 @@ class StoreOp(IRDLOperation):
 
     def verify_(self) -> None:
         _check_access(self.value.type, self.bits)
+
+
+@irdl_op_definition
+class PrefetchOp(IRDLOperation):
+    """Have L1 fetch the sector of global memory at `address` + `offset` bytes; changes no value.
+
+    Lanes where the predicate does not hold fetch nothing.
+    """
+
+    name = "dstc_tile.prefetch"
+    offset = prop_def(IntegerAttr[I64])
+    address = operand_def(_I32)
+    predicate = opt_operand_def(_I1)
+    assembly_format = "$address `+` $offset (`if` $predicate^)? attr-dict"
+
+    def __init__(self, address: SSAValue, *, offset: int = 0, predicate: SSAValue | None = None):
+        super().__init__(
+            operands=[address, predicate], properties={"offset": IntegerAttr(offset, i64)}
+        )
 
 
 @irdl_op_definition
@@ -628,20 +657,24 @@ def _check_layouts(a: StringAttr, b: StringAttr) -> None:
 
 @irdl_op_definition
 class LoadValuesOp(IRDLOperation):
-    """The first `count` condensed f16 values of a tile in global memory.
+    """The condensed f16 values of a tile in global memory, as its header says.
 
-    `address` is that of the tile's values (16-byte aligned) plus 16 bytes a lane; `count` is the
-    same in all lanes. The rest of the registers is undefined.
+    `address` is that of the values of the tile's row (16-byte aligned) plus 16 bytes a lane;
+    `header` (`layout.tile_header`) is the same in all lanes. The values are 64 a register at most;
+    the rest of the registers is undefined.
     """
 
     name = "dstc_tile.load_values"
     address = operand_def(_I32)
-    count = operand_def(_I32)
-    result = result_def(eq(VALUES))
-    assembly_format = "$address `,` $count attr-dict"
+    header = operand_def(_I32)
+    result = result_def(_VALUES)
+    assembly_format = "$address `,` $header attr-dict `:` type($result)"
 
-    def __init__(self, address: SSAValue, count: SSAValue):
-        super().__init__(operands=[address, count], result_types=[VALUES])
+    def __init__(self, address: SSAValue, header: SSAValue, registers: int = VALUE_REGISTERS):
+        super().__init__(operands=[address, header], result_types=[VectorType(i32, [registers])])
+
+    def verify_(self) -> None:
+        _verify_values(self.result.type)
 
 
 class _TileOp(IRDLOperation):
@@ -654,19 +687,23 @@ class _TileOp(IRDLOperation):
 class SpwmmaOp(_TileOp):
     """One 32 x 32 x 16 warp-tile step of the dual-side unit, into accumulator tile `tile`.
 
-    Operands: condensed values and element bitmaps (word k in lane k, or 16 + k where `high_*`).
+    Operands: condensed values and element bitmaps (word k in lane k, or 16 + k where `high_*`). A
+    tile must not have more values than the registers given for them hold. With `window` = 64 a
+    64 x 64 x 16 step into the four tiles from `tile` on (row by row), a multiple of 4; word k of
+    the low 32 vectors is in lane k of a bitmap, that of the high ones in lane 16 + k.
     """
 
     name = "dstc_tile.spwmma"
     tile = prop_def(IntegerAttr[I64])
-    a = operand_def(eq(VALUES))
-    b = operand_def(eq(VALUES))
+    a = operand_def(_VALUES)
+    b = operand_def(_VALUES)
     a_bitmap = operand_def(_I32)
     b_bitmap = operand_def(_I32)
     high_a = opt_prop_def(UnitAttr)
     high_b = opt_prop_def(UnitAttr)
+    window = opt_prop_def(IntegerAttr[I64])
     irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = "$tile `,` $a $a_bitmap `,` $b $b_bitmap attr-dict"
+    assembly_format = "$tile `,` $a $a_bitmap `,` $b $b_bitmap attr-dict `:` type($a) `,` type($b)"
 
     def __init__(
         self,
@@ -678,6 +715,7 @@ class SpwmmaOp(_TileOp):
         *,
         high_a: bool = False,
         high_b: bool = False,
+        window: int = TILE_M,
     ):
         super().__init__(
             operands=[a, b, a_bitmap, b_bitmap],
@@ -685,11 +723,25 @@ class SpwmmaOp(_TileOp):
                 "tile": IntegerAttr(tile, i64),
                 "high_a": UnitAttr() if high_a else None,
                 "high_b": UnitAttr() if high_b else None,
+                "window": None if window == TILE_M else IntegerAttr(window, i64),
             },
         )
 
+    @property
+    def vectors(self) -> int:
+        """Rows and columns of the step: 32, or 64 with the window of 64."""
+        return TILE_M if self.window is None else self.window.value.data
+
     def verify_(self) -> None:
         self._verify_tile(self.tile)
+        _verify_values(self.a.type, self.b.type)
+        if self.vectors not in WINDOWS:
+            raise VerifyException(f"window must be 32 or 64, not {self.vectors}")
+        if self.vectors == TILE_M:
+            if VALUE_VECTORS[-1] in (self.a.type, self.b.type):
+                raise VerifyException("a tile of 32 vectors has 4 or 8 registers of values")
+        elif self.tile.value.data % 4 or self.high_a or self.high_b:
+            raise VerifyException("with window 64, tile is a multiple of 4, and no half is chosen")
 
 
 @irdl_op_definition
@@ -742,7 +794,7 @@ def is_bool(type_: Attribute) -> bool:
 DSTC_TILE = Dialect(
     "dstc_tile",
     [
-        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, AtomicOrOp, AtomicAddOp,
+        KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
         BarrierOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp,
         SplatOp, HmmaOp, HmmaStepOp, LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],

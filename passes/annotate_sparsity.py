@@ -1,12 +1,15 @@
 """Densities on constants and on the operands of products.
 
-In: IR with `dstc.constant` and its pool. Out: `density` on each constant, `a_density` and
-`b_density` on each product: exact for constants, an estimate behind a ReLU, else 1.
+In: IR with `dstc.constant` and its pool, perhaps calibration inputs and hints. Out: `density` on
+each constant, `a_density` and `b_density` on each product: exact for constants, else as hinted,
+else as measured, else an estimate behind a ReLU, else what was there, else 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 from xdsl.context import Context
@@ -17,6 +20,7 @@ from xdsl.passes import ModulePass
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc
 from ..dialects.constants import ConstantPool, constants_of
+from .calibration import Densities, calibration_of, measured_densities, read_calibration
 
 _TRANSPARENT = (
     dstc.ReshapeOp | dstc.TransposeOp | dstc.CastOp | dstc.Pool2dOp | dstc.Im2colOp | dstc.EncodeOp
@@ -38,12 +42,17 @@ class AnnotateSparsity(ModulePass):
     """Annotate constants and the operands of products with their densities.
 
     `activation_density` is assumed for an operand that comes from a ReLU, through pooling,
-    reshapes and im2col. A density that is there stays where nothing is known.
+    reshapes and im2col. A density that is there stays where nothing is known. `density` holds
+    hints, NAME=0.3: of a value (then of every operand that is this value, pooled, reshaped or
+    lowered), or of the operand of a product's node that is no constant (NODE.a or NODE.b if
+    neither is). `calibrate` is an .npz of inputs by name, on which the model is interpreted.
     """
 
     name = "annotate-sparsity"
 
     activation_density: float | int = 0.5
+    density: tuple[str, ...] = ()
+    calibrate: str | None = None
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if not 0 <= self.activation_density <= 1:
@@ -51,27 +60,130 @@ class AnnotateSparsity(ModulePass):
                 f"{self.name}: activation-density must be 0 to 1, not {self.activation_density:g}"
             )
         pool = constants_of(ctx)
+        hints = Hints.parse((*self.density, *hints_of(ctx)))
+        inputs = read_calibration(self.calibrate) if self.calibrate else calibration_of(ctx)
+        measured = {} if inputs is None else measured_densities(op, ctx, inputs)
         for inner in op.walk():
             if isinstance(inner, dstc.ConstantOp):
                 inner.density = FloatAttr(density_of(pool, inner.constant.data), f64)
-            elif isinstance(inner, dstc.MatmulOp):
-                inner.a_density = self._of(inner.lhs) or inner.a_density or _UNKNOWN
-                inner.b_density = self._of(inner.rhs) or inner.b_density or _UNKNOWN
-            elif isinstance(inner, dstc.Conv2dOp):
-                inner.a_density = self._of(inner.w) or inner.a_density or _UNKNOWN
-                inner.b_density = self._of(inner.x) or inner.b_density or _UNKNOWN
+        for inner in op.walk():
+            if isinstance(inner, dstc.MatmulOp | dstc.Conv2dOp):
+                pair = (
+                    (inner.lhs, inner.rhs)
+                    if isinstance(inner, dstc.MatmulOp)
+                    else (inner.w, inner.x)
+                )
+                found = [
+                    _constant(value) or hints.of(inner, pair, i) or _float(measured.get(inner), i)
+                    or self._assumed(value)
+                    for i, value in enumerate(pair)
+                ]  # fmt: skip
+                inner.a_density = found[0] or inner.a_density or _UNKNOWN
+                inner.b_density = found[1] or inner.b_density or _UNKNOWN
+        hints.check(op)
 
-    def _of(self, value: SSAValue) -> FloatAttr | None:
-        while True:
-            owner = value.owner
-            if isinstance(owner, dstc.ConstantOp) and owner.density is not None:
-                return owner.density
-            if isinstance(owner, dstc.ReluOp) or (
-                isinstance(owner, dstc.MatmulOp | dstc.Conv2dOp)
-                and owner.activation is not None
-                and owner.activation.data == dstc.Activation.RELU
+    def _assumed(self, value: SSAValue) -> FloatAttr | None:
+        """What is assumed behind a ReLU."""
+        owner = list(_chain(value))[-1].owner
+        if isinstance(owner, dstc.ReluOp) or (
+            isinstance(owner, dstc.MatmulOp | dstc.Conv2dOp)
+            and owner.activation is not None
+            and owner.activation.data == dstc.Activation.RELU
+        ):
+            return FloatAttr(self.activation_density, f64)
+        return None
+
+
+def _chain(value: SSAValue) -> Iterator[SSAValue]:
+    """`value`, and those that it is as dense as, back to where they come from."""
+    yield value
+    while isinstance(value.owner, _TRANSPARENT):
+        value = value.owner.operands[0]
+        yield value
+
+
+def _constant(value: SSAValue) -> FloatAttr | None:
+    owner = list(_chain(value))[-1].owner
+    return owner.density if isinstance(owner, dstc.ConstantOp) else None
+
+
+def _float(pair: Densities | None, index: int) -> FloatAttr | None:
+    return None if pair is None else FloatAttr(pair[index], f64)
+
+
+@dataclass
+class Hints:
+    """Densities that the user gives, by name; `used`: those that were found in the model."""
+
+    densities: dict[str, float]
+    used: set[str] = field(default_factory=set[str])
+
+    @staticmethod
+    def parse(texts: Sequence[str]) -> Hints:
+        """From `NAME=0.3`; raises `DstcError` for another form, or what is no density."""
+        found: dict[str, float] = {}
+        for text in texts:
+            name, equals, number = text.rpartition("=")
+            try:
+                value = float(number)
+            except ValueError:
+                value = -1.0
+            if not (equals and name) or not 0 <= value <= 1:
+                raise DstcError(f"density {text}: expected NAME=D with D from 0 to 1, as in x=0.3")
+            found[name] = value
+        return Hints(found)
+
+    def of(
+        self, op: dstc.MatmulOp | dstc.Conv2dOp, pair: tuple[SSAValue, SSAValue], index: int
+    ) -> FloatAttr | None:
+        """The hint for operand `index` of a product: by node and side, by node, or by value."""
+        if not self.densities:
+            return None
+        other_known = _constant(pair[1 - index]) is not None
+        for node in dstc.source_of(op):
+            for name in (f"{node}.{'ab'[index]}", node):
+                if name in self.densities and (name != node or other_known):
+                    return self._use(name)
+        hints = [value.name_hint for value in _chain(pair[index])]
+        for name in self.densities:
+            if dstc.value_hint(name) in hints:
+                return self._use(name)
+        return None
+
+    def _use(self, name: str) -> FloatAttr:
+        self.used.add(name)
+        return FloatAttr(self.densities[name], f64)
+
+    def check(self, module: ModuleOp) -> None:
+        """Raise `DstcError` for a hint that no operand of a product took."""
+        for name in self.densities.keys() - self.used:
+            products = [o for o in module.walk() if isinstance(o, dstc.MatmulOp | dstc.Conv2dOp)]
+            nodes = [node for o in products for node in dstc.source_of(o)]
+            values = [
+                v.name_hint for o in products for x in o.operands for v in _chain(x) if v.name_hint
+            ]
+            known = list(dict.fromkeys([*nodes, *values]))
+            near = get_close_matches(name, known, n=1)
+            if any(
+                dstc.value_hint(name) == list(_chain(x))[-1].name_hint and _constant(x)
+                for o in products
+                for x in o.operands
             ):
-                return FloatAttr(self.activation_density, f64)
-            if not isinstance(owner, _TRANSPARENT):
-                return None
-            value = owner.operands[0]
+                raise DstcError(f"density {name}=: it is a constant, whose density is known")
+            if name in nodes:
+                raise DstcError(
+                    f"density {name}=: no operand of that node alone is unknown; name one, as "
+                    f"{name}.a or {name}.b"
+                )
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:8])}"
+            raise DstcError(f"density {name}=: no product takes a value of that name; {hint}")
+
+
+def attach_hints(ctx: Context, hints: Sequence[str]) -> None:
+    """Make `hints` (NAME=0.3) those of `ctx`, beside the pass's own."""
+    ctx.__dict__["dstc_densities"] = tuple(hints)
+
+
+def hints_of(ctx: Context) -> tuple[str, ...]:
+    """The hints of `ctx`."""
+    return ctx.__dict__.get("dstc_densities", ())

@@ -12,6 +12,7 @@ from math import erf, exp, pi, sqrt
 
 from ..backend.isa.layout import ceil_div
 from ..runtime.machine import Machine
+from .cost_issue import squash_of
 
 SECTOR = 32
 """Bytes that L1, L2 and DRAM deal in."""
@@ -36,6 +37,8 @@ class Chip:
     """Tiles of the accumulation buffer a sub-core; 0 without the dual-side engine."""
     empty_step: int
     """Cycles of the tensor core for a tile step without products."""
+    squash: int | None
+    """OHMMAs dropped beside an issue; None with a sequencer (`cost_issue`)."""
     l1_sectors: int
     read_bytes: int
     write_bytes: int
@@ -72,6 +75,7 @@ class Chip:
             max_ctas=machine["sm.max_ctas"],
             accumulators=machine.get("accumulator.tiles", 0),
             empty_step=machine.get("spwmma.min_busy", 0),
+            squash=squash_of(machine),
             l1_sectors=machine["l1.sectors_per_cycle"],
             read_bytes=machine["noc.read_bytes_per_sm_cycle"],
             write_bytes=machine["noc.write_bytes_per_sm_cycle"],

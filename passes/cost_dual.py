@@ -15,6 +15,7 @@ import numpy as np
 from ..backend.isa.layout import ceil_div, round_up
 from ..backend.isa.table import TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
+from .cost_issue import step_slots
 from .cost_operands import F64, Operands
 
 Size2 = tuple[int, int]
@@ -44,7 +45,8 @@ LOOPS = {
 STAGE_REGISTERS, HEADER_REGISTERS, OTHER_REGISTERS = 11, 2, 6
 """Registers of a lane: an operand tile under way (values, bitmap, header), a header, others."""
 BITMAP_SECTORS, HEADER_SECTORS = 2, 0.25
-"""Of a tile, 32-byte sectors: 16 words of bitmap; four headers share a sector, each is a load."""
+"""Of a tile, 32-byte sectors: 16 words of bitmap (twice that with a window of 64); four headers
+share a sector, each is a load."""
 RUN_BYTES = 1024
 """Neighbouring bytes that lie in one DRAM channel."""
 LINE_SECTORS = 4
@@ -115,6 +117,7 @@ class DualPlan:
     stages: int
     swap: bool = False
     out_bytes: int = 4
+    window: int = TILE_M
 
     @property
     def warps(self) -> int:
@@ -128,19 +131,24 @@ class DualPlan:
 
     @property
     def tiles(self) -> Size2:
-        """32x32 tiles of a warp along M and N."""
-        return self.warp[0] // TILE_M, self.warp[1] // TILE_M
+        """Tiles of a warp, of a window's vectors, along M and N."""
+        return self.warp[0] // self.window, self.warp[1] // self.window
+
+    @property
+    def accumulators(self) -> int:
+        """Accumulation tiles of a warp."""
+        return self.warp[0] * self.warp[1] // TILE_M**2
 
     @property
     def loop(self) -> Loop:
         """The main loop."""
-        tiles = self.tiles[0] * self.tiles[1]
+        tiles = self.accumulators
         return LOOPS.get((tiles, self.warps == 1)) or LOOPS[max(t for t, _ in LOOPS), False]
 
     @property
     def registers(self) -> int:
         """Registers of a lane; fewer if K is so short that not all stages are filled."""
-        tiles = sum(self.tiles)
+        tiles = sum(self.warp) // TILE_M  # a tile of 64 vectors takes the registers of two of 32
         steps, ahead = ceil_div(self.sizes[2], TILE_K), self.stages - 1
         stages = STAGE_REGISTERS * tiles * min(steps, ahead)
         headers = HEADER_REGISTERS * tiles * max(0, min(steps, 2 * ahead) - ahead)
@@ -150,7 +158,7 @@ class DualPlan:
 def occupancy(plan: DualPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
     of_sub_core = min(
-        chip.accumulators // (plan.tiles[0] * plan.tiles[1]),
+        chip.accumulators // plan.accumulators,
         chip.registers
         // chip.sub_cores
         // round_up(plan.registers * 32, chip.register_granularity),
@@ -186,12 +194,14 @@ class _Traffic:
 class _Model:
     def __init__(self, plan: DualPlan, operands: Operands, chip: Chip, f: Fitted, held: int):
         self.plan, self.operands, self.chip, self.f, self.held = plan, operands, chip, f, held
+        self.bitmap_sectors = BITMAP_SECTORS * plan.window // TILE_M
         self.ctas = plan.grid[0] * plan.grid[1]
         self.steps = operands.k_tiles
         self.ahead = min(plan.stages - 1, self.steps)
         rows, columns = plan.tiles
         self.tiles = rows * columns
-        self.work = self._by_warp(operands.busy[plan.swap])
+        ohmmas = self._by_warp(operands.busy[plan.swap])
+        self.work = step_slots(ohmmas, self.tiles * self.steps, chip.squash)
         self.mean_step = float(self.work.mean()) / self.steps
         both = self._by_warp(operands.both)
         self.any_products = min(1.0, float(both.sum()))
@@ -201,22 +211,23 @@ class _Model:
         self.chance = min(1.0, float(both.mean()) / (self.tiles * self.steps))
         a, b = operands.sides
         reads = b.any_of(columns), a.any_of(rows)
-        headers, own = 1 + BITMAP_SECTORS, HEADER_SECTORS + BITMAP_SECTORS
+        headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
         (cm, cn), (wm, wn) = plan.cta, plan.warp
         self.touched = (
             cm * cn // wn * (headers + reads[0] * a.sectors)
             + cn * cm // wm * (headers + reads[1] * b.sectors)
-        ) / TILE_M
+        ) / plan.window
         self.values = reads[0] * a.pieces / 2, reads[1] * b.pieces / 2
         self.strip_sectors = own + self.values[0], own + self.values[1]
 
     def _by_warp(self, strips: F64) -> F64:
         """Sums over the tiles of each warp: (CTAs, warps)."""
         (gy, gx), (cm, cn), (wm, wn) = self.plan.grid, self.plan.cta, self.plan.warp
-        rows = np.minimum(np.arange(gy * cm // TILE_M), strips.shape[0] - 1)
-        columns = np.minimum(np.arange(gx * cn // TILE_M), strips.shape[1] - 1)
+        window = self.plan.window
+        rows = np.minimum(np.arange(gy * cm // window), strips.shape[0] - 1)
+        columns = np.minimum(np.arange(gx * cn // window), strips.shape[1] - 1)
         full = strips[np.ix_(rows, columns)]
-        by_warp = full.reshape(gy, cm // wm, wm // TILE_M, gx, cn // wn, wn // TILE_M).sum((2, 5))
+        by_warp = full.reshape(gy, cm // wm, wm // window, gx, cn // wn, wn // window).sum((2, 5))
         return by_warp.transpose(0, 2, 1, 3).reshape(gy * gx, self.plan.warps)
 
     def _fullest(self) -> float:
@@ -237,8 +248,8 @@ class _Model:
         gx, (a, b) = self.plan.grid[1], self.operands.sides
         mine = range(first, first + count * self.chip.sms, self.chip.sms)
         return (
-            len({i // gx for i in mine}) * min(self.plan.cta[0] // TILE_M, a.strips),
-            len({i % gx for i in mine}) * min(self.plan.cta[1] // TILE_M, b.strips),
+            len({i // gx for i in mine}) * min(self.plan.cta[0] // self.plan.window, a.strips),
+            len({i % gx for i in mine}) * min(self.plan.cta[1] // self.plan.window, b.strips),
         )
 
     def _traffic(self, r: Round) -> _Traffic:
@@ -250,9 +261,10 @@ class _Model:
         if r.most > 1 and full < self.chip.sms:
             fewer = self._strips(r.first, r.most - 1)
         lines = (r.first + r.count - 1) // gx - r.first // gx + 1
+        down, across = (size // self.plan.window for size in self.plan.cta)
         different = (
-            min(a.strips, lines * (self.plan.cta[0] // TILE_M)),
-            b.strips if lines > 1 else min(b.strips, r.count * (self.plan.cta[1] // TILE_M)),
+            min(a.strips, lines * down),
+            b.strips if lines > 1 else min(b.strips, r.count * across),
         )
         fullest = asked = spread = fetched = uneven = 0.0
         for i, sectors in enumerate(self.strip_sectors):
@@ -261,7 +273,7 @@ class _Model:
             asked += loads * sectors
             spread += different[i] * sectors * LINE_SECTORS * (loads / different[i]) ** 2
             fetched += different[i] * sectors * SECTOR
-            for part in (BITMAP_SECTORS, self.values[i]):
+            for part in (self.bitmap_sectors, self.values[i]):
                 run = part * SECTOR * self.ahead
                 uneven += different[i] * run * min(run, RUN_BYTES)
         return _Traffic(

@@ -37,7 +37,7 @@ def expected_chunks(density: float, chunk: int, window: int = 32) -> float:
 
 @dataclass(frozen=True)
 class Side:
-    """One operand: strips of 32 vectors along M or N, cut into tiles of 16 along K.
+    """One operand: strips of a window's vectors along M or N, cut into tiles of 16 along K.
 
     `pieces`: 16-byte pieces of values of a tile, `sectors`: 32-byte sectors that a load of them
     touches, both means over all tiles. `occupied`: share of K at which one tile of a strip has
@@ -83,12 +83,15 @@ class Operands:
 
     @staticmethod
     def expected(
-        sizes: tuple[int, int, int], densities: tuple[float, float], empty: float = 1.0
+        sizes: tuple[int, int, int],
+        densities: tuple[float, float],
+        empty: float = 1.0,
+        window: int = TILE_M,
     ) -> Operands:
-        """From sizes M, N, K and the shares of non-zeros."""
+        """From sizes M, N, K and the shares of non-zeros; vectors condense over `window`."""
         m, n, k = sizes
         tiles = ceil_div(k, TILE_K)
-        extents = [_strip_extents(size) for size in (m, n)]
+        extents = [_strip_extents(size, window) for size in (m, n)]
         sides = [
             _expected_side(rows, k, density)
             for rows, density in zip(extents, densities, strict=True)
@@ -121,8 +124,7 @@ def _with_empty(ohmmas: F64, both: F64, k_tiles: int, empty: float) -> F64:
 
 def _tile_counts(x: Bitmap) -> NDArray[np.int64]:
     """Non-zeros of each tile: (strips, k_tiles)."""
-    at = x.layout
-    return x.headers[:, 1].astype(np.int64).reshape(at.v_tiles, at.k_tiles)
+    return x.tile_counts()
 
 
 def _chunks(a: Bitmap, b: Bitmap, *, swap: bool = False) -> tuple[F64, F64]:
@@ -156,10 +158,10 @@ def _expected_side(extents: tuple[int, int, int], k: int, density: float) -> Sid
     return Side(strips, pieces, (pieces + filled) / 2, (filled, two))
 
 
-def _strip_extents(size: int) -> tuple[int, int, int]:
+def _strip_extents(size: int, window: int) -> tuple[int, int, int]:
     """(strips, vectors of each but the last, vectors of the last)."""
-    strips = ceil_div(size, TILE_M)
-    return strips, TILE_M if strips > 1 else size, size - (strips - 1) * TILE_M
+    strips = ceil_div(size, window)
+    return strips, window if strips > 1 else size, size - (strips - 1) * window
 
 
 def _by_strip(extents: tuple[int, int, int], value: Callable[[int], float]) -> F64:

@@ -60,7 +60,8 @@ def _encoded(
         rewriter.insert(flipped)
         value = flipped.result
     rows, columns = matrix_shape(value.type)
-    type_ = BitmapType.of(rows, columns, side)
+    assert op.schedule is not None
+    type_ = BitmapType.of(rows, columns, side, op.schedule.vectors)
     owner = value.owner
     if isinstance(owner, Im2colOp) and side == Side.B and value.has_one_use():
         kernel, strides, pads, dilations = owner.window

@@ -1,8 +1,9 @@
-"""Encoding one 32 x 16 tile into bitmap, condensed values and header by a warp. Not a pass.
+"""Encoding one tile into bitmap, condensed values and header by a warp. Not a pass.
 
-In: for each of 16 depths, the address of the lane's element and whether there is one. Out: stores
-to an operand in `BitmapLayout` with a fixed-capacity slot a tile. The bits of the warp-bitmap are
-ORed into memory, since warps share its words: it must be zero at launch, as fresh buffers are.
+In: for each of 16 depths, the address of a vector's element and whether there is one; a lane has
+one vector, or two with a window of 64. Out: stores to an operand in `BitmapLayout` with a
+fixed-capacity slot a tile. The bits of the warp-bitmap are ORed into memory, since warps share its
+words: it must be zero at launch, as fresh buffers are.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 from xdsl.dialects.builtin import i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.layout import SLOT_BYTES, BitmapLayout, ceil_div
-from ..backend.isa.table import TILE_K
+from ..backend.isa.layout import (
+    HEADER_SHIFT,
+    NARROW_VALUES,
+    VALUE_ALIGN,
+    WIDE,
+    BitmapLayout,
+    ceil_div,
+)
+from ..backend.isa.table import TILE_K, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..runtime.machine import Machine
 from .kernel_builder import KernelBuilder, Value
 
+_PIECE = VALUE_ALIGN // 2
+"""Values that a header counts as one."""
 WARPS = 4
 """Warps a CTA of an encoding kernel; each takes one row of tiles."""
 
@@ -44,12 +54,13 @@ def encode_rows(
     base: Value,
     elements: Callable[[SSAValue, Value], Iterator[Element]],
 ) -> None:
-    """Encode this warp's tiles; `elements(lane_vector, depth0)` gives the 16 elements of a lane.
+    """Encode this warp's tiles; `elements(vector, depth0)` gives the 16 elements of a vector.
 
-    `lane_vector` is the lane's index along M or N, `depth0` the tile's first depth.
+    `vector` is the index along M or N of the lane's vector, `depth0` the tile's first depth.
     """
     v_tile = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp, "v_tile")
-    vector = b.value(b.mad(v_tile, 32, b.lane, "vector"))
+    lowest = b.value(b.mad(v_tile, layout.window, b.lane, "vector"))
+    vectors = [b.value(b.add(lowest, i)) for i in range(0, layout.window, WARP_SIZE)]
     turns = tiles_per_warp(layout, machine)
     k_first = b.mul(b.id(tile.Id.CTA_Y), turns)
     tile_inside = b.less(v_tile, layout.v_tiles) if layout.v_tiles % WARPS else None
@@ -59,10 +70,12 @@ def encode_rows(
         k_tile = b.add(k_first, turn)
         last = b.less(k_tile, layout.k_tiles) if layout.k_tiles % turns else None
         inside = b.both(tile_inside, last)
-        found: list[SSAValue] = []
-        for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
-            predicate = b.both(inside, exists)
-            found.append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=predicate))
+        found: list[list[SSAValue]] = []
+        for vector in vectors:
+            found.append([])
+            for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
+                here = b.both(inside, exists)
+                found[-1].append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=here))
         store_tile(b, layout, base, (v_tile, k_tile), found, inside)
         return []
 
@@ -77,48 +90,75 @@ def store_tile(
     layout: BitmapLayout,
     base: Value,
     place: tuple[Value, Value],
-    found: Sequence[SSAValue],
+    found: Sequence[Sequence[SSAValue]],
     inside: SSAValue | None,
 ) -> None:
     """Store tile `place` (v_tile, k_tile) of the operand at `base`, if it is `inside`.
 
-    `found`: the lane's 16 elements, f16 in the low half of a word, zero where there is none.
+    `found`: 16 elements of each of the lane's vectors, which lie `WARP_SIZE` apart: f16 in the low
+    half of a word, zero where there is none.
     """
     v_tile, k_tile = place
     below = b.sub(b.shl(b.value(1), b.lane), 1)
-    is_lane0 = b.compare("eq", b.lane, 0)
-    lane_words = b.less(b.lane, TILE_K)
     index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
-    slot_offset = b.mul(index, SLOT_BYTES)
-    slot = b.add(b.add(base, slot_offset), layout.values_offset)
-    at: Value = slot
+    slot = b.add(b.add(base, b.mul(index, layout.tile_bytes)), layout.values_offset)
+    end: Value = slot
     word: SSAValue = b.value(0)
-    for depth, value in enumerate(found):
-        nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
-        ballot = b.insert(tile.BallotOp(nonzero))
-        rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
-        b.store(tile.Space.GLOBAL, value, b.mad(rank, 2, at), bits=16, predicate=nonzero)
-        word = b.select(b.compare("eq", b.lane, depth), ballot, word)
-        at = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, at)
-    count = b.shr(b.sub(at, slot), 1)
-    words = b.mad(index, TILE_K * 4, b.mad(b.lane, 4, base))
+    for depth, values in enumerate(zip(*found, strict=True)):
+        for half, value in enumerate(values):
+            nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
+            ballot = b.insert(tile.BallotOp(nonzero))
+            rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
+            b.store(tile.Space.GLOBAL, value, b.mad(rank, 2, end), bits=16, predicate=nonzero)
+            holder = b.compare("eq", b.lane, half * TILE_K + depth)
+            word = b.select(holder, ballot, word)
+            end = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, end)
     b.store(
         tile.Space.GLOBAL,
         word,
-        words,
+        b.mad(index, layout.bitmap_words * 4, b.mad(b.lane, 4, base)),
         offset=layout.bitmaps_offset,
-        predicate=b.both(lane_words, inside),
+        predicate=b.both(
+            b.less(b.lane, TILE_K) if layout.bitmap_words < WARP_SIZE else None, inside
+        ),
     )
-    header = b.mad(index, 8, base)
-    at_lane0 = b.both(is_lane0, inside)
-    for offset, field in ((0, slot_offset), (4, count)):
-        b.store(
-            tile.Space.GLOBAL,
-            b.value(field),
-            header,
-            offset=layout.headers_offset + offset,
-            predicate=at_lane0,
+    count = b.shr(b.sub(end, slot), 1)
+    at_lane0 = b.both(b.compare("eq", b.lane, 0), inside)
+    _store_directory(b, layout, base, place, count, at_lane0)
+
+
+def _store_directory(
+    b: KernelBuilder,
+    layout: BitmapLayout,
+    base: Value,
+    place: tuple[Value, Value],
+    count: Value,
+    at_lane0: SSAValue | None,
+) -> None:
+    """Header, row start and bit of the warp-bitmap of tile `place`, which has `count` values."""
+    v_tile, k_tile = place
+    header = b.or_(
+        b.mul(k_tile, layout.tile_bytes << HEADER_SHIFT),
+        b.div(b.add(count, _PIECE - 1), _PIECE),
+    )
+    b.store(
+        tile.Space.GLOBAL,
+        b.value(header),
+        b.mad(b.mad(v_tile, layout.header_stride, k_tile), 4, base),
+        offset=layout.headers_offset,
+        predicate=at_lane0,
+    )
+    first, wide = b.compare("eq", k_tile, 0), b.compare("ugt", count, NARROW_VALUES)
+    start = b.select(first, b.mul(v_tile, layout.k_tiles * layout.tile_bytes), 0)
+    start = b.or_(start, b.select(wide, WIDE, 0))
+    b.builder.insert(
+        tile.AtomicOrOp(
+            b.value(start),
+            b.value(b.mad(v_tile, 4, base)),
+            offset=layout.starts_offset,
+            predicate=b.both(at_lane0, b.compare("ne", start, 0)),
         )
+    )
     bit = b.shl(b.value(1), b.and_(k_tile, 31))
     row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
     b.builder.insert(

@@ -34,6 +34,7 @@ class _FuseEncode(RewritePattern):
             or product.image is not None
             or product.schedule is None
             or product.schedule.engine.data != Engine.DUAL
+            or not product.schedule.encodes(op.result.type)
             or not isa(op.input.type, TensorType[Float16Type])
             or product.parent is not op.parent
         ):

@@ -85,6 +85,15 @@ def _store(c: KernelConverter, op: tile.StoreOp) -> None:
     c.emit(_SPACES[op.space.data][1], uses, modifiers=(width,), immediates=immediates)
 
 
+def _prefetch(c: KernelConverter, op: tile.PrefetchOp) -> None:
+    uses, immediates = _access(c, op.address, op.offset.value.data)
+    if op.predicate is not None:
+        guard = c.predicate(op.predicate)
+        if guard is not None:
+            uses["guard"] = guard
+    c.emit("PREFETCH", uses, modifiers=("L1",), immediates=immediates)
+
+
 def _atomic_or(c: KernelConverter, op: tile.AtomicOrOp) -> None:
     uses, immediates = _access(c, op.address, op.offset.value.data)
     register = c.register(c.word(op.value))
@@ -150,6 +159,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.IdOp: _id,
     tile.LoadOp: _load,
     tile.StoreOp: _store,
+    tile.PrefetchOp: _prefetch,
     tile.AtomicOrOp: _atomic_or,
     tile.AtomicAddOp: _atomic_add,
     tile.BarrierOp: _barrier,

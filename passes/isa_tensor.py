@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
+from ..backend.isa.layout import HEADER_SHIFT
+from ..backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc_isa import Use
 from .isa_builder import (
@@ -14,6 +16,9 @@ from .isa_builder import (
     Handler,
     KernelConverter,
 )
+
+_STEPS = {32: ("SPWMMA", ("323216",)), 64: ("SPWMMA64", ("646416",))}
+"""By window: mnemonic and shape."""
 
 
 def _hmma(c: KernelConverter, op: tile.HmmaOp | tile.HmmaStepOp) -> None:
@@ -35,46 +40,53 @@ def _hmma(c: KernelConverter, op: tile.HmmaOp | tile.HmmaStepOp) -> None:
 
 def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
     lane = c.special("SR_LANE")
-    group = c.undefined(8)
-    start = c.register(c.word(op.address))
-    for half in range(2):
-        # Lane l holds values 8l..8l+7 of the first 256, then of the next.
-        first = c.cache(
-            ("first value", half),
-            lambda half=half: c.emit(
-                "IMAD" if half == 0 else "IADD3",
-                {"a": lane if half == 0 else c.cached[("first value", 0)]},
-                modifiers=("LO",) if half == 0 else (),
-                immediates={"b": 8 if half == 0 else 256},
+    registers = tile.word_count(op.result.type)
+    group = c.undefined(registers)
+    header = c.word(op.header)
+    start = c.compute("IMAD", header, Constant(1 << 32 - HEADER_SHIFT), c.word(op.address), "HI")
+    # the number of 16-byte pieces at the top: a lane has one of the first 32, one of the next
+    pieces = c.compute("IMAD", header, Constant(1 << 32 - HEADER_SHIFT), Constant(0), "LO")
+    for part in range(registers // 4):
+        piece = c.cache(
+            ("piece", part),
+            lambda part=part: c.emit(
+                "IMAD" if part == 0 else "IADD3",
+                {"a": lane if part == 0 else c.cached[("piece", 0)]},
+                modifiers=("LO",) if part == 0 else (),
+                immediates={"b": (32 * part or 1) << 32 - HEADER_SHIFT},
                 at_top=True,
             ),
         )
-        count = c.word(op.count)
-        uses, immediates = c.operands(first, count)
+        uses, immediates = c.operands(piece, pieces)
         guard = c.emit("ISETP", uses, modifiers=("LT", "U32"), immediates=immediates)
-        offset: dict[str, int | str] = {"offset": 512 * half} if half else {}
-        address: dict[str, Use | SSAValue] = {} if start is None else {"a": start}
+        offset: dict[str, int | str] = {"offset": 512 * part} if part else {}
+        address = c.register(start)
+        place: dict[str, Use | SSAValue] = {} if address is None else {"a": address}
         loaded = c.emit(
             "LDG",
-            {**address, "guard": guard, "into": Use(group, 4 * half)},
+            {**place, "guard": guard, "into": Use(group, 4 * part)},
             modifiers=("128",),
             immediates=offset,
         )
         group = loaded.value
-    c.words[op.result] = [Use(group, i) for i in range(8)]
+    c.words[op.result] = [Use(group, i) for i in range(registers)]
 
 
 def _spwmma(c: KernelConverter, op: tile.SpwmmaOp) -> None:
-    uses: dict[str, Use | SSAValue] = {
-        "a": c.group(c.words[op.a], 8),
-        "b": c.group(c.words[op.b], 8),
-    }
+    mnemonic, modifiers = _STEPS[op.vectors]
+    if op.vectors == TILE_M:
+        modifiers += ("AHI" if op.high_a else "ALO", "BHI" if op.high_b else "BLO")
+    uses: dict[str, Use | SSAValue] = {}
+    for role, values in (("a", op.a), ("b", op.b)):
+        size = tile.word_count(values.type)
+        uses[role] = c.group(c.words[values], size)
+        full = size * REGISTER_VALUES == op.vectors * TILE_K
+        modifiers += ("" if full else f"{role.upper()}{size * REGISTER_VALUES}",)
     for role, bitmap in (("c", op.a_bitmap), ("e", op.b_bitmap)):
         register = c.register(c.word(bitmap))
         if register is not None:
             uses[role] = register
-    modifiers = ("323216", "AHI" if op.high_a else "ALO", "BHI" if op.high_b else "BLO")
-    c.emit("SPWMMA", uses, modifiers=modifiers, immediates={"acc": op.tile.value.data})
+    c.emit(mnemonic, uses, modifiers=modifiers, immediates={"acc": op.tile.value.data})
 
 
 def _acc_clear(c: KernelConverter, op: tile.AccClearOp) -> None:

@@ -292,6 +292,14 @@ class KernelBuilder:
             )
         )
 
+    def prefetch(
+        self, address: Value, *, offset: int = 0, predicate: SSAValue | None = None
+    ) -> None:
+        """Have L1 fetch a sector of global memory."""
+        self.builder.insert(
+            tile.PrefetchOp(self.value(address), offset=offset, predicate=predicate)
+        )
+
     def barrier(self) -> None:
         """All warps of the CTA meet."""
         self.builder.insert(tile.BarrierOp())

@@ -2,79 +2,93 @@
 
 In: a `dstc.matmul` with a dual schedule and bitmap operands (`BitmapLayout`). Out: a
 `dstc_tile.kernel`. Each warp keeps its output tile in the accumulation buffer and walks along K;
-operand tiles go from memory straight to registers, `stages` - 1 steps ahead, headers twice as far.
-A tile is loaded only if the other side has a non-zero at this step; an empty step costs no tensor
-time.
+operand tiles go from memory straight to registers, `stages` - 2 steps ahead, headers a step before
+them. The sectors of sparse tiles are fetched into L1 some `CHUNK` steps earlier still, since steps
+are shorter there than a load from L2. Loads stand between the SPWMMAs of a step, evenly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from math import ceil, sqrt
 
 from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.layout import BitmapLayout, ceil_div
-from ..backend.isa.table import TILE_K, TILE_M
+from ..backend.isa.layout import (
+    HEADER_GROUP,
+    HEADER_SHIFT,
+    VALUE_ALIGN,
+    WIDE,
+    BitmapLayout,
+    ceil_div,
+)
+from ..backend.isa.table import TILE_K, TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
+from .matmul_raster import tile_place
 from .matmul_split import SHARED_BYTES, Split
 from .matmul_staging import STEP_K
 
-_HEADER = VectorType(i32, [2])
+_HEADERS = VectorType(i32, [HEADER_GROUP])
+CHUNK = 8
+"""Steps whose sectors are fetched into L1 together."""
+DISTANCE = 3
+"""Chunks by which that is ahead of the products."""
+LEAD = 2
+"""Chunks by which fetching the headers that it needs is ahead of that."""
+_NARROW_REGISTERS = 4
+"""Registers of a lane that hold the values of a tile, where no tile is wide."""
+_SECTOR = 32
+_MOST_SECTORS = 11
+"""Sectors of a 32x16 tile, up to which it is fetched into L1 first: measured at densities of 0.2 to
+0.5."""
+_QUARTER = 8
+"""Lanes that fetch for one operand tile: one a step of a chunk."""
+
+Work = Callable[[], None]
+_Timed = tuple[float, Work]
 
 
 @dataclass
-class _Stage:
-    """Registers of one step: for each operand tile, its values and its bitmap."""
+class _Flow:
+    """What is under way, oldest first: of each operand tile, for steps to come."""
 
-    values: list[SSAValue]
-    bitmaps: list[SSAValue]
-
-
-@dataclass
-class _Pipeline:
-    """What is in flight: stages being loaded, and headers of the steps after them; oldest first."""
-
-    stages: list[_Stage]
+    values: list[list[SSAValue]]
+    """Of a step: condensed values of each tile."""
+    bitmaps: list[list[SSAValue]]
+    """Of the steps whose bitmaps one load brings."""
     headers: list[list[SSAValue]]
+    """Of `HEADER_GROUP` steps."""
 
     def flat(self) -> list[SSAValue]:
-        values = [v for stage in self.stages for v in (*stage.values, *stage.bitmaps)]
-        return values + [v for headers in self.headers for v in headers]
+        parts = (self.values, self.bitmaps, self.headers)
+        return [v for part in parts for group in part for v in group]
 
-    def like(self, flat: Sequence[SSAValue]) -> _Pipeline:
-        """A pipeline of the same shape with other values."""
+    def like(self, flat: Sequence[SSAValue]) -> _Flow:
+        """The same shape with other values."""
         items = iter(flat)
-        stages = [
-            _Stage([next(items) for _ in s.values], [next(items) for _ in s.bitmaps])
-            for s in self.stages
-        ]
-        return _Pipeline(stages, [[next(items) for _ in h] for h in self.headers])
+        parts = (self.values, self.bitmaps, self.headers)
+        return _Flow(*([[next(items) for _ in group] for group in part] for part in parts))
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A step along K: `later` steps after the loop's counter, or after the first step."""
+@dataclass
+class _Tile:
+    """Where a row of operand tiles begins: byte addresses."""
 
-    counter: SSAValue | None
-    later: int
-
-    def after(self, steps: int) -> _Step:
-        return _Step(self.counter, self.later + steps)
-
-    def address(self, b: KernelBuilder, start: Value, stride: int) -> Value:
-        """Address at the counter, from that at step 0; the rest is the access's offset."""
-        return start if self.counter is None else b.mad(self.counter, stride, start)
+    header: Value
+    bitmap: Value
+    values: Value
 
 
 class _Operands:
-    """Addresses and loads of a warp's operand tiles: first those along M, then those along N."""
+    """A warp's operand tiles, first those along M, then those along N: addresses and loads."""
 
     def __init__(
         self,
@@ -84,63 +98,177 @@ class _Operands:
         counts: tuple[int, int],
         first_k_tile: Value,
     ):
-        self.b = b
-        self.counts = counts
-        self.headers: list[Value] = []
-        self.bitmaps: list[Value] = []
-        self.values: list[Value] = []
-        for which, name in enumerate(("a", "b")):
-            layout, base = layouts[which], b.params[name]
-            for i in range(counts[which]):
-                v_tile = b.min_(b.add(first_tiles[which], i), layout.v_tiles - 1)
-                index = b.mad(v_tile, layout.k_tiles, first_k_tile)
-                self.headers.append(b.mad(index, 8, b.add(base, layout.headers_offset)))
-                lane_base = b.mad(b.lane, 4, b.add(base, layout.bitmaps_offset))
-                self.bitmaps.append(b.mad(index, TILE_K * 4, lane_base))
-                self.values.append(b.mad(b.lane, 16, b.add(base, layout.values_offset)))
-        self.word_lane = b.less(b.lane, TILE_K)
+        self.b, self.counts, self.layout = b, counts, layouts[0]
+        self.bitmap_bytes = layouts[0].bitmap_words * 4
+        self.shared = WARP_SIZE // layouts[0].bitmap_words
+        """Steps whose bitmaps one load brings."""
+        self.tiles: list[_Tile] = []
+        starts: list[Value] = []
+        for layout, name, first, count in zip(
+            layouts, ("a", "b"), first_tiles, counts, strict=True
+        ):
+            base = b.params[name]
+            headers = b.mad(first_k_tile, 4, layout.headers_offset)
+            bitmaps = b.mad(first_k_tile, self.bitmap_bytes, layout.bitmaps_offset)
+            for i in range(count):
+                row = b.min_(b.add(first, i), layout.v_tiles - 1)
+                place = b.mad(row, 4, base)
+                start = b.load(tile.Space.GLOBAL, place, i32, offset=layout.starts_offset)
+                stride = layout.k_tiles * self.bitmap_bytes
+                values = b.add(b.add(base, layout.values_offset), b.and_(start, -VALUE_ALIGN))
+                starts.append(start)
+                self.tiles.append(
+                    _Tile(
+                        b.mad(row, layout.header_stride * 4, b.add(base, headers)),
+                        b.mad(row, stride, b.add(base, bitmaps)),
+                        values,
+                    )
+                )
+        self.values = [b.mad(b.lane, 16, t.values) for t in self.tiles]
+        self.bitmaps = [b.mad(b.lane, 4, t.bitmap) for t in self.tiles]
+        self.wide = b.and_(reduce(b.or_, starts), WIDE)
+        """Not 0 if a tile of these rows has more values than `_NARROW_REGISTERS` hold."""
+        alone = layouts[0].k_tiles % self.shared
+        self.lower = b.less(b.lane, alone * layouts[0].bitmap_words) if alone else None
+        """Lanes with bitmaps in a load that brings those of the last steps."""
 
-    def load_headers(self, step: _Step) -> list[SSAValue]:
-        """(offset, count) of each tile."""
+    def headers(self, i: int, at: _Place, step: int) -> SSAValue:
+        """Headers of tile i at `step`, a multiple of `HEADER_GROUP`, and the steps after it."""
+        address = at.advanced(self.tiles[i].header, 4)
+        return self.b.load(tile.Space.GLOBAL, address, _HEADERS, offset=4 * step, hint="headers")
+
+    def load(self, i: int, header: SSAValue, registers: int) -> SSAValue:
+        """The condensed values of tile i."""
+        values = tile.LoadValuesOp(self.b.value(self.values[i]), header, registers)
+        return self.b.insert(values, "values")
+
+    def bitmap(self, i: int, at: _Place, step: int) -> SSAValue:
+        """The bitmaps of tile i at `step`, and the steps after it that share the load."""
+        alone = at.counter is None and step + self.shared > at.k_tiles
+        load = tile.LoadOp(
+            tile.Space.GLOBAL,
+            self.b.value(at.advanced(self.bitmaps[i], self.bitmap_bytes)),
+            i32,
+            offset=step * self.bitmap_bytes,
+            predicate=self.lower if alone else None,
+        )
+        return self.b.insert(load, "bitmap")
+
+
+@dataclass
+class _Place:
+    """A turn of a loop over `k_tiles` steps: that which its counter says; `None`: the first."""
+
+    b: KernelBuilder
+    k_tiles: int
+    counter: SSAValue | None = None
+    made: dict[tuple[Value, int], Value] = field(default_factory=dict[tuple[Value, int], Value])
+
+    def advanced(self, start: Value, stride: int) -> Value:
+        """`start` and `stride` bytes for each step up to this turn; made when first asked for."""
+        if self.counter is None:
+            return start
+        key = (start, stride)
+        if key not in self.made:
+            self.made[key] = self.b.mad(self.counter, stride, start)
+        return self.made[key]
+
+
+class _Prefetch:
+    """Fetches the sectors of operand tiles into L1, four rows of tiles by `CHUNK` steps at a time.
+
+    A lane has a tile of its own: its header says which sectors of values there are.
+    """
+
+    def __init__(self, b: KernelBuilder, operands: _Operands, sectors: Sequence[int]):
+        """`sectors`: of each operand tile, 32-byte sectors of values to fetch; 0: not this tile."""
+        self.b, self.bitmap_bytes = b, operands.bitmap_bytes
+        wanted = [i for i, count in enumerate(sectors) if count]
+        groups = [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
+        self.sectors = [max(sectors[i] for i in group) for group in groups]
+        self.lane_step = b.rem(b.lane, _QUARTER)
+        each = CHUNK * self.bitmap_bytes // _SECTOR
+        self.sector_step = b.div(b.rem(b.lane, each), self.bitmap_bytes // _SECTOR)
+        self.headers: list[Value] = []
+        self.values: list[Value] = []
+        self.bitmaps: list[list[Value]] = []
+        for group in groups:
+            tiles = [operands.tiles[i] for i in group]
+            which = b.div(b.lane, _QUARTER)
+            self.headers.append(
+                b.mad(self.lane_step, 4, self._of_lane(which, [t.header for t in tiles]))
+            )
+            self.values.append(self._of_lane(which, [t.values for t in tiles]))
+            parts = [tiles[i : i + 32 // each] for i in range(0, len(tiles), 32 // each)]
+            which, sector = b.div(b.lane, each), b.rem(b.lane, each)
+            self.bitmaps.append(
+                [
+                    b.mad(sector, _SECTOR, self._of_lane(which, [t.bitmap for t in part]))
+                    for part in parts
+                ]
+            )
+
+    def _of_lane(self, which: Value, values: Sequence[Value]) -> Value:
+        """The which-th value; the last one beyond them."""
+        result = values[-1]
+        for i in reversed(range(len(values) - 1)):
+            result = self.b.select(self.b.compare("eq", which, i), values[i], result)
+        return result
+
+    def _inside(self, at: _Place, lane_step: Value, step: int) -> SSAValue | None:
+        """Whether there is a step as far after `step` as the lane's."""
+        left: Value = at.k_tiles - step
+        if at.counter is not None:
+            left = self.b.sub(left, at.counter)
+        elif at.k_tiles - step >= CHUNK:
+            return None
+        return self.b.compare("slt", lane_step, left)
+
+    def fetch_headers(self, at: _Place, step: int) -> None:
+        """Fetch the headers of the chunk from `step` on."""
+        for header in self.headers:
+            inside = self._inside(at, self.lane_step, step)
+            self.b.prefetch(at.advanced(header, 4), offset=4 * step, predicate=inside)
+
+    def load_headers(self, at: _Place, step: int) -> list[SSAValue]:
+        """By lane, the headers of the chunk from `step` on; 0 where there is no tile."""
         return [
             self.b.load(
                 tile.Space.GLOBAL,
-                step.address(self.b, h, 8),
-                _HEADER,
-                offset=step.later * 8,
+                at.advanced(header, 4),
+                i32,
+                offset=4 * step,
+                predicate=self._inside(at, self.lane_step, step),
                 hint="header",
             )
-            for h in self.headers
+            for header in self.headers
         ]
 
-    def fetch(self, step: _Step, headers: list[SSAValue]) -> _Stage:
-        """The operands of a step; values only of tiles that meet a non-empty one."""
-        b = self.b
-        m = self.counts[0]
-        counts = [b.extract(h, 1) for h in headers]
-        others = [self._any(counts[m:]), self._any(counts[:m])]
-        values: list[SSAValue] = []
-        bitmaps: list[SSAValue] = []
-        for i, header in enumerate(headers):
-            wanted = b.compare("ne", others[i >= m], 0)
-            count = b.select(wanted, counts[i], 0)
-            address = b.value(b.add(self.values[i], b.extract(header, 0)))
-            values.append(b.insert(tile.LoadValuesOp(address, count), "values"))
-            bitmap = tile.LoadOp(
-                tile.Space.GLOBAL,
-                b.value(step.address(b, self.bitmaps[i], TILE_K * 4)),
-                i32,
-                offset=step.later * TILE_K * 4,
-                predicate=self.word_lane,
-            )
-            bitmaps.append(b.insert(bitmap, "bitmap"))
-        return _Stage(values, bitmaps)
+    def fetch(self, at: _Place, step: int, headers: Sequence[SSAValue]) -> list[Work]:
+        """Fetch the chunk from `step` on."""
+        work: list[Work] = []
+        for bitmaps, values, header, sectors in zip(
+            self.bitmaps, self.values, headers, self.sectors, strict=True
+        ):
+            for start in bitmaps:
+                work.append(partial(self._fetch_bitmaps, at, step, start))
+            # decoded at once: the register is free for the next header
+            pieces = self.b.and_(header, (1 << HEADER_SHIFT) - 1)
+            place = self.b.add(values, self.b.shr(header, HEADER_SHIFT))
+            for sector in range(sectors):
+                work.append(partial(self._fetch_values, place, pieces, sector))
+        return work
 
-    def _any(self, counts: Sequence[SSAValue]) -> Value:
-        total: Value = counts[0]
-        for c in counts[1:]:
-            total = self.b.or_(total, c)
-        return total
+    def _fetch_bitmaps(self, at: _Place, step: int, start: Value) -> None:
+        self.b.prefetch(
+            at.advanced(start, self.bitmap_bytes),
+            offset=step * self.bitmap_bytes,
+            predicate=self._inside(at, self.sector_step, step),
+        )
+
+    def _fetch_values(self, place: Value, pieces: Value, sector: int) -> None:
+        some = self.b.compare("ugt", pieces, sector * (_SECTOR // VALUE_ALIGN))
+        self.b.prefetch(place, offset=_SECTOR * sector, predicate=some)
 
 
 def dual_kernel(
@@ -149,94 +277,200 @@ def dual_kernel(
     """The kernel; grid x runs along N, y along M, z over the parts of K."""
     m, n, k = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
-    rows, columns = wm // TILE_M, wn // TILE_M
+    window, tiles = schedule.vectors, wm * wn // TILE_M**2
     split = Split.of(k, schedule)
     grid = (ceil_div(n, cn), ceil_div(m, cm), split.parts)
     shared = SHARED_BYTES if split.parts > 1 else 0
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=rows * columns)
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=tiles)
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     k_tiles = split.steps * STEP_K // TILE_K
     columns_of_warps = cn // wn
-    row0 = b.mad(b.id(tile.Id.CTA_Y), cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
-    column0 = b.mad(b.id(tile.Id.CTA_X), cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
+    cta_row, cta_column = tile_place(b, grid[1], grid[0])
+    row0 = b.mad(cta_row, cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
+    column0 = b.mad(cta_column, cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
     assert isinstance(op.lhs.type, BitmapType) and isinstance(op.rhs.type, BitmapType)
     operands = _Operands(
         b,
         (op.lhs.type.layout, op.rhs.type.layout),
-        (b.div(row0, TILE_M), b.div(column0, TILE_M)),
-        (rows, columns),
+        (b.div(row0, window), b.div(column0, window)),
+        (wm // window, wn // window),
         b.mul(part, k_tiles),
     )
-    for t in range(rows * columns):
+    for t in range(tiles):
         b.builder.insert(tile.AccClearOp(t))
     last_k_tiles = ceil_div(k, TILE_K) - (split.parts - 1) * k_tiles
-
-    def main_loop(length: int) -> None:
-        _main_loop(b, operands, (rows, columns), schedule, length)
-
-    split.each(b, part, (k_tiles, last_k_tiles), main_loop)
-    blocks, origin, swapped = (rows, columns), (row0, column0), schedule.swapped
+    main_loops = partial(_main_loops, b, operands, schedule, op.densities)
+    split.each(b, part, (k_tiles, last_k_tiles), main_loops)
     put = encode_tiles if isinstance(op.result.type, BitmapType) else store_tiles
-
-    def store(sums: Sequence[SSAValue] | None) -> None:
-        put(b, Epilogue(b, op), blocks, origin, swapped, sums)
-
+    store = partial(put, b, Epilogue(b, op), schedule, (row0, column0))
     if split.parts == 1:
-        store(None)
+        store()
     else:
-        transposed = swapped != lanes_are_rows(op)
-        split.finish(b, schedule, part, read_tiles(b, blocks, transposed), store)
+        transposed = schedule.swapped != lanes_are_rows(op)
+        split.finish(b, schedule, part, read_tiles(b, schedule, transposed), store)
     return b.finish()
 
 
-def _main_loop(
+@dataclass
+class _Steps:
+    """Emits steps: products, and between them what later steps need."""
+
+    b: KernelBuilder
+    operands: _Operands
+    prefetch: _Prefetch
+    schedule: ScheduleAttr
+    registers: int
+    """Those that hold a tile's values."""
+    flow: _Flow
+
+    @property
+    def ahead(self) -> int:
+        """Steps by which values are loaded before they are multiplied."""
+        return self.schedule.stages.value.data - 1
+
+    def products(self, step: int) -> list[Work]:
+        """The SPWMMAs of a step, which takes its operands out of the flow."""
+        values, bitmaps = self.flow.values.pop(0), self.flow.bitmaps[0]
+        shared = self.operands.shared
+        high = shared > 1 and step % shared == shared - 1
+        if step % shared == shared - 1:
+            self.flow.bitmaps.pop(0)
+        rows, columns = self.operands.counts
+        window = self.schedule.vectors
+
+        def product(i: int, j: int) -> None:
+            pair = [(values[k], bitmaps[k]) for k in (i, rows + j)]
+            if self.schedule.swapped:
+                pair.reverse()
+            (av, am), (bv, bm) = pair
+            first = self.schedule.accumulator_tile(i * window // TILE_M, j * window // TILE_M)
+            self.b.builder.insert(
+                tile.SpwmmaOp(first, av, am, bv, bm, high_a=high, high_b=high, window=window)
+            )
+
+        return [partial(product, i, j) for i in range(rows) for j in range(columns)]
+
+    def loads(self, at: _Place, step: int, *, last: int | None = None) -> list[_Timed]:
+        """What is loaded during `step`; nothing of steps from `last` on."""
+        o, flow, work = self.operands, self.flow, list[_Timed]()
+
+        def load(group: list[SSAValue], make: Callable[[int], SSAValue], begin: float = 0) -> None:
+            def one(i: int) -> None:
+                group.append(make(i))
+
+            work.extend(spread([partial(one, i) for i in range(len(o.tiles))], begin))
+
+        s = step + self.ahead
+        if last is None or s < last:
+            headers, within = flow.headers[0], s % HEADER_GROUP
+            if within == HEADER_GROUP - 1:
+                flow.headers.pop(0)
+            flow.values.append([])
+            # after the second product has issued, nothing reads the registers of the last step
+            load(
+                flow.values[-1],
+                lambda i: o.load(i, self.b.extract(headers[i], within), self.registers),
+                1 / (o.counts[0] * o.counts[1]),
+            )
+            if s % o.shared == 0:
+                flow.bitmaps.append([])
+                load(flow.bitmaps[-1], lambda i: o.bitmap(i, at, s))
+        far = s + 2
+        if far % HEADER_GROUP == 0 and (last is None or far < last):
+            flow.headers.append([])
+            load(flow.headers[-1], lambda i: o.headers(i, at, far))
+        return work
+
+    def step(
+        self, at: _Place, step: int, further: Sequence[Work] = (), *, last: int | None = None
+    ) -> None:
+        """One step, its loads and what else there is to do dealt out among its products."""
+        products = self.products(step)
+        work = self.loads(at, step, last=last) + spread(further)
+        work.sort(key=lambda timed: timed[0])
+        for number, product in enumerate(products):
+            product()
+            for when, item in work:
+                if int(when * len(products)) == number:
+                    item()
+
+    def chunk(self, at: _Place) -> None:
+        """The steps of a turn of the loop."""
+        first = DISTANCE * CHUNK
+        headers = self.prefetch.load_headers(at, first)
+        self.step(at, 0, [partial(self.prefetch.fetch_headers, at, first + LEAD * CHUNK)])
+        further = self.prefetch.fetch(at, first, headers)
+        for s in range(1, CHUNK):
+            self.step(at, s, share(further, s - 1, CHUNK - 1))
+
+
+def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:
+    """When each of `work` is done, evenly from `begin` to the end of a step (0 to 1)."""
+    begin = begin if begin < 1 else 0
+    return [(begin + (1 - begin) * (i + 0.5) / len(work), item) for i, item in enumerate(work)]
+
+
+def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
+    """The number-th of `parts` parts of equal length."""
+    return work[len(work) * number // parts : len(work) * (number + 1) // parts]
+
+
+def prefetched_sectors(density: float, window: int) -> int:
+    """32-byte sectors of a tile's values that are fetched into L1 ahead of loads, 0: no tile is.
+
+    Those of nearly all tiles with random zeros. Denser tiles make long steps, which loads to
+    registers are far enough ahead of.
+    """
+    values = window * TILE_K * density
+    most = values + 2 * sqrt(values * (1 - density))
+    sectors = ceil((2 * most + _SECTOR - VALUE_ALIGN) / _SECTOR)
+    return sectors if sectors <= _MOST_SECTORS * window // TILE_M else 0
+
+
+def _main_loops(
     b: KernelBuilder,
     operands: _Operands,
-    blocks: tuple[int, int],
     schedule: ScheduleAttr,
+    densities: tuple[float, float],
     k_tiles: int,
 ) -> None:
-    rows, columns = blocks
-    depth = schedule.stages.value.data
-    ahead = depth - 1
+    """One loop for rows without wide tiles, which loads less, and one for all others."""
+    sectors = [
+        prefetched_sectors(density, operands.layout.window)
+        for density, count in zip(densities, operands.counts, strict=True)
+        for _ in range(count)
+    ]
+    prefetch = _Prefetch(b, operands, sectors)
+    for relation, registers in (
+        ("eq", _NARROW_REGISTERS),
+        ("ne", operands.layout.value_registers),
+    ):
+        steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
+        b.when(b.compare(relation, operands.wide, 0), partial(_main_loop, steps, k_tiles))
 
-    def multiply(stage: _Stage) -> None:
-        for i in range(rows):
-            for j in range(columns):
-                pair = [(stage.values[k], stage.bitmaps[k]) for k in (i, rows + j)]
-                if schedule.swapped:
-                    pair.reverse()
-                (av, am), (bv, bm) = pair
-                b.builder.insert(tile.SpwmmaOp(i * columns + j, av, am, bv, bm))
 
-    def fetch(pipe: _Pipeline, step: _Step, *, headers: bool) -> None:
-        """Start loading the operands of `step`, whose headers are there, and headers far ahead."""
-        pipe.stages.append(operands.fetch(step, pipe.headers.pop(0)))
-        if headers:
-            pipe.headers.append(operands.load_headers(step.after(ahead)))
-
-    def fetch_known(pipe: _Pipeline, step: int) -> None:
-        """The same outside the loop, up to the end of K."""
-        if step < k_tiles:
-            fetch(pipe, _Step(None, step), headers=step + ahead < k_tiles)
-
-    known = [_Step(None, s) for s in range(min(ahead, k_tiles))]
-    pipe = _Pipeline([], [operands.load_headers(step) for step in known])
-    for s in range(ahead):
-        fetch_known(pipe, s)
+def _main_loop(main: _Steps, k_tiles: int) -> None:
+    b, operands, prefetch = main.b, main.operands, main.prefetch
+    first = _Place(b, k_tiles)
+    main.flow.headers.append([operands.headers(i, first, 0) for i in range(len(operands.tiles))])
+    for c in range(DISTANCE):
+        for item in prefetch.fetch(first, c * CHUNK, prefetch.load_headers(first, c * CHUNK)):
+            item()
+    for c in range(DISTANCE, DISTANCE + LEAD):
+        prefetch.fetch_headers(first, c * CHUNK)
+    for s in range(-main.ahead, 0):
+        for _, item in sorted(main.loads(first, s, last=k_tiles), key=lambda timed: timed[0]):
+            item()
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
-        inner = pipe.like(carried)
-        for s in range(depth):
-            multiply(inner.stages.pop(0))
-            fetch(inner, _Step(counter, s + ahead), headers=True)
-        return inner.flat()
+        inner = replace(main, flow=main.flow.like(carried))
+        inner.chunk(_Place(b, k_tiles, counter))
+        return inner.flow.flat()
 
-    # The loop runs whole turns of `depth` steps, as long as all that they load exists; the last
-    # steps, which load less and less, come after it.
-    looped = max(0, k_tiles - 2 * ahead) // depth * depth
+    # The loop runs whole chunks, as long as all that they load exists; the last steps, which load
+    # less and less, come after it.
+    looped = max(0, k_tiles - main.ahead - HEADER_GROUP - 1) // CHUNK * CHUNK
     if looped:
-        pipe = pipe.like(b.loop(0, looped, depth, pipe.flat(), body))
-    for step in range(looped, k_tiles):
-        multiply(pipe.stages.pop(0))
-        fetch_known(pipe, step + ahead)
+        main.flow = main.flow.like(b.loop(0, looped, CHUNK, main.flow.flat(), body))
+    for s in range(looped, k_tiles):
+        main.step(first, s, last=k_tiles)

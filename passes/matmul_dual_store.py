@@ -15,6 +15,7 @@ from xdsl.ir import SSAValue
 
 from ..backend.isa.table import TILE_M
 from ..dialects import dstc_tile as tile
+from ..dialects.dstc import ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_epilogue import Epilogue, Unit, run_ahead
 
@@ -29,18 +30,17 @@ _AHEAD = 2
 def store_tiles(
     b: KernelBuilder,
     epilogue: Epilogue,
-    blocks: tuple[int, int],
+    schedule: ScheduleAttr,
     origin: tuple[Value, Value],
-    swapped: bool,
     sums: Sequence[SSAValue] | None = None,
 ) -> None:
-    """Store a warp's `blocks` (rows, columns) of accumulation tiles.
+    """Store a warp's accumulation tiles, which lie as `schedule` says.
 
-    `origin`: (row, column) of the first element. `swapped`: the tiles lie transposed in the
-    accumulation buffer. `sums`: what is stored instead of the buffer's contents, as `read_tiles`
-    gives it.
+    `origin`: (row, column) of the first element. `sums`: what is stored instead of the buffer's
+    contents, as `read_tiles` gives it.
     """
-    tiles = _Tiles(b, epilogue, blocks, origin, swapped, sums)
+    blocks = blocks_of(schedule)
+    tiles = _Tiles(b, epilogue, schedule, origin, sums)
     along_m, along_n = (tiles.bias_along == which for which in "mn")
     columns = [b.add(tiles.line(1, j), b.lane) for j in range(blocks[1])]
     starts = [b.add(epilogue.column_offset(column), b.params["c"]) for column in columns]
@@ -90,11 +90,18 @@ def store_tiles(
     run_ahead(units, _AHEAD)
 
 
-def read_tiles(b: KernelBuilder, blocks: tuple[int, int], transposed: bool) -> list[SSAValue]:
+def blocks_of(schedule: ScheduleAttr) -> tuple[int, int]:
+    """Rows and columns of a warp's accumulation tiles."""
+    wm, wn = schedule.warp_tile
+    return wm // TILE_M, wn // TILE_M
+
+
+def read_tiles(b: KernelBuilder, schedule: ScheduleAttr, transposed: bool) -> list[SSAValue]:
     """The whole of a warp's tiles, 8 rows a vector (`transposed`: columns of the buffer's)."""
+    rows, columns = blocks_of(schedule)
     return [
         b.insert(tile.AccReadOp(t, part, transposed=transposed))
-        for t in range(blocks[0] * blocks[1])
+        for t in range(rows * columns)
         for part in range(_PARTS)
     ]
 
@@ -105,18 +112,17 @@ class _Tiles:
 
     b: KernelBuilder
     epilogue: Epilogue
-    blocks: tuple[int, int]
+    schedule: ScheduleAttr
     origin: tuple[Value, Value]
-    swapped: bool
     sums: Sequence[SSAValue] | None
 
     def read(self, i: int, j: int, part: int) -> list[SSAValue]:
         """8 rows of tile (i, j), from 8 * part on; lanes are columns."""
-        b, t = self.b, i * self.blocks[1] + j
+        b, t = self.b, self.schedule.accumulator_tile(i, j)
         if self.sums is not None:
             vector = self.sums[t * _PARTS + part]
         else:
-            vector = b.insert(tile.AccReadOp(t, part, transposed=self.swapped))
+            vector = b.insert(tile.AccReadOp(t, part, transposed=self.schedule.swapped))
         return [b.extract(vector, e) for e in range(_PART)]
 
     def line(self, axis: int, block: int) -> Value:

@@ -28,6 +28,7 @@ PASSES = {
     "convert-encode-to-tile": "convert_encode_to_tile:ConvertEncodeToTile",
     "convert-elementwise-to-tile": "convert_elementwise_to_tile:ConvertElementwiseToTile",
     "convert-tile-to-isa": "convert_tile_to_isa:ConvertTileToIsa",
+    "expand-spwmma": "expand_spwmma:ExpandSpwmma",
     "eliminate-dead-instructions": "eliminate_dead_instructions:EliminateDeadInstructions",
     "schedule-instructions": "schedule_instructions:ScheduleInstructions",
     "allocate-registers": "allocate_registers:AllocateRegisters",

@@ -48,7 +48,10 @@ def latencies_of(machine: Machine) -> Latencies:
     """What the scheduler needs to know of `machine`."""
     cycles = {field: int(machine[key]) for field, key in LATENCIES.items()}
     return Latencies(
-        **cycles, intervals={unit: int(machine[key]) for unit, key in INTERVALS.items()}
+        **cycles,
+        intervals={unit: int(machine[key]) for unit, key in INTERVALS.items()},
+        positions=int(machine.get("bohmma.latency", 1)),
+        squashes=int(machine.get("ohmma.squash_per_cycle", 0)) > 0,
     )
 
 

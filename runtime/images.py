@@ -27,7 +27,8 @@ def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
     with np.errstate(over="ignore"):
         if buffer.bitmap is not None:
             matrix = np.asarray(array, np.float16)
-            encoded = formats.encode(matrix, buffer.bitmap["side"])
+            side, window = buffer.bitmap["side"], buffer.bitmap_window
+            encoded = formats.encode(matrix, side, window=window)
             return np.frombuffer(encoded.to_bytes(), np.uint8)
         dtype = DTYPES[buffer.dtype]
         layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
@@ -64,4 +65,5 @@ def bitmap_of(data: NDArray[np.uint8], buffer: Buffer) -> formats.Bitmap:
     """The encoded operand in a bitmap buffer's bytes."""
     assert buffer.bitmap is not None
     b = buffer.bitmap
-    return formats.Bitmap.from_bytes(data.tobytes(), b["vectors"], b["depth"], b["side"])
+    sizes = b["vectors"], b["depth"]
+    return formats.Bitmap.from_bytes(data.tobytes(), *sizes, b["side"], buffer.bitmap_window)

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..backend.isa.files import write_atomic
 
 Value = int | float | tuple[int, ...]
 _FOLDER = Path(__file__).parent / "machines"
-_META = ("name", "inherits", "summary", "features", "sources")
+_META = ("name", "inherits", "summary", "features", "without", "sources")
 _FIELDS = {"value", "unit", "source", "min", "max"}
 DUAL_SIDE_KEYS = (
     "ohmma.interval", "ohmma.latency", "ohmma.squash_per_cycle", "bohmma.interval",
@@ -67,27 +67,59 @@ class Machine:
         parameter = self.parameters.get(key)
         return default if parameter is None else parameter.value
 
+    @property
+    def overridable(self) -> frozenset[str]:
+        """Keys that `overridden` takes."""
+        return frozenset(self.parameters) | {f"features.{name}" for name in self.features}
+
+    def settings(self, keys: Iterable[str]) -> dict[str, Any]:
+        """What overrides of `keys` left: values of its parameters, "on" or "off" of features."""
+        found: dict[str, Any] = {}
+        for key in keys:
+            section, _, name = key.partition(".")
+            if section == "features":
+                found[key] = "on" if name in self.features else "off"
+            elif key in self.parameters:
+                found[key] = self.parameters[key].value
+        return found
+
     @staticmethod
     def load(name: str | Path, overrides: Mapping[str, object] | None = None) -> Machine:
         """A shipped machine by name or a TOML file by path, with `overrides` put on top.
 
-        Raises `DstcError` for an unknown machine, a malformed file, an unknown parameter or a
-        value of the wrong kind or range.
+        An override `features.NAME` = "off" takes a feature away. Raises `DstcError` for an unknown
+        machine, a malformed file, an unknown parameter or a value of the wrong kind or range.
         """
         return _read(_find(str(name)), ()).overridden(overrides)
 
     def overridden(self, overrides: Mapping[str, object] | None) -> Machine:
         """The machine with `overrides` put on top; raises `DstcError` as `load` does."""
-        parameters = dict(self.parameters)
+        parameters, features = dict(self.parameters), set(self.features)
         for key, value in (overrides or {}).items():
+            section, _, name = key.partition(".")
+            if section == "features":
+                features -= {self._switched_off(name, value)}
+                continue
             if key not in parameters:
                 raise DstcError(
                     f"machine {self.name} has no parameter '{key}'{_hint(key, parameters)}; "
                     f"`dstc machines {self.name}` lists them"
                 )
             parameters[key] = parameters[key].replaced(value, "set by the user")
-        _check(self.name, parameters, self.features)
-        return Machine(self.name, self.summary, self.features, parameters, self.sources)
+        kept = frozenset(features)
+        _check(self.name, parameters, kept)
+        return Machine(self.name, self.summary, kept, parameters, self.sources)
+
+    def _switched_off(self, feature: str, value: object) -> str:
+        if feature not in self.features:
+            raise DstcError(
+                f"machine {self.name} has no feature '{feature}'{_hint(feature, [*self.features])}"
+            )
+        if value not in (False, "off"):
+            raise DstcError(
+                f"features.{feature} can be switched off only: features.{feature}=off, not {value}"
+            )
+        return feature
 
     def save(self, path: str | Path) -> None:
         """Write a TOML file that loads as this machine and inherits from none."""
@@ -111,6 +143,11 @@ class Machine:
 def list_machines() -> list[str]:
     """Names of the shipped machines, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def example_machine(feature: str) -> str:
+    """The first shipped machine that has a feature."""
+    return next(name for name in list_machines() if feature in Machine.load(name).features)
 
 
 def _hint(word: str, known: Mapping[str, object] | list[str]) -> str:
@@ -147,7 +184,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Machine:
         parameters, sources = dict(parent.parameters), dict(parent.sources)
         features = set(parent.features)
     parent_keys = frozenset(parameters)
-    features |= set(_strings(path, data, "features"))
+    absent = set(_strings(path, data, "without"))
+    if absent - features:
+        raise DstcError(
+            f"{path}: 'without' names {', '.join(sorted(absent - features))}, which the machine "
+            f"inherited from does not have; it has {', '.join(sorted(features)) or 'no features'}"
+        )
+    features = (features - absent) | set(_strings(path, data, "features"))
     own_sources = data.get("sources", {})
     if not isinstance(own_sources, dict):
         raise DstcError(f"{path}: [sources] must be a table of strings")

@@ -92,7 +92,7 @@ class Inst:
             elif operand.kind is not Kind.REG:
                 continue
             if isinstance(value, int) and value != RZ:
-                yield operand, value, row.registers(operand, dict(self.modifiers))
+                yield operand, value, row.registers(operand, self.modifiers)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _integer(value: object, limit: int, what: str, operand: Operand) -> int:
 def _register(value: object, operand: Operand, row: Instruction, mods: Mapping[str, str]) -> int:
     if type(value) is not int or not 0 <= value <= RZ:
         raise EncodingError(f"needs a register R0 to R254 or RZ, not {value!r}", operand.role)
-    count = operand.regs or row.registers(operand, dict(mods))
+    count = operand.regs or row.registers(operand, mods)
     if count > 1 and value != RZ:
         align = min(4, count)
         if value % align:
@@ -270,7 +270,14 @@ def _encode_addr(
 def _encode_acc(
     value: object, operand: Operand, _row: Instruction, _mods: Mapping[str, str]
 ) -> tuple[int, int]:
-    return _put("acc", _integer(value, MAX_ACC_TILES, "accumulation tile", operand)), 0
+    tile = _integer(value, MAX_ACC_TILES, "accumulation tile", operand)
+    if tile % operand.regs:
+        raise EncodingError(
+            f"ACC{tile} starts a group of {operand.regs} tiles, which must start at a multiple of "
+            f"{operand.regs}",
+            operand.role,
+        )
+    return _put("acc", tile), 0
 
 
 def _get(word: int, name: str) -> int:
@@ -391,8 +398,9 @@ Ints = NDArray[np.int64]
 class Scan:
     """What a program's instructions need, one entry an instruction, without decoding each.
 
-    valid: `decode` accepts it; registers: highest register + 1; acc, param, target: accumulation
-    tile, parameter offset in bytes, branch target, or -1. Only `valid` counts where it is false.
+    valid: `decode` accepts it; registers: highest register + 1; acc, param, target: the highest
+    accumulation tile, parameter offset in bytes, branch target, or -1. Only `valid` counts where
+    it is false.
     """
 
     valid: NDArray[np.bool_]
@@ -450,23 +458,22 @@ def _scan_row(row: Instruction, words: tuple[Words, Words], at: Ints, out: Scan)
     valid = np.ones(len(at), np.bool_)
     for word, (mask, value) in zip(words, _FIXED[row.opcode], strict=True):
         valid &= (word & np.uint64(mask)) == np.uint64(value)
-    width = np.ones(len(at), np.int64)  # registers of a group whose size is a modifier's
+    chosen: dict[str, Ints] = {}  # registers of the groups that a modifier sizes
     for modifier, shift in modifier_fields(row):
         index = (words[1] >> np.uint64(shift)).astype(np.int64) & ((1 << modifier.bits) - 1)
         valid &= index < len(modifier.choices)
-        if modifier.name == "width":
-            sizes = [
-                row.registers(Operand("", Kind.REG, "", 0), {"width": choice})
-                for choice in modifier.choices
-            ]
-            width = np.array(sizes, np.int64)[np.minimum(index, len(sizes) - 1)]
+        if modifier.registers:
+            sizes = np.array(modifier.registers, np.int64)
+            chosen[modifier.name] = sizes[np.minimum(index, len(sizes) - 1)]
     registers = np.zeros(len(at), np.int64)
     imm = _field(words, "imm")
     for operand in row.operands:
         match operand.kind:
             case Kind.REG | Kind.ADDR | Kind.FLEX:
                 first = _field(words, operand.field)
-                count: Ints = width if operand.regs == 0 else np.full_like(width, operand.regs)
+                count: Ints = chosen[operand.sized_by] if operand.regs == 0 else np.full(
+                    len(at), operand.regs, np.int64
+                )  # fmt: skip
                 end: Ints = first + count
                 real: NDArray[np.bool_] = first != RZ
                 aligned: NDArray[np.bool_] = first % np.minimum(count, 4) == 0
@@ -482,7 +489,9 @@ def _scan_row(row: Instruction, words: tuple[Words, Words], at: Ints, out: Scan)
             case Kind.SREG:
                 valid &= imm < len(SPECIAL_REGISTERS)
             case Kind.ACC:
-                out.acc[at] = _field(words, "acc")
+                tile = _field(words, "acc")
+                valid &= tile % operand.regs == 0
+                out.acc[at] = tile + operand.regs - 1
             case Kind.PRED | Kind.IMM:
                 pass  # every value is valid
     out.valid[at] = valid

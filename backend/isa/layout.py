@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .table import TILE_K, TILE_M
+from .table import REGISTER_VALUES, TILE_K, TILE_M
 
 VALUE_ALIGN = 16
 """Condensed values of a tile start at a multiple of this many bytes (one LDG.128 a lane)."""
-SLOT_BYTES = TILE_M * TILE_K * 2
-"""Bytes of a fixed-capacity value slot: a full tile of f16."""
+HEADER_GROUP = 4
+"""Headers that one 128-bit load brings: those of a row of tiles begin at a multiple of it."""
+HEADER_SHIFT = 8
+"""A tile's header: byte offset of its values within its row's, above so many bits of their number
+in pieces of VALUE_ALIGN bytes, rounded up. The offset's low bits are 0, as values are aligned."""
 PITCH_ALIGN = 32
 """A dense device tensor is a 2-D array (first dimension; the rest flattened) whose rows and
 columns are padded with zeros to a multiple of this many elements."""
@@ -29,9 +32,9 @@ def round_up(a: int, b: int) -> int:
     return ceil_div(a, b) * b
 
 
-SPLIT_STEP = 32
-"""Products are split along K at multiples of this: a main-loop step of the dense kernel, whose
-operands are padded with zeros to whole steps."""
+SPLIT_STEP = 64
+"""Products are split along K at multiples of this: main-loop steps of the dense kernel, whose
+operands are padded with zeros to whole steps, and `HEADER_GROUP` tiles of a bitmap."""
 
 
 def split_ranges(k: int, parts: int) -> list[tuple[int, int]]:
@@ -85,24 +88,42 @@ class DenseLayout:
 
 @dataclass(frozen=True)
 class BitmapLayout:
-    """A two-level bitmap operand on the device: `vectors` x `depth`, cut into 32 x 16 tiles.
+    """A two-level bitmap operand on the device: `vectors` x `depth`, cut into `window` x 16 tiles.
 
     `vectors` runs along M (A side) or N (B side), `depth` along K. Tile (v, k) has index
     v * k_tiles + k. One allocation holds, in this order: warp-bitmap words (one bit a tile, 32
-    k-tiles a word, one row of words a v-tile), headers (u32 byte offset into the values, u32
-    number of values), element bitmaps (16 words a tile, word j = the 32 vectors at depth j, bit i
-    = vector i), values (f16, depth by depth, within a depth by ascending vector). Values of a tile
-    are 16-byte aligned, packed one after the other (weights) or in slots of SLOT_BYTES
-    (encoded on the device).
+    k-tiles a word, one row of words a v-tile), starts (u32 byte offset into the values of a row of
+    tiles, see `WIDE`), headers (u32 a tile, see `tile_header`; `header_stride` a row), element
+    bitmaps (16 words a tile, word j = the 32 vectors at depth j, bit i = vector i; with window 64
+    the 16 words of vectors 32 to 63 follow), values (f16, depth by depth, within a depth by
+    ascending vector). Values of a tile are 16-byte aligned, packed one after the other (weights) or
+    in slots of `tile_bytes` (encoded on the device).
     """
 
     vectors: int
     depth: int
+    window: int = TILE_M
+    """Vectors that a condensed vector runs over: 32 or 64."""
 
     @property
     def v_tiles(self) -> int:
         """Tiles along M or N."""
-        return ceil_div(self.vectors, TILE_M)
+        return ceil_div(self.vectors, self.window)
+
+    @property
+    def bitmap_words(self) -> int:
+        """Words of a tile's element bitmap."""
+        return TILE_K * self.window // 32
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a full tile's values, which is the size of a slot."""
+        return self.window * TILE_K * 2
+
+    @property
+    def value_registers(self) -> int:
+        """Registers of a warp that hold the values of a full tile."""
+        return self.window * TILE_K // REGISTER_VALUES
 
     @property
     def k_tiles(self) -> int:
@@ -120,31 +141,56 @@ class BitmapLayout:
         return ceil_div(self.k_tiles, 32)
 
     @property
+    def header_stride(self) -> int:
+        """Headers from a row of tiles to the next; those past `k_tiles` are 0."""
+        return round_up(self.k_tiles, HEADER_GROUP)
+
+    @property
+    def starts_offset(self) -> int:
+        """Byte offset of the starts of rows of tiles."""
+        return round_up(self.v_tiles * self.warp_words * 4, 32)
+
+    @property
     def headers_offset(self) -> int:
         """Byte offset of the headers."""
-        return round_up(self.v_tiles * self.warp_words * 4, 32)
+        return round_up(self.starts_offset + self.v_tiles * 4, 32)
 
     @property
     def bitmaps_offset(self) -> int:
         """Byte offset of the element bitmaps."""
-        return round_up(self.headers_offset + self.tiles * 8, 64)
+        return round_up(self.headers_offset + self.v_tiles * self.header_stride * 4, 64)
 
     @property
     def values_offset(self) -> int:
         """Byte offset of the values."""
-        return round_up(self.bitmaps_offset + self.tiles * TILE_K * 4, 64)
+        return round_up(self.bitmaps_offset + self.tiles * self.bitmap_words * 4, 64)
 
     @property
     def slot_bytes(self) -> int:
         """Bytes allocated when every tile has a slot."""
-        return self.values_offset + self.tiles * SLOT_BYTES
+        return self.values_offset + self.tiles * self.tile_bytes
+
+
+MOST_ROW_BYTES = 1 << 32 - HEADER_SHIFT
+"""Bytes of the values of a row of tiles, at most: a header holds no larger offset."""
+
+
+NARROW_VALUES = 256
+"""Values that one 128-bit load a lane brings."""
+WIDE = 1
+"""Bit of a row's start (a multiple of VALUE_ALIGN): a tile has more than NARROW_VALUES values."""
+
+
+def tile_header(offset: int, count: int) -> int:
+    """Header of a tile of `count` values that begin `offset` bytes after its row's start."""
+    return offset << HEADER_SHIFT | ceil_div(count, VALUE_ALIGN // 2)
 
 
 def value_position(index: int) -> tuple[int, int, int]:
-    """Where value `index` of a condensed tile sits: (register 0..7, lane, half 0 or 1).
+    """Where value `index` of a condensed tile sits: (register 0..15, lane, half 0 or 1).
 
     Values go two a 32-bit word; word w is in register 4*(w // 128) + w % 4 of lane
-    (w % 128) // 4, so that two LDG.128 or LDS.128 load a whole tile.
+    (w % 128) // 4, so that an LDG.128 or LDS.128 loads 256 values.
     """
     word, half = divmod(index, 2)
     block, within = divmod(word, 128)

@@ -17,7 +17,7 @@ from .encoding import ALWAYS, Words, decode, scan
 from .errors import DstcError
 from .files import read_bytes, write_atomic
 from .layout import BitmapLayout, DenseLayout
-from .table import INSTRUCTIONS, MAX_ACC_TILES, NUM_REGISTERS
+from .table import INSTRUCTIONS, MAX_ACC_TILES, NUM_REGISTERS, TILE_M, WINDOWS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]*")
 """Names of kernels and parameters."""
@@ -122,7 +122,8 @@ class Buffer:
     """Device memory of the plan; `data` names its initial contents in `Program.data`.
 
     A dense buffer (f16, f32) is laid out by `DenseLayout.of(shape, element bytes)`; a bitmap by
-    `BitmapLayout(bitmap["vectors"], bitmap["depth"])`, `bitmap["side"]` being "a" or "b".
+    `BitmapLayout(bitmap["vectors"], bitmap["depth"], bitmap["window"])`, `bitmap["side"]` being
+    "a" or "b". Without a window it is 32.
     """
 
     name: str
@@ -132,6 +133,11 @@ class Buffer:
     bytes: int
     data: str | None = None
     bitmap: dict[str, Any] | None = None
+
+    @property
+    def bitmap_window(self) -> int:
+        """Vectors that a bitmap condenses over."""
+        return TILE_M if self.bitmap is None else self.bitmap.get("window", TILE_M)
 
 
 @dataclass
@@ -282,7 +288,9 @@ def _validate_buffer(buffer: Buffer, data: dict[str, bytes]) -> None:
         _require(side in ("a", "b"), where, f"side must be 'a' or 'b', not {side!r}")
         vectors, depth = (s if type(s) is int and s > 0 else 0 for s in sizes)
         _require(vectors > 0 and depth > 0, where, "vectors and depth must be positive")
-        needed = BitmapLayout(vectors, depth).values_offset
+        window = buffer.bitmap_window
+        _require(window in WINDOWS, where, f"window must be 32 or 64, not {window!r}")
+        needed = BitmapLayout(vectors, depth, window).values_offset
     _require(needed <= buffer.bytes < 1 << 32, where,
              f"{buffer.bytes} bytes for a layout of {needed}")  # fmt: skip
     if buffer.data is not None:

@@ -14,8 +14,8 @@ from .assembler import DIRECTIVES, operand_form
 from .disassembler import FLOAT_OPERANDS, register_text
 from .encoding import FIELDS, Inst, encode, modifier_fields
 from .layout import (
+    HEADER_SHIFT,
     PITCH_ALIGN,
-    SLOT_BYTES,
     VALUE_ALIGN,
     BitmapLayout,
     DenseLayout,
@@ -25,6 +25,7 @@ from .layout import (
     value_position,
 )
 from .table import (
+    FEATURES,
     INSTRUCTIONS,
     MAX_ACC_TILES,
     NUM_PREDICATES,
@@ -34,7 +35,6 @@ from .table import (
     TILE_M,
     TILE_N,
     WARP_SIZE,
-    WIDTH_REGISTERS,
     Instruction,
     Kind,
     Operand,
@@ -74,11 +74,12 @@ def synopsis(row: Instruction) -> str:
     return f"{head} {', '.join(map(operand_form, row.operands))}".rstrip()
 
 
-def register_count(operand: Operand) -> str:
+def register_count(row: Instruction, operand: Operand) -> str:
     """Registers of an operand's group as text."""
     if operand.regs:
         return str(operand.regs)
-    return ", ".join(f"{count} for {width}" for width, count in WIDTH_REGISTERS.items())
+    sizes = row.sizes(operand).items()
+    return ", ".join(f"{count} for `.{c}`" if c else f"{count}" for c, count in sizes)
 
 
 def facts(row: Instruction) -> dict[str, Any]:
@@ -87,7 +88,8 @@ def facts(row: Instruction) -> dict[str, Any]:
         "mnemonic": row.mnemonic,
         "opcode": row.opcode,
         "unit": str(row.unit),
-        "extension": row.extension,
+        "extension": bool(row.features),
+        "features": list(row.features),
         "synopsis": synopsis(row),
         "summary": row.summary,
         "operands": [
@@ -95,7 +97,7 @@ def facts(row: Instruction) -> dict[str, Any]:
                 "role": operand.role,
                 "kind": str(operand.kind),
                 "field": operand.field,
-                "registers": operand.regs or dict(WIDTH_REGISTERS),
+                "registers": operand.regs or row.sizes(operand),
                 "write": operand.write,
                 "optional": operand.optional,
             }
@@ -125,7 +127,7 @@ def instruction_page(row: Instruction) -> str:
                 f"`{operand.role}`",
                 KIND_MEANING[operand.kind],
                 "written" if operand.write else "read",
-                register_count(operand) if operand.kind is Kind.REG else "",
+                register_count(row, operand) if operand.kind is Kind.REG else "",
                 f"`{operand.field}`",
             ]
             for operand in row.operands
@@ -137,7 +139,7 @@ def instruction_page(row: Instruction) -> str:
             for m, bit in modifier_fields(row)
         ]
         parts.append(table(["modifier", "choices, encoded 0, 1, ...", "bit", "bits"], cells))
-    note = ", part of the dual-side extension" if row.extension else ""
+    note = "".join(f", part of the {FEATURES[f]} (`{f}`)" for f in row.features)
     parts.insert(1, f"Opcode {row.opcode:#04x}, unit `{row.unit}`{note}.")
     return "\n\n".join(parts)
 
@@ -174,7 +176,8 @@ def _tensor_layouts() -> list[str]:
         _grid(lambda r, c: pair(hmma_d_position(0, r, c)), 8, 8, "row \\ column"),
         f"**Condensed values** of a {TILE_M}x{TILE_K} tile, for SPWMMA: which two values each of "
         "the eight registers of a lane holds (low half, high half). Two 128-bit loads a lane, at "
-        "byte 16*lane and 512 + 16*lane of the tile's values, put them there.",
+        "byte 16*lane and 512 + 16*lane of the tile's values, put them there. Registers 8 to 15, "
+        "for SPWMMA64, go on so.",
     ]
     held = {value_position(i): i for i in range(TILE_M * TILE_K)}
 
@@ -188,7 +191,8 @@ def _tensor_layouts() -> list[str]:
     parts.append(table(["lane \\ register", *map(str, range(8))], rows))
     parts += [
         "**Element bitmaps** of a tile: lane k (or 16 + k, with the `HI` half) holds word k; bit i "
-        "of the word is vector i of the tile.",
+        "of the word is vector i of the tile. SPWMMA64: lane k holds word k of vectors 0 to 31, "
+        "lane 16 + k that of vectors 32 to 63.",
         f"**Accumulation tiles**: {TILE_M}x{TILE_N} f32. ARD and AWR move 8 rows (or, with `.T`, 8 "
         "columns) between a tile and eight registers: register r of lane l is row 8p + r, column "
         "l (with `.T`: column 8p + r, row l).",
@@ -200,7 +204,8 @@ def _memory_layouts() -> list[str]:
     dense, bitmap = DenseLayout.of((100, 3, 5, 5), 2), BitmapLayout(100, 600)
     sections = [
         ["warp-bitmap words", 0, f"{bitmap.v_tiles} x {bitmap.warp_words} u32"],
-        ["headers", bitmap.headers_offset, f"{bitmap.tiles} x 2 u32"],
+        ["starts", bitmap.starts_offset, f"{bitmap.v_tiles} u32"],
+        ["headers", bitmap.headers_offset, f"{bitmap.v_tiles} x {bitmap.header_stride} u32"],
         ["element bitmaps", bitmap.bitmaps_offset, f"{bitmap.tiles} x {TILE_K} u32"],
         ["values", bitmap.values_offset, "f16"],
     ]
@@ -212,11 +217,14 @@ def _memory_layouts() -> list[str]:
         f"{dense.padded_rows} rows allocated, {dense.bytes} bytes.",
         f"A two-level bitmap operand is `vectors` (along M or N) by `depth` (along K), cut into "
         f"{TILE_M}x{TILE_K} tiles; tile (v, k) has index v * k_tiles + k. It is one allocation of "
-        "four parts: warp-bitmap words (bit k % 32 of word k / 32 of row v: the tile has a "
-        "non-zero), headers (byte offset of the tile's values within the values, number of "
-        "values), element bitmaps, and values (depth by depth, within a depth by ascending "
+        "five parts: warp-bitmap words (bit k % 32 of word k / 32 of row v: the tile has a "
+        "non-zero), starts (byte offset of a row's values within the values), headers (byte offset "
+        f"of the tile's values within its row's << {HEADER_SHIFT} | their number / 8, rounded up), "
+        "element bitmaps, and values (depth by depth, within a depth by ascending "
         f"vector). A tile's values start at a multiple of {VALUE_ALIGN} bytes, packed or in slots "
-        f"of {SLOT_BYTES} bytes. Negative zero counts as zero; NaN and infinity are non-zero. For "
+        f"of {bitmap.tile_bytes} bytes. With a window of 64 (SPWMMA64) all is the same with 64x16 "
+        "tiles: a tile has 32 bitmap words, first those of vectors 0 to 31, and 2048 bytes of "
+        "values at most. Negative zero counts as zero; NaN and infinity are non-zero. For "
         f"{bitmap.vectors} vectors by depth {bitmap.depth} ({bitmap.v_tiles} x {bitmap.k_tiles} "
         "tiles):",
         table(["part", "byte offset", "size"], sections),

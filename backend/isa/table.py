@@ -6,6 +6,7 @@ disassembler, the `dstc_isa` dialect, the simulator's decoder and docs/isa.md ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -27,8 +28,18 @@ TILE_K = 16
 """A dual-side warp tile is TILE_M x TILE_K (A side) times TILE_K x TILE_N (B side)."""
 HMMA_MACS = 8 * 8 * 4
 """Multiply-adds of one HMMA.884."""
+REGISTER_VALUES = 2 * WARP_SIZE
+"""Condensed f16 values that a register holds."""
 VALUE_REGISTERS = 8
 """Registers that hold the condensed values of one 32x16 tile: 512 f16 at most."""
+FEATURES = {
+    "dual_side": "dual-side extension",
+    "sequencer": "sequenced dual-side extension",
+    "window_64": "extension to windows of 64",
+}
+"""Features of a machine file that instructions need, and what they are called."""
+WINDOWS = (32, 64)
+"""Vectors over which an operand condenses: a tile is so many vectors x TILE_K."""
 
 
 class Kind(StrEnum):
@@ -63,6 +74,8 @@ class Modifier:
 
     name: str
     choices: tuple[str, ...]
+    registers: tuple[int, ...] = ()
+    """By choice: the size of the operands that are `sized_by` this modifier."""
 
     @property
     def bits(self) -> int:
@@ -78,10 +91,11 @@ class Operand:
     kind: Kind
     field: str
     regs: int = 1
-    """Registers in the group; 0: given by the modifier `width` (see `WIDTH_REGISTERS`)."""
+    """Registers (ACC: accumulation tiles) in the group; 0: given by the modifier `sized_by`."""
     write: bool = False
     optional: bool = False
     """An omitted source predicate is PT."""
+    sized_by: str = "width"
 
 
 @dataclass(frozen=True)
@@ -94,22 +108,26 @@ class Instruction:
     operands: tuple[Operand, ...]
     summary: str
     modifiers: tuple[Modifier, ...] = ()
-    extension: bool = False
-    """Part of the dual-side extension (else: the ordinary SIMT subset or the dense tensor core)."""
+    features: tuple[str, ...] = ()
+    """Features of the machine file that it needs, the last one the most special."""
     tags: frozenset[str] = field(default_factory=frozenset[str])
 
-    def registers(self, operand: Operand, modifiers: dict[str, str]) -> int:
+    def registers(self, operand: Operand, modifiers: Mapping[str, str]) -> int:
         """Size of `operand`'s register group under the chosen `modifiers`."""
-        return operand.regs or WIDTH_REGISTERS[modifiers["width"]]
+        return operand.regs or self.sizes(operand)[modifiers.get(operand.sized_by, "")]
 
-    def alignment(self, operand: Operand, modifiers: dict[str, str]) -> int:
+    def sizes(self, operand: Operand) -> dict[str, int]:
+        """Size of an operand of no fixed size by choice of the modifier that says it."""
+        modifier = next(m for m in self.modifiers if m.name == operand.sized_by)
+        return dict(zip(modifier.choices, modifier.registers, strict=True))
+
+    def alignment(self, operand: Operand, modifiers: Mapping[str, str]) -> int:
         """The group starts at a multiple of this: its size, but no more than 4."""
         return min(4, self.registers(operand, modifiers))
 
 
-WIDTH_REGISTERS = {"U8": 1, "U16": 1, "32": 1, "64": 2, "128": 4}
 WIDTH_BYTES = {"U8": 1, "U16": 2, "32": 4, "64": 8, "128": 16}
-WIDTH = Modifier("width", tuple(WIDTH_REGISTERS))
+WIDTH = Modifier("width", tuple(WIDTH_BYTES), (1, 1, 1, 2, 4))
 SIGN = Modifier("sign", ("U32", "S32"))
 COMPARE = Modifier("compare", ("EQ", "NE", "LT", "LE", "GT", "GE"))
 MINMAX = Modifier("select", ("MIN", "MAX"))
@@ -144,13 +162,28 @@ _PD = Operand("pd", Kind.PRED, "pd", write=True)
 _PA = Operand("pa", Kind.PRED, "pa", optional=True)
 _PB = Operand("pb", Kind.PRED, "pb", optional=True)
 _ACC = Operand("acc", Kind.ACC, "acc")
+_DUAL = ("dual_side",)
+_SEQUENCED = (*_DUAL, "sequencer")
 _TRANSPOSE = Modifier("transpose", ("", "T"))
 _PART = Modifier("part", ("P0", "P1", "P2", "P3"))
+_HALVES = (Modifier("half_a", ("ALO", "AHI")), Modifier("half_b", ("BLO", "BHI")))
+_STEP = (Modifier("k", tuple(f"K{i}" for i in range(TILE_K))), *_HALVES)
 
 
 def _alu(mnemonic: str, opcode: int, operands: tuple[Operand, ...], summary: str,
          *modifiers: Modifier, unit: Unit = Unit.ALU) -> Instruction:  # fmt: skip
     return Instruction(mnemonic, opcode, unit, operands, summary, modifiers)
+
+
+def _values(role: str) -> Operand:
+    """Condensed values of a tile, in as many registers as the modifier `values_*` says."""
+    return Operand(role, Kind.REG, "r" + role, 0, sized_by=f"values_{role}")
+
+
+def _capacity(side: str, *registers: int) -> Modifier:
+    """How many values the registers of a side hold: 64 a register; all of a tile unless told."""
+    choices = ("", *(f"{side.upper()}{count * REGISTER_VALUES}" for count in registers[1:]))
+    return Modifier(f"values_{side}", choices, registers)
 
 
 def _tags(*tags: str) -> frozenset[str]:
@@ -233,6 +266,9 @@ _ROWS: tuple[Instruction, ...] = (
                 "d = global memory; global memory += b, atomically, lane by lane",
                 (Modifier("op", ("ADD",)), Modifier("type", ("U32",))),
                 tags=_tags("load", "store")),
+    Instruction("PREFETCH", 0x36, Unit.GLOBAL, (_addr(),),
+                "have L1 fetch the sector of global memory at a, for later loads; nobody waits for "
+                "it", (Modifier("level", ("L1",)),), tags=_tags("load")),
     # Control
     Instruction("NOP", 0x40, Unit.BRANCH, (), "nothing"),
     Instruction("BRA", 0x41, Unit.BRANCH, (Operand("target", Kind.LABEL, "imm"),),
@@ -259,35 +295,46 @@ _ROWS: tuple[Instruction, ...] = (
                  Modifier("step", ("STEP0", "STEP1", "STEP2", "STEP3")))),
     # Dual-side extension
     Instruction("SPWMMA", 0x60, Unit.TENSOR,
-                (_ACC, _r("a", VALUE_REGISTERS), _r("b", VALUE_REGISTERS), _r("c"),
-                 _r("e", at="rd")),
+                (_ACC, _values("a"), _values("b"), _r("c"), _r("e", at="rd")),
                 "acc += A * B for one 32x32x16 warp tile: a, b the condensed values, c and e the "
                 "element bitmaps of A and B (16 words, in lanes 0..15 or, with HI, 16..31). The "
                 "sequencer runs, for k = 0..15, the set BOHMMA + the OHMMAs that the bitmaps "
-                "leave; one busy cycle an OHMMA",
-                (Modifier("shape", ("323216",)), Modifier("half_a", ("ALO", "AHI")),
-                 Modifier("half_b", ("BLO", "BHI"))), extension=True),
+                "leave; one busy cycle an OHMMA. With A256 or B256 that side has the registers of "
+                "256 values only, and a tile of more traps",
+                (Modifier("shape", ("323216",)), *_HALVES, _capacity("a", VALUE_REGISTERS, 4),
+                 _capacity("b", VALUE_REGISTERS, 4)), features=_SEQUENCED),
     Instruction("BOHMMA", 0x61, Unit.TENSOR, (_d(), _r("a"), _r("b")),
                 "1-bit outer product of step k: lane i gets word k of bitmap b where bit i of word "
-                "k of bitmap a is set, else 0 (word k is in lane k)",
-                (Modifier("shape", ("32321",)),
-                 Modifier("k", tuple(f"K{i}" for i in range(32)))), extension=True),
+                "k of bitmap a is set, else 0 (word k is in lane k or, with HI, lane 16 + k)",
+                (Modifier("shape", ("32321",)), *_STEP), features=_DUAL),
     Instruction("OHMMA", 0x62, Unit.TENSOR,
-                (_ACC, _r("a", VALUE_REGISTERS), _r("b", VALUE_REGISTERS), _r("c"),
-                 _r("e", at="rd")),
+                (_ACC, _values("a"), _values("b"), _r("c"), _r("e", at="rd")),
                 "8x16x1 outer product of condensed values, gathered from and scattered to the "
-                "positions in c (a BOHMMA result). a and b hold streams of condensed values; the "
-                "set's vectors start at value e[lane 0] of a and e[lane 1] of b; chunk Ai takes A "
-                "values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the vector: squashed",
-                (Modifier("shape", ("8161",)), Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
-                 Modifier("chunk_b", ("B0", "B1"))), extension=True),
-    Instruction("ACLR", 0x63, Unit.TENSOR, (_ACC,), "acc tile = 0", extension=True),
+                "positions in c (a BOHMMA result). a and b hold streams of condensed values; step "
+                "k's vector begins at the value of a that the low 16 bits of e tell in lane k "
+                "(AHI: lane 16 + k), at that of b that the high 16 bits tell in lane k (BHI: 16 + "
+                "k); chunk Ai takes A values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the "
+                "vector: squashed",
+                (Modifier("shape", ("8161",)), *_STEP,
+                 Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
+                 Modifier("chunk_b", ("B0", "B1")), _capacity("a", VALUE_REGISTERS, 4),
+                 _capacity("b", VALUE_REGISTERS, 4)), features=_DUAL),
+    Instruction("ACLR", 0x63, Unit.TENSOR, (_ACC,), "acc tile = 0", features=_DUAL),
     Instruction("ARD", 0x64, Unit.TENSOR, (_d(8), _ACC),
                 "d = rows 8p..8p+7 of the acc tile, register r row 8p+r, lane = column; with T, "
                 "columns 8p..8p+7, lane = row",
-                (_PART, _TRANSPOSE), extension=True),
+                (_PART, _TRANSPOSE), features=_DUAL),
     Instruction("AWR", 0x65, Unit.TENSOR, (_ACC, _r("a", 8)),
-                "the converse of ARD: acc tile part = a", (_PART, _TRANSPOSE), extension=True),
+                "the converse of ARD: acc tile part = a", (_PART, _TRANSPOSE), features=_DUAL),
+    Instruction("SPWMMA64", 0x66, Unit.TENSOR,
+                (Operand("acc", Kind.ACC, "acc", 4), _values("a"), _values("b"), _r("c"),
+                 _r("e", at="rd")),
+                "SPWMMA for one 64x64x16 warp tile: each vector condenses over 64 rows or columns. "
+                "acc names four tiles: rows 0..31 and columns 0..31, rows 0..31 and columns "
+                "32..63, rows 32..63 and columns 0..31, rows 32..63 and columns 32..63. Lane k of "
+                "a bitmap holds the low 32 vectors of depth k, lane 16 + k the high 32",
+                (Modifier("shape", ("646416",)), _capacity("a", 2 * VALUE_REGISTERS, 4, 8),
+                 _capacity("b", 2 * VALUE_REGISTERS, 4, 8)), features=(*_SEQUENCED, "window_64")),
 )  # fmt: skip
 
 INSTRUCTIONS: dict[str, Instruction] = {row.mnemonic: row for row in _ROWS}

@@ -89,12 +89,14 @@ def isa(args: argparse.Namespace) -> int:
         mark = "*" if row["extension"] else " "
         summary = textwrap.shorten(row["summary"], 80, placeholder=" ...")
         print(f"{row['mnemonic']:8}{mark} {row['unit']:8} {summary}")
-    print("* dual-side extension; `dstc isa MNEMONIC` tells all about one")
+    print("* extension; `dstc isa MNEMONIC` tells all about one")
     return 0
 
 
 def _print_one(row: dict[str, Any]) -> None:
-    extension = ", dual-side extension" if row["extension"] else ""
+    from ...backend.isa.table import FEATURES
+
+    extension = "".join(f", {FEATURES[feature]}" for feature in row["features"])
     print(row["synopsis"])
     print(f"opcode {row['opcode']:#04x}, unit {row['unit']}{extension}\n")
     print(textwrap.fill(row["summary"], 90, initial_indent="  ", subsequent_indent="  "))

@@ -60,6 +60,8 @@ def add_parsers(subparsers: Any) -> None:
         "machine",
         "set",
         "engine",
+        "explain",
+        "tune",
         "mode-or-estimate",
         "threads",
         "checks",
@@ -84,10 +86,12 @@ def gemm(args: argparse.Namespace) -> int:
     """`dstc bench gemm`."""
     from ...runtime.machine import Machine
     from ..bench import products, run_gemm
+    from ..tune import Tuner
     from .progress import steps_shown
+    from .tables import print_choices
 
     machine = Machine.load(args.machine, key_values(args.set))
-    changes = {key: machine[key] for key in key_values(args.set)}
+    changes = machine.settings(key_values(args.set))
     todo = products(
         (args.m, args.n, args.k),
         _densities(args.a_density, "--a-density"),
@@ -111,12 +115,16 @@ def gemm(args: argparse.Namespace) -> int:
                     threads=args.threads,
                     checks=args.checks,
                     check=args.check,
+                    tune=args.tune,
+                    tuner=Tuner(threads=args.threads),
+                    explain=args.explain,
                 )
             )
     if args.json:
         write_json(args.json, {"schema": 1, "set": changes, "rows": rows})
     if args.json != "-":
         print_rows(rows, changes)
+        print_choices([row["choice"] for row in rows if row["choice"] is not None])
         if args.json:
             print(f"wrote {args.json}")
     wrong = [r for r in rows if r["bit_exact"] is False]

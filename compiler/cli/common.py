@@ -20,6 +20,9 @@ from typing import Any, NoReturn, cast
 from ...backend.isa.errors import DstcError
 from ...backend.isa.files import write_atomic
 
+TUNED = 4
+"""Candidates that `--tune` measures if it says no number."""
+
 
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
@@ -39,7 +42,8 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "action": "append",
             "default": [],
             "metavar": "KEY=VALUE",
-            "help": "change one machine parameter; repeatable (see `dstc machines`)",
+            "help": "change one machine parameter (see `dstc machines`), or take a feature away: "
+            "features.window_64=off; repeatable",
         },
     ),
     "engine": (
@@ -100,6 +104,42 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "help": "compare results with the reference; exit code 1 if they differ (default: on)",
         },
     ),
+    "density": (
+        ("--density",),
+        {
+            "action": "append",
+            "default": [],
+            "metavar": "NAME=D",
+            "help": "share of non-zeros, 0 to 1, of an activation (a value's name, or the node of "
+            "the product that takes it); repeatable",
+        },
+    ),
+    "calibrate": (
+        ("--calibrate",),
+        {
+            "metavar": "F.npz",
+            "help": "inputs by name, on which densities of activations are measured; for "
+            "`dstc run` `input` means the run's own",
+        },
+    ),
+    "explain": (
+        ("--explain",),
+        {
+            "action": "store_true",
+            "help": "say for each product what schedules there were, what each is predicted to "
+            "take, what limits it, and why the chosen one won",
+        },
+    ),
+    "tune": (
+        ("--tune",),
+        {
+            "type": positive,
+            "default": 0,
+            "metavar": "N",
+            "help": "simulate the N best candidates of each product (4 for --tune alone) and take "
+            "the fastest; what was measured is remembered in $XDG_CACHE_HOME/dstc/tune",
+        },
+    ),
     "json": (
         ("--json",),
         {"metavar": "FILE", "help": "write the same facts as JSON; - is standard output"},
@@ -126,10 +166,20 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and where to look it up, and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse; a `--tune` without a number before what is none gets the usual one."""
+        words = sys.argv[1:] if args is None else list(args)
+        following = [*words[1:], ""]
+        words = [
+            f"--tune={TUNED}" if word == "--tune" and not after.isdigit() else word
+            for word, after in zip(words, following, strict=False)
+        ]
+        return super().parse_known_args(words, namespace)
+
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
-    checks, seed, check, json."""
+    checks, seed, check, density, calibrate, explain, tune, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     from ...runtime.executor import RunResult
     from ...runtime.machine import Machine
     from ..api import Compiled
+    from ..tune import Tuner
 
 EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
 """Levels that `dstc compile --emit` writes."""
+
+
+OWN_INPUT = "input"
+"""`dstc run --calibrate input`: measure densities on the run's own inputs."""
 
 
 def add_parsers(subparsers: Any) -> None:
@@ -57,8 +62,9 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
-        p, "machine", "set", "engine", "mode-or-estimate", "threads", "checks", "check", "json"
-    )
+        p, "machine", "set", "engine", "density", "calibrate", "explain", "tune",
+        "mode-or-estimate", "threads", "checks", "check", "json",
+    )  # fmt: skip
     p.set_defaults(run=run, machine=None)
 
     p = subparsers.add_parser(
@@ -76,7 +82,7 @@ def add_parsers(subparsers: Any) -> None:
         help=f"what to write: {', '.join(EMIT)} (default: bin)",
     )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "json")
+    add_options(p, "machine", "set", "engine", "density", "calibrate", "explain", "tune", "json")
     p.set_defaults(run=compile_)
 
     p = subparsers.add_parser(
@@ -88,7 +94,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("model", metavar="MODEL.onnx")
     p.add_argument("--ir-dir", required=True, metavar="DIR", help="folder to write")
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "json")
+    add_options(p, "machine", "set", "engine", "density", "calibrate", "explain", "tune", "json")
     p.set_defaults(run=inspect)
 
 
@@ -118,9 +124,39 @@ def _target(args: argparse.Namespace) -> Machine:
     return Machine.load(args.machine, key_values(args.set))
 
 
+def _tuner(args: argparse.Namespace) -> Tuner:
+    """What `--tune` measures with."""
+    from ..tune import Tuner
+
+    return Tuner(threads=getattr(args, "threads", None))
+
+
+def _densities(args: argparse.Namespace) -> dict[str, float]:
+    """The hints of `--density`; the pass says what is wrong with a name."""
+    found: dict[str, float] = {}
+    for name, text in key_values(args.density, "--density").items():
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise DstcError(f"--density {name}={text}: a density is a number, 0 to 1") from None
+    return found
+
+
+def _calibration(args: argparse.Namespace) -> dict[str, NDArray[Any]] | None:
+    """The arrays of `--calibrate`."""
+    from ...passes.calibration import read_calibration
+
+    return read_calibration(args.calibrate) if args.calibrate else None
+
+
+def _choices(args: argparse.Namespace, compiled: Compiled) -> dict[str, Any]:
+    """The facts that `--explain` adds: for each product its candidates."""
+    return {"choices": [c.to_json() for c in compiled.choices]} if args.explain else {}
+
+
 def _changes(machine: Machine, args: argparse.Namespace) -> dict[str, Any]:
     """The parameters of `machine` that `--set` changed, as it has them."""
-    return {key: machine[key] for key in key_values(args.set) if key in machine.parameters}
+    return machine.settings(key_values(args.set))
 
 
 class _Job:
@@ -152,7 +188,7 @@ class _Job:
         changes = key_values(self.args.set)
         targets = [Machine.load(name or "dstc", changes)]
         for word in filter(None, self.args.compare.split(",")):
-            known = Machine.load(word).parameters
+            known = Machine.load(word).overridable
             fitting = {key: value for key, value in changes.items() if key in known}
             target = Machine.load(word, fitting)
             if target.name in [t.name for t in targets]:
@@ -173,6 +209,9 @@ class _Job:
         if self.is_program:
             if self.args.engine != "auto":
                 raise DstcError("--engine chooses code at compile time; this is a program already")
+            for option in ("tune", "explain", "density", "calibrate"):
+                if getattr(self.args, option):
+                    raise DstcError(f"--{option} bears on compiling; this is a program already")
             if self.args.dim:
                 raise DstcError("--dim sets sizes at compile time; this is a program already")
             compiled = load_program(self.args.model, target)
@@ -188,10 +227,27 @@ class _Job:
                     dims=self.dims,
                     input_shapes=self.shapes(),
                     on_pass=on_pass,
+                    tune=self.args.tune,
+                    tuner=_tuner(self.args),
+                    densities=_densities(self.args),
+                    calibrate=self.calibration(target),
                 )
         if self.args.mode != "estimate":
             self.bind(compiled)
         return compiled
+
+    def calibration(self, target: Machine) -> dict[str, NDArray[Any]] | None:
+        """Inputs to measure densities on: a file's, or for `input` those of the run."""
+        from ..api import compile_model
+
+        if self.args.calibrate != OWN_INPUT:
+            return _calibration(self.args)
+        self.bind(
+            compile_model(
+                self.args.model, machine=target, dims=self.dims, input_shapes=self.shapes()
+            )
+        )
+        return self.inputs
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the given inputs, by the names of the model's inputs; dtypes are checked."""
@@ -313,9 +369,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_run
+        from .tables import print_choices, print_run
 
         print_run(facts)
+        print_choices(facts.get("choices", []))
         for path in (args.json, args.report, args.output):
             if path:
                 print(f"wrote {path}")
@@ -363,6 +420,7 @@ def _estimate(args: argparse.Namespace, job: _Job) -> int:
         "host_ops": None,
         "notes": [*compiled.notes, *job.notes, "estimated in closed form; nothing was simulated"],
         "compare": {},
+        **_choices(args, compiled),
     }
     for other, found in others:
         entry = totals(other, found)
@@ -372,9 +430,10 @@ def _estimate(args: argparse.Namespace, job: _Job) -> int:
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_estimate
+        from .tables import print_choices, print_estimate
 
         print_estimate(facts)
+        print_choices(facts.get("choices", []))
         if args.json:
             print(f"wrote {args.json}")
     return 0
@@ -411,6 +470,7 @@ def _facts(
         "host_ops": [h.to_json() for h in result.host_ops],
         "notes": [*compiled.notes, *job.notes],
         "compare": {},
+        **_choices(args, compiled),
     }
     accuracy = job.accuracy(result)
     if accuracy is not None:
@@ -457,6 +517,10 @@ def compile_(args: argparse.Namespace) -> int:
             engine=args.engine,
             dims=_dims(args),
             on_pass=on_pass,
+            tune=args.tune,
+            tuner=_tuner(args),
+            densities=_densities(args),
+            calibrate=_calibration(args),
         )
     if many:
         output.mkdir(parents=True, exist_ok=True)
@@ -465,7 +529,7 @@ def compile_(args: argparse.Namespace) -> int:
         path = output / f"{stem}.{LEVELS[level]}" if many else output
         emit_level(compiled, level, path)
         written.append(str(path))
-    facts = {
+    facts: dict[str, Any] = {
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
@@ -479,13 +543,15 @@ def compile_(args: argparse.Namespace) -> int:
              "warps": k.warps, "shared_bytes": k.shared_bytes, "acc_tiles": k.acc_tiles}
             for k in compiled.program.kernels.values()
         ],
+        **_choices(args, compiled),
     }  # fmt: skip
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_compiled
+        from .tables import print_choices, print_compiled
 
         print_compiled(facts)
+        print_choices(facts.get("choices", []))
     return 0
 
 
@@ -513,9 +579,13 @@ def inspect(args: argparse.Namespace) -> int:
             dims=_dims(args),
             ir_dir=args.ir_dir,
             on_pass=on_pass,
+            tune=args.tune,
+            tuner=_tuner(args),
+            densities=_densities(args),
+            calibrate=_calibration(args),
         )
     passes = [_pass_json(p) for p in compiled.passes]
-    facts = {
+    facts: dict[str, Any] = {
         "schema": 1,
         "model": args.model,
         "machine": compiled.machine.name,
@@ -523,11 +593,13 @@ def inspect(args: argparse.Namespace) -> int:
         "ir_dir": args.ir_dir,
         "passes": passes,
         "notes": list(compiled.notes),
+        **_choices(args, compiled),
     }
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":
-        from .tables import print_passes
+        from .tables import print_choices, print_passes
 
         print_passes(facts)
+        print_choices(facts.get("choices", []))
     return 0

@@ -113,7 +113,7 @@ def sim(args: argparse.Namespace) -> int:
     result = device.launch(kernel, _grid(args.grid), [words[name] for name in kernel.params])
     for name, target in dumps.items():
         _dump(device, name, *buffers[name], target)
-    changes = {key: device.machine[key] for key in key_values(args.set)}
+    changes = device.machine.settings(key_values(args.set))
     facts = _facts(kernel, device, changes, args.mode, result)
     if args.json:
         write_json(args.json, facts)

@@ -221,6 +221,45 @@ def print_passes(facts: dict[str, Any]) -> None:
         _say(console, f"note: {note}")
 
 
+CANDIDATE_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any], float], str]], ...] = (
+    ("schedule", lambda c, best: _schedule(c)),
+    ("stages", lambda c, best: str(c["stages"])),
+    ("predicted", lambda c, best: count(c["predicted"])),
+    ("encoding", lambda c, best: count(c["encoding"]) if c["encoding"] else "-"),
+    ("measured", lambda c, best: "-" if c["measured"] is None else count(c["measured"])),
+    ("of best", lambda c, best: f"{c['cycles'] / best:.3f}"),
+    ("limit", lambda c, best: c["limit"].replace("_", " ")),
+)
+"""Title, the candidate's text; `best`: cycles of the chosen one."""
+
+
+def _schedule(c: dict[str, Any]) -> str:
+    text = f"{c['engine']} {'x'.join(map(str, c['cta']))}/{'x'.join(map(str, c['warp']))}"
+    return text + (" swap" if c["swap"] else "") + (f" /{c['split']}" if c["split"] > 1 else "")
+
+
+def print_choices(choices: Sequence[dict[str, Any]]) -> None:
+    """What `--explain` says: products that were chosen for alike stand together."""
+    console = _console()
+    alike: dict[str, list[str]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for choice in choices:
+        key = str({k: v for k, v in choice.items() if k not in ("source", "milliseconds")})
+        alike.setdefault(key, []).extend(choice["source"][:1])
+        facts.setdefault(key, choice)
+    for key, choice in facts.items():
+        best = max(1, choice["candidates"][0]["cycles"])
+        rows = [[text(c, best) for _, text in CANDIDATE_COLUMNS] for c in choice["candidates"]]
+        names = f"{', '.join(alike[key])}: " if alike[key] else ""
+        title = (
+            f"\n{names}{choice['m']} x {choice['n']} x {choice['k']}, densities "
+            f"{percent(choice['a_density'])} and {percent(choice['b_density'])}: "
+            f"{choice['considered']} candidates in {choice['milliseconds']:.1f} ms"
+        )
+        console.print(table(title, [t for t, _ in CANDIDATE_COLUMNS], rows))
+        _say(console, choice["why"])
+
+
 def print_compiled(facts: dict[str, Any]) -> None:
     """The kernels of a compiled program."""
     rows = [[k["name"], *(count(k[c]) for c in _KERNEL_COLUMNS)] for k in facts["kernels"]]

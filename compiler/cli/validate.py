@@ -10,10 +10,15 @@ import argparse
 import time
 from typing import Any
 
-from ...backend.isa.errors import CheckFailed
+from ...backend.isa.errors import CheckFailed, DstcError
 from .common import add_options, check_outputs, key_values, positive, write_json
 
-WHAT = ("v100",)
+WHAT = ("v100", "dstc")
+_ONLY = {
+    "v100": {"rows": "--rows", "sample": "--sample"},
+    "dstc": {"points": "--points", "size": "--size", "seed": "--seed"},
+}
+"""What of the options, by attribute, makes sense for one of them alone."""
 
 
 def add_parsers(subparsers: Any) -> None:
@@ -21,8 +26,9 @@ def add_parsers(subparsers: Any) -> None:
     p = subparsers.add_parser(
         "validate",
         help="hold the simulator against measured times",
-        description="Compile every measured product with the dense engine, simulate it, and "
-        "compare the times. v100: DeepBench's matrix products, cuBLAS on a V100.",
+        description="Compile every product, simulate it, and compare the times. v100: DeepBench's "
+        "matrix products, cuBLAS on a V100, dense engine. dstc: the published curve of the "
+        "dual-side core, time by densities of A and B, dual engine.",
     )
     p.add_argument(
         "what", nargs="?", choices=WHAT, default="v100", help="measurements (default: v100)"
@@ -36,7 +42,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument(
         "--sample",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=None,
         help="simulate long grids by their first CTAs and project (default: on)",
     )
     p.add_argument(
@@ -45,12 +51,25 @@ def add_parsers(subparsers: Any) -> None:
         metavar="S",
         help="begin no further row after S seconds; what is there is reported",
     )
-    p.add_argument("--plot", metavar="FILE.png|svg|pdf", help="plot simulated against measured")
+    p.add_argument(
+        "--points",
+        choices=("published", "all"),
+        help="dstc: the published points (default), or a grid of 21 densities around them",
+    )
+    p.add_argument(
+        "--size",
+        type=positive,
+        metavar="N",
+        help="dstc: M, N and K (default: 4096, as published; others are not judged)",
+    )
+    p.add_argument(
+        "--seed", type=int, metavar="N", help="dstc: seed of generated data (default: 0)"
+    )
+    p.add_argument("--plot", metavar="FILE.png|svg|pdf", help="plot simulated and measured")
     p.add_argument(
         "--machine",
-        default="v100",
         metavar="NAME|FILE.toml",
-        help="machine to hold against the measurements (default: v100)",
+        help="machine to hold against the measurements (default: v100 or dstc)",
     )
     add_options(p, "set", "threads", "json")
     p.set_defaults(run=validate)
@@ -58,6 +77,20 @@ def add_parsers(subparsers: Any) -> None:
 
 def validate(args: argparse.Namespace) -> int:
     """`dstc validate`."""
+    for what, options in _ONLY.items():
+        given = [flag for name, flag in options.items() if getattr(args, name) is not None]
+        if what != args.what and given:
+            raise DstcError(f"{given[0]} is for `dstc validate {what}` only; leave it out")
+    if args.what == "dstc":
+        from .validate_dstc import validate as validate_curve
+
+        args.seed = args.seed or 0
+        return validate_curve(args)
+    args.sample = args.sample is not False
+    return _validate_v100(args)
+
+
+def _validate_v100(args: argparse.Namespace) -> int:
     from ...runtime.machine import Machine
     from ..validate import simulate
     from ..validate_data import chosen, measured
@@ -66,7 +99,7 @@ def validate(args: argparse.Namespace) -> int:
     from .progress import steps_shown
 
     changes = key_values(args.set)
-    machine = Machine.load(args.machine, changes)
+    machine = Machine.load(args.machine or args.what, changes)
     data = measured(args.what)
     todo = chosen(data.rows, args.rows)
     check_outputs(args.json, args.plot)

@@ -82,11 +82,14 @@ class _Encoded:
         return self.type_.layout.slot_bytes
 
     def image(self, value: Array) -> bytes:
-        return encode(value.astype(np.float16, copy=False), self.type_.side.data).to_bytes()
+        window = self.type_.layout.window
+        matrix = value.astype(np.float16, copy=False)
+        return encode(matrix, self.type_.side.data, window=window).to_bytes()
 
     def value(self, image: bytes) -> Array:
         at = self.type_.layout
-        return decode(Bitmap.from_bytes(image, at.vectors, at.depth, self.type_.side.data))
+        side = self.type_.side.data
+        return decode(Bitmap.from_bytes(image, at.vectors, at.depth, side, at.window))
 
 
 def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded:

@@ -19,6 +19,7 @@ from ..dstc_tile import (
     LoadOp,
     PackOp,
     PopulationCountOp,
+    PrefetchOp,
     Space,
     SplatOp,
     StoreOp,
@@ -92,6 +93,11 @@ def _store(simt: Simt, op: StoreOp, operands: tuple[Array, ...]) -> tuple[()]:
     return ()
 
 
+def _prefetch(simt: Simt, op: PrefetchOp, operands: tuple[Array, ...]) -> tuple[()]:
+    del simt, op, operands
+    return ()
+
+
 def _atomic_or(simt: Simt, op: AtomicOrOp, operands: tuple[Array, ...]) -> tuple[()]:
     value, address = operands[:2]
     mask = _mask(simt, operands[2] if op.predicate is not None else None)
@@ -151,6 +157,7 @@ LANE: dict[type[Operation], Handler] = {
     IdOp: _id,
     LoadOp: _load,
     StoreOp: _store,
+    PrefetchOp: _prefetch,
     AtomicOrOp: _atomic_or,
     AtomicAddOp: _atomic_add,
     PopulationCountOp: _popcount,

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from xdsl.ir import Operation
 
 from ...backend.isa.layout import (
+    HEADER_SHIFT,
     hmma_a_position,
     hmma_b_position,
     hmma_d_position,
     value_position,
 )
-from ...backend.isa.table import TILE_K, TILE_M, VALUE_REGISTERS, WARP_SIZE
+from ...backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
 from ..dstc_tile import (
     AccClearOp,
     AccReadOp,
@@ -30,12 +31,12 @@ from ..dstc_tile import (
     LoadValuesOp,
     ShuffleOp,
     SpwmmaOp,
+    word_count,
 )
 from .simt import Handler, Simt
 from .simt_memory import Array
 
 Index = NDArray[np.int64]
-_TILE_VALUES = TILE_M * TILE_K
 _LANE_VALUES = 8
 """Values of one 16-byte access."""
 _CHUNK = 64
@@ -78,10 +79,10 @@ def accumulator_index() -> Index:
 
 
 @cache
-def value_index() -> Index:
-    """Position in a warp's 32 x 8 words, as halves, of condensed value i: (512)."""
-    places = [value_position(i) for i in range(_TILE_VALUES)]
-    return np.array([(lane * VALUE_REGISTERS + r) * 2 + half for r, lane, half in places])
+def value_index(registers: int) -> Index:
+    """Position in a warp's 32 x `registers` words, as halves, of each condensed value."""
+    places = [value_position(i) for i in range(registers * REGISTER_VALUES)]
+    return np.array([(lane * registers + r) * 2 + half for r, lane, half in places])
 
 
 def _flat(value: Array, dtype: Any) -> Array:
@@ -147,18 +148,22 @@ def _shuffle(simt: Simt, op: ShuffleOp, operands: tuple[Array, ...]) -> tuple[Ar
 def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
     lane = np.arange(WARP_SIZE, dtype=np.uint32)
-    address, count = operands
+    address, header = operands
     # Lane l's address is 16 bytes (8 values) after that of lane l - 1.
     starts = address - lane * (_LANE_VALUES * 2)
-    for what, x in (("address less 16 bytes a lane", starts), ("count", count)):
+    for what, x in (("address less 16 bytes a lane", starts), ("header", header)):
         odd = simt.live(x != x[..., :1])
         if odd.any():
             raise simt.lane_error(op, odd, f"the {what} is {{}}, not that of lane 0", x)
-    many = simt.live(count > _TILE_VALUES)
+    starts = starts + (header >> HEADER_SHIFT)
+    count = (header & ((1 << HEADER_SHIFT) - 1)) * _LANE_VALUES
+    room = word_count(op.result.type) * REGISTER_VALUES
+    many = simt.live(count > room)
     if many.any():
-        raise simt.lane_error(op, many, f"{{}} values; a tile has at most {_TILE_VALUES}", count)
+        raise simt.lane_error(op, many, f"{{}} values; the registers hold at most {room}", count)
     blocks: list[Array] = []
-    for first in (lane * _LANE_VALUES, lane * _LANE_VALUES + _TILE_VALUES // 2):
+    for start in range(0, room, WARP_SIZE * _LANE_VALUES):
+        first = lane * _LANE_VALUES + start
         wanted = simt.live(count > first)
         found = simt.memory.load(starts + first * 2, 0, _U16, _LANE_VALUES, wanted)
         held = (first[:, None] + np.arange(_LANE_VALUES)) < count[..., None]
@@ -166,18 +171,29 @@ def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> t
     return (np.concatenate(np.broadcast_arrays(*blocks), axis=-1).view(np.uint32),)
 
 
-def _dense(values: Array, bitmap: Array, grid: tuple[int, int, int], high: bool,
+def _dense(simt: Simt, op: SpwmmaOp, side: str, operands: tuple[Array, Array],
            which: Index) -> tuple[Array, Array]:  # fmt: skip
-    """The (n, 16, 32) tiles of warps `which`, f32, zero where the bitmap's bit is, and the bits."""
-    first = TILE_K if high else 0
-    words = np.broadcast_to(bitmap, grid)[..., first : first + TILE_K].reshape(-1, TILE_K)[which]
-    bits = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
-    shape = (*grid[:2], WARP_SIZE * VALUE_REGISTERS * 2)
-    halves = np.broadcast_to(_flat(values, np.float16), shape).reshape(-1, shape[2])[which]
-    position = value_index()[np.maximum(np.cumsum(bits, axis=1, dtype=np.int64), 1) - 1]
+    """The (n, 16, vectors) tiles of warps `which`, f32, 0 where the bitmap's bit is; the bits."""
+    values, bitmap = operands
+    halves = op.vectors // TILE_M
+    first = TILE_K if (op.high_a if side == "a" else op.high_b) is not None else 0
+    words = np.broadcast_to(bitmap, simt.grid)[..., first : first + halves * TILE_K]
+    words = words.reshape(-1, halves, TILE_K)[which].swapaxes(1, 2)
+    flat = np.ascontiguousarray(words).view(np.uint8).reshape(len(which), -1)
+    bits = np.unpackbits(flat, axis=-1, bitorder="little")
+    registers = values.shape[-1]
     held = bits.astype(np.bool_)
-    dense = np.where(held, np.take_along_axis(halves, position, axis=1), np.float16(0))
-    tiles = (len(which), TILE_K, TILE_M)
+    count, room = held.sum(axis=1), registers * REGISTER_VALUES
+    if (count > room).any():
+        raise simt.error(
+            op, f"a tile has {int(count.max())} values; its registers hold at most {room}"
+        )
+    shape = (*simt.grid[:2], WARP_SIZE * registers * 2)
+    flat_values = np.broadcast_to(_flat(values, np.float16), shape).reshape(-1, shape[2])[which]
+    place = np.maximum(np.cumsum(bits, axis=1, dtype=np.int64), 1) - 1
+    position = value_index(registers)[place]
+    dense = np.where(held, np.take_along_axis(flat_values, position, axis=1), np.float16(0))
+    tiles = (len(which), TILE_K, op.vectors)
     return dense.astype(np.float32).reshape(tiles), held.reshape(tiles)
 
 
@@ -185,13 +201,18 @@ def _spwmma(simt: Simt, op: SpwmmaOp, operands: tuple[Array, ...]) -> tuple[()]:
     active = simt.whole_warps(op)
     a, b, a_bitmap, b_bitmap = operands
     which = np.arange(len(simt.acc)) if active is None else np.flatnonzero(active)
-    left, left_bits = _dense(a, a_bitmap, simt.grid, op.high_a is not None, which)
-    right, right_bits = _dense(b, b_bitmap, simt.grid, op.high_b is not None, which)
+    left, left_bits = _dense(simt, op, "a", (a, a_bitmap), which)
+    right, right_bits = _dense(simt, op, "b", (b, b_bitmap), which)
     finite = bool(np.isfinite(left).all() and np.isfinite(right).all())
     masks = None if finite else (left_bits.swapaxes(1, 2), right_bits)
-    total = simt.acc[which, op.tile.value.data]
+    first, blocks = op.tile.value.data, op.vectors // TILE_M
+    tiles = simt.acc[which, first : first + blocks**2]
+    square = (len(which), blocks, blocks, TILE_M, TILE_M)
+    whole = tiles.reshape(square).swapaxes(2, 3)
+    total = np.ascontiguousarray(whole).reshape(len(which), op.vectors, op.vectors)
     rank_one_updates(total, left.swapaxes(1, 2), right, masks)
-    simt.acc[which, op.tile.value.data] = total
+    back = total.reshape(len(which), blocks, TILE_M, blocks, TILE_M).swapaxes(2, 3)
+    simt.acc[which, first : first + blocks**2] = back.reshape(tiles.shape)
     return ()
 
 

@@ -21,9 +21,9 @@ def _numbered(name: str, fields: str) -> Any:
 MODELLED = (
     "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
     "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
-    "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM", "NOP",
-    "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD",
-    "AWR",
+    "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM",
+    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA",
+    "ACLR", "ARD", "AWR", "SPWMMA64",
 )  # fmt: skip
 """Instructions that the simulator executes: a test holds it equal to the table."""
 Op: Any = namedtuple("Op", MODELLED)(*(INSTRUCTIONS[m].opcode for m in MODELLED))
@@ -104,7 +104,7 @@ Fault = _numbered(
     NONE GLOBAL_BOUNDS SHARED_BOUNDS MISALIGNED REGISTER_UNINITIALISED
     PREDICATE_UNINITIALISED ACC_UNINITIALISED ACC_BOUNDS NO_REGION STACK_OVERFLOW
     BSYNC_WITHOUT_BSSY DIVERGENT_CONTROL DIVERGENT_BARRIER DIVERGENT_TENSOR RUNAWAY
-    RUNAWAY_LAUNCH BAD_PC STREAM_END STUCK
+    RUNAWAY_LAUNCH BAD_PC STREAM_END CAPACITY STUCK
     GLOBAL_UNINITIALISED SHARED_UNINITIALISED SHARED_RACE
     """,
 )
@@ -130,10 +130,17 @@ D = _numbered(
     RD  # element offset in the warp's frame
     RA  # element offset ...
     RA_REL  # ... in the frame (1) or in the constants (0)
-    RB RB_REL RC RC_REL RE RE_REL PD ACC
+    RB RB_REL RC RC_REL RE RE_REL PD
+    ACC  # first accumulation tile, if it has one ...
+    TILES  # ... and how many
+    HALVES  # SPWMMA: 1, SPWMMA64: 2 (words of a depth in a bitmap); others: 0
+    ROOM_A  # values that the registers of a SPWMMA's side hold
+    ROOM_B
+    MAP_A  # SPWMMA: elements from the start of the bitmap's register to its first word; OHMMA: lane
+    MAP_B
     IMM  # modulo 2^32
     M0  # modifiers by index, in table order
-    M1 M2 M3
+    M1 M2 M3 M4
     EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
     WIDTH  # bytes a lane
     NREG  # registers of the data operand
@@ -149,8 +156,8 @@ SLOTS = 8
 SOURCE_GROUPS = 5
 DECODED_COLUMNS = 64
 """At least D.SRC + 2 * SOURCE_GROUPS: whole cache lines."""
-ZERO_ROWS = 8
-"""Rows of zeros at the start of the register file: what RZ reads, in groups of up to 8."""
+ZERO_ROWS = 16
+"""Rows of zeros at the start of the register file: what RZ reads, in groups of up to 16."""
 DUMP_ROWS = 8
 """Rows at the end of a warp's frame that writes to RZ go to."""
 DUMP_PREDICATE = 8
@@ -330,7 +337,7 @@ PARAMETERS = (
     "atomic.interval", "noc.read_bytes_per_sm_cycle", "noc.write_bytes_per_sm_cycle",
     "l2.sectors_per_slice_cycle", "l1.miss_sectors", "l1.store_sectors", "dram.banks",
     "dram.row_bytes", "dram.interleave_bytes", "dram.open_cycles", "dram.activate_cycles",
-    "dram.row_cycles", "dram.queue", "dram.write_queue",
+    "dram.row_cycles", "dram.queue", "dram.write_queue", "lsu.off_interval",
 )  # fmt: skip
 """Machine parameters that compiled code reads, in the order of its parameter vector."""
 DUAL_SIDE_PARAMETERS = (
@@ -348,8 +355,8 @@ P = _numbered(
     PREDICATE BRANCH TAKEN BARRIER SHARED SHARED_QUEUE SHUFFLE L1 L1_RATE L1_QUEUE
     L2 L2_REQUEST DRAM DISPATCH ATOMIC PORT_READ PORT_WRITE L2_RATE
     MISS_SECTORS STORE_SECTORS DRAM_BANKS DRAM_ROW DRAM_INTERLEAVE DRAM_OPEN DRAM_ACTIVATE
-    DRAM_CYCLE DRAM_QUEUE DRAM_WRITES OHMMA SQUASH SP_QUEUE SP_STARTUP SP_MIN
-    SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR
+    DRAM_CYCLE DRAM_QUEUE DRAM_WRITES LSU_OFF OHMMA SQUASH SP_QUEUE SP_STARTUP
+    SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR
     ACC_COLLECTOR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
     DRAM_TICKS  # ticks that a sector takes of its channel
     SUBS MAX_INSTRUCTIONS

@@ -16,8 +16,11 @@ from ...backend.isa.encoding import FIELDS, modifier_fields
 from ...backend.isa.errors import DstcError
 from ...backend.isa.table import (
     BY_OPCODE,
+    FEATURES,
     PT,
+    REGISTER_VALUES,
     RZ,
+    TILE_K,
     WARP_SIZE,
     WIDTH_BYTES,
     Instruction,
@@ -25,7 +28,7 @@ from ...backend.isa.table import (
     Operand,
     Unit,
 )
-from ..machine import Machine
+from ..machine import Machine, example_machine
 from .aligned import aligned
 from .alu import FORM_NUMBER
 from .constants import (
@@ -47,12 +50,15 @@ from .intrinsics import hmma_form
 _FLEX_PARAMETER = 2
 _REGISTER_COLUMN = {"rd": D.RE, "ra": D.RA, "rb": D.RB, "rc": D.RC}
 _TIMING = {
-    "HMMA": "hmma", "BOHMMA": "bohmma", "OHMMA": "ohmma", "SPWMMA": "ohmma",
+    "HMMA": "hmma", "BOHMMA": "bohmma", "OHMMA": "ohmma", "SPWMMA": "ohmma", "SPWMMA64": "ohmma",
     "ACLR": "", "ARD": "", "AWR": "", "SHFL": "lsu",
 }  # fmt: skip
 """Section of the machine file for instructions that their unit does not time."""
-_WITH_TILE = ("SPWMMA", "OHMMA", "ACLR", "ARD", "AWR")
-"""Those that wait for an accumulation tile."""
+_HALVES = {"SPWMMA": 1, "SPWMMA64": 2}
+"""Bitmap words of a depth: windows of 32 or 64 vectors."""
+_MODIFIERS = 5
+"""Columns M0, M1, ... of modifiers; OHMMA's hold its chunks of A and B in M1 and M2."""
+_ROOM = {"values_a": D.ROOM_A, "values_b": D.ROOM_B}
 _OWN_LATENCY = ("", "lsu")
 """Sections without `latency`: the timing model finds out what the instruction takes."""
 _LANE_PIPES = (Pipe.ALU, Pipe.FMA, Pipe.MUFU)
@@ -113,11 +119,13 @@ class _Decoder:
 
     def decoded(self, w0: int, w1: int, pc: int) -> list[int]:
         spec = BY_OPCODE[_field(w0, "opcode")]
-        if spec.extension and "dual_side" not in self.machine.features:
-            raise DstcError(
-                f"kernel {self.kernel.name}, instruction {pc}: {spec.mnemonic} belongs to the "
-                f"dual-side extension, which machine {self.machine.name} lacks; use --machine dstc"
-            )
+        for feature in spec.features:
+            if feature not in self.machine.features:
+                raise DstcError(
+                    f"kernel {self.kernel.name}, instruction {pc}: {spec.mnemonic} belongs to the "
+                    f"{FEATURES[feature]}, which machine {self.machine.name} lacks; use --machine "
+                    f"{example_machine(feature)}"
+                )
         row = [0] * DECODED_COLUMNS
         row[D.OP] = spec.opcode
         row[D.OUTSIDE] = spec.unit is Unit.GLOBAL or spec.mnemonic == "EXIT"
@@ -148,7 +156,7 @@ class _Decoder:
         """PLAIN and SLOT: what a short look at the scoreboard must find ready."""
         touched = (*groups, (row[D.FWD], row[D.NFWD]), (row[D.DEST], row[D.NDEST]))
         registers = sorted({r for first, n in touched for r in range(first, first + n)})
-        special = row[D.OUTSIDE] or spec.unit is Unit.BARRIER or spec.mnemonic in _WITH_TILE
+        special = row[D.OUTSIDE] or spec.unit is Unit.BARRIER or row[D.TILES]
         row[D.PLAIN] = not special and len(registers) <= SLOTS
         if row[D.PLAIN]:
             # the register after the kernel's last is never written, and ready from the start
@@ -166,8 +174,17 @@ class _Decoder:
         chosen: dict[str, str] = {}
         for i, (modifier, shift) in enumerate(modifier_fields(spec)):
             index = w1 >> shift & (1 << modifier.bits) - 1
-            row[D.M0 + i] = index
+            if i < _MODIFIERS:
+                row[D.M0 + i] = index
             chosen[modifier.name] = modifier.choices[index]
+        if spec.mnemonic in _HALVES:
+            halves = row[D.HALVES] = _HALVES[spec.mnemonic]
+            row[D.MAP_A] = row[D.M0 + 1] * TILE_K if halves == 1 else 0
+            row[D.MAP_B] = row[D.M0 + 2] * TILE_K if halves == 1 else 0
+        if spec.mnemonic == "OHMMA":
+            step, a, b = (row[D.M0 + i] for i in (1, 2, 3))
+            row[D.MAP_A], row[D.MAP_B] = step + TILE_K * a, step + TILE_K * b
+            row[D.M0 + 1], row[D.M0 + 2] = int(chosen["chunk_a"][1:]), int(chosen["chunk_b"][1:])
         row[D.WIDTH] = WIDTH_BYTES[chosen["width"]] if "width" in chosen else 4
         row[D.FORM] = FORM_NUMBER.get((spec.mnemonic, *chosen.values()), 0)
         return chosen
@@ -206,7 +223,7 @@ class _Decoder:
                     negate = _field(w0, f"{operand.field}_negate")
                     row[column], row[column + 1] = index, FULL_MASK * negate
             case Kind.ACC:
-                row[D.ACC] = _field(w0, "acc")
+                row[D.ACC], row[D.TILES] = _field(w0, "acc"), operand.regs
             case Kind.FLEX if _field(w0, "form"):
                 value = word
                 if _field(w0, "form") == _FLEX_PARAMETER:
@@ -230,6 +247,8 @@ class _Decoder:
         count = 1 if operand.kind is not Kind.REG else spec.registers(operand, modifiers)
         if operand.role in ("d", "b") and "width" in modifiers:
             row[D.NREG] = count
+        if operand.sized_by in _ROOM:
+            row[_ROOM[operand.sized_by]] = count * REGISTER_VALUES
         if operand.write:
             row[D.DEST], row[D.NDEST] = (0, 0) if index == RZ else (index, count)
             row[D.RD] = (self.registers if index == RZ else index) * WARP_SIZE

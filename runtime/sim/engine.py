@@ -48,6 +48,7 @@ from .decode import Decoded, decode
 from .dram import dram_state
 from .faults import describe
 from .stores import LOG_DATA
+from .tensor import WIDE_SIZE
 from .threads import SYNC_SIZE
 
 _TILE_WORDS = 1024
@@ -257,7 +258,7 @@ class _State:
         self.arrays: tuple[Any, ...] = (
             self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
             regs.view(np.float32), self.preds, acc,
-            acc.view(np.uint32), aligned(count * (1024 + 32)).view(np.float32), shared,
+            acc.view(np.uint32), aligned(count * WIDE_SIZE).view(np.float32), shared,
             shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
             zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
             self.subs, zeros(count, subs, max(machine["sm.max_warps"], kernel.warps)),
@@ -299,7 +300,7 @@ class _State:
         param[P.MAX_LAUNCH] = min(most, PENDING)
         opcodes = self.decoded.rows[:, D.OP]
         param[P.BARRIERS] = (opcodes == Op.BAR).any()
-        param[P.HOLDS] = np.isin(opcodes, (Op.SPWMMA, Op.AWR)).any()
+        param[P.HOLDS] = np.isin(opcodes, (Op.SPWMMA, Op.SPWMMA64, Op.AWR)).any()
         param[P.WARPS_PER_CTA], param[P.SHARED_BYTES] = kernel.warps, kernel.shared_bytes
         param[P.ACC_TILES], param[P.CHECKS] = kernel.acc_tiles, checks != "off"
         param[P.GRID_X], param[P.GRID_Y], param[P.GRID_Z] = grid

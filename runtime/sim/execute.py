@@ -167,7 +167,7 @@ def execute(
     c = row[D.RC] + row[D.RC_REL] * base
     spare = base + frame - 256
     if op == Op.LDG or op == Op.LDS or op == Op.STG or op == Op.STS or op == Op.RED or (
-        op == Op.ATOM
+        op == Op.ATOM or op == Op.PREFETCH
     ):  # fmt: skip
         width, count = row[D.WIDTH], row[D.NREG]
         lane_addresses(addr, regs, a, row[D.IMM])
@@ -186,6 +186,8 @@ def execute(
                 store_lanes(regs, b, addr, mask, width, count, shared8, shared32, shared_base)
             return 0
         fault = check_global(addr, mask, width, alloc_low, alloc_high, sms, sm)
+        if op == Op.PREFETCH:
+            return fault
         if fault == 0 and len(shadow[0]) > 0:
             if op != Op.STG:
                 fault = audit_global(addr, mask, width, shadow[0], sm, sms, log)
@@ -224,26 +226,33 @@ def execute(
         return 0
     if op >= Op.SPWMMA:
         tile_index = row[D.ACC]
-        if op != Op.BOHMMA and tile_index >= acc_tiles:
+        if tile_index + row[D.TILES] > acc_tiles:
             return Fault.ACC_BOUNDS
         if op != Op.BOHMMA and op != Op.ARD and mask != FULL_MASK:
             return Fault.DIVERGENT_TENSOR
         tile = (w * acc_tiles + tile_index) * TILE
         e = row[D.RE] + row[D.RE_REL] * base
         scratch = sm * WIDE_SIZE
-        if op == Op.SPWMMA:
-            out[1] = spwmma(
-                acc, tile, regs, a, b, c + 16 * row[D.M0 + 1], e + 16 * row[D.M0 + 2], wide,
-                scratch,
+        if row[D.HALVES] != 0:
+            done = spwmma(
+                acc, tile, regs, a, b, c + row[D.MAP_A], e + row[D.MAP_B], row[D.HALVES],
+                row[D.ROOM_A], row[D.ROOM_B], wide, scratch,
             )  # fmt: skip
+            if done < 0:
+                return Fault.CAPACITY
+            out[1] = done
         elif op == Op.OHMMA:
-            done = ohmma(acc, tile, regs, a, b, c, e, row[D.M0 + 1], row[D.M0 + 2], wide, scratch)
+            done = ohmma(
+                acc, tile, regs, a, b, c, e + row[D.MAP_A], e + row[D.MAP_B], row[D.M0 + 1],
+                row[D.M0 + 2], row[D.ROOM_A], row[D.ROOM_B], wide, scratch,
+            )  # fmt: skip
             if done < 0:
                 return Fault.STREAM_END
             out[1] = done
             out[2] = 1 - done
         elif op == Op.BOHMMA:
-            bit_product(regs, spare, a, b, row[D.M0 + 1])
+            k = row[D.M1]
+            bit_product(regs, spare, a + k + 16 * row[D.M2], b + k + 16 * row[D.M3])
             copy_lanes(regs, d, spare, lanes)
         elif op == Op.ACLR:
             clear(acc_bits, tile)

@@ -37,6 +37,7 @@ MESSAGES: dict[int, str] = {
     Fault.RUNAWAY_LAUNCH: "runaway: the launch exceeded 4 * max_instructions and no warp ended",
     Fault.BAD_PC: "the program counter left the kernel",
     Fault.STREAM_END: "OHMMA reads past the 512 condensed values of a tile",
+    Fault.CAPACITY: "a tile has more values than the SPWMMA names registers for",
     Fault.STUCK: "no warp can ever go on; this is a fault of the simulator, please report it",
     Fault.GLOBAL_UNINITIALISED: "global memory is read that was never written",
     Fault.SHARED_UNINITIALISED: "shared memory is read that was never written",

@@ -32,9 +32,11 @@ def uninitialised(
         if pred_ready[w, p] >= UNINITIALISED:
             return Fault.PREDICATE_UNINITIALISED
     op = row[D.OP]
-    reads_acc = (op == Op.SPWMMA or op == Op.OHMMA or op == Op.ARD) and row[D.ACC] < acc_tiles
-    if reads_acc and acc_transfer[w, row[D.ACC]] >= UNINITIALISED:
-        return Fault.ACC_UNINITIALISED
+    first, tiles = row[D.ACC], row[D.TILES]
+    if first + tiles <= acc_tiles and op != Op.ACLR and op != Op.AWR:
+        for tile in range(first, first + tiles):
+            if acc_transfer[w, tile] >= UNINITIALISED:
+                return Fault.ACC_UNINITIALISED
     return 0
 
 
@@ -103,7 +105,7 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
     time = sub[S.PIPE + pipe]
     if pipe == Pipe.TENSOR:
         cause = Cause.TENSOR
-        if op == Op.SPWMMA:
+        if row[D.HALVES] != 0:
             time = ring[sub[S.RING]]
     elif pipe == Pipe.ACC:
         cause = Cause.ACCUMULATOR
@@ -116,7 +118,7 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
             free = sm[M.L1_FREE] // param[P.L1_RATE] - param[P.L1_QUEUE]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
-            free = sm[M.MISS_ROOM] if op == Op.LDG else sm[M.STORE_ROOM]
+            free = sm[M.MISS_ROOM] if op == Op.LDG or op == Op.PREFETCH else sm[M.STORE_ROOM]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
     return time, cause
@@ -140,13 +142,12 @@ def data_time(
         op == Op.LDG or op == Op.STG or op == Op.BAR or (op == Op.EXIT and barriers != 0)
     ):
         return PENDING, Cause.SCOREBOARD_L2
-    if op >= Op.SPWMMA and op != Op.BOHMMA:
-        tile = row[D.ACC]
-        if tile < acc_tiles:
+    if row[D.TILES] != 0 and row[D.ACC] + row[D.TILES] <= acc_tiles:
+        for tile in range(row[D.ACC], row[D.ACC] + row[D.TILES]):
             moved = acc_transfer[w, tile]
             if time < moved < UNINITIALISED:
                 time, cause = moved, Cause.ACCUMULATOR
-            if op != Op.SPWMMA and op != Op.OHMMA and acc_ready[w, tile] > time:
+            if row[D.HALVES] == 0 and op != Op.OHMMA and acc_ready[w, tile] > time:
                 time, cause = acc_ready[w, tile], Cause.ACCUMULATOR
     for group in range(row[D.NSRC]):
         first = row[D.SRC + 2 * group]

@@ -298,6 +298,26 @@ def widen_register(_context: Any, target: Any, _to: Any, regs: Any, _from: Any) 
 
 
 @intrinsic
+def lanes_and_union(_context: Any, regs: Any, _at: Any) -> Any:
+    """lanes_and_union(regs, at): of the register at `at`, the lanes that are not zero (bits 0 to
+    31), and the union of all lanes' words (bits 32 to 63)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = load(builder, pointer(context, builder, signature.args[0], args[0], args[1], V32I))
+        there = builder.icmp_unsigned("!=", words, splat(0, V32I))
+        union = words
+        for half in (16, 8, 4, 2, 1):
+            parts = [_mask(list(range(first, first + half))) for first in (0, half)]
+            union = builder.or_(*(builder.shuffle_vector(union, union, part) for part in parts))
+        I64 = ir.IntType(64)
+        union = builder.zext(builder.extract_element(union, ir.Constant(I32, 0)), I64)
+        lanes = builder.zext(builder.bitcast(there, I32), I64)
+        return builder.or_(lanes, builder.shl(union, ir.Constant(I64, 32)))
+
+    return types.uint64(regs, types.intp), codegen
+
+
+@intrinsic
 def row_update(_context: Any, acc: Any, _row: Any, values: Any, _at: Any, _a: Any, _w: Any) -> Any:
     """row_update(acc, row, values, at, a, mask): acc[row + j] += a * values[at + j] where bit j.
 

@@ -90,8 +90,9 @@ def account(
     op = row[D.OP]
     pipe = row[D.PIPE]
     if pipe != Pipe.NONE:
+        interval = row[D.INTERVAL] if mask != 0 or pipe != Pipe.LSU else param[P.LSU_OFF]
         # a SPWMMA, though switched off, issues while another has the pipe for longer
-        subs[sm, s, S.PIPE + pipe] = max(subs[sm, s, S.PIPE + pipe], now + row[D.INTERVAL])
+        subs[sm, s, S.PIPE + pipe] = max(subs[sm, s, S.PIPE + pipe], now + interval)
     warps[w, W.WAKE] = now + 1
     if row[D.PD] < 7:
         pred_ready[w, row[D.PD]] = now + param[P.PREDICATE]
@@ -121,13 +122,13 @@ def account(
         if op == Op.RED or op == Op.ATOM:
             warps[w, W.ATOMIC] = 1
     elif pipe == Pipe.TENSOR:
-        if op == Op.SPWMMA:
+        if row[D.HALVES] != 0:
             busy = max(out[1], param[P.SP_MIN])
             start = max(now + param[P.SP_STARTUP], subs[sm, s, S.PIPE + Pipe.TENSOR])
             start = max(start, sub_tensor_end(ring, sm, s, param))
             busy, lag = collect_step(
-                regs, row[D.RC] + row[D.RC_REL] * base + 16 * row[D.M0 + 1],
-                row[D.RE] + row[D.RE_REL] * base + 16 * row[D.M0 + 2], busy, start,
+                regs, row[D.RC] + row[D.RC_REL] * base + row[D.MAP_A],
+                row[D.RE] + row[D.RE_REL] * base + row[D.MAP_B], row[D.HALVES], busy, start,
                 subs[sm, s], lags[sm, s], planes[sm], param, counters[sm],
             )  # fmt: skip
             end = start + busy
@@ -135,19 +136,18 @@ def account(
             ring[sm, s, place] = end
             subs[sm, s, S.RING] = (place + 1) % param[P.SP_QUEUE]
             subs[sm, s, S.PIPE + Pipe.TENSOR] = end
-            acc_ready[w, row[D.ACC]] = max(
-                acc_ready[w, row[D.ACC]], end + lag + param[P.SP_LATENCY]
-            )
+            for tile in range(row[D.ACC], row[D.ACC] + row[D.TILES]):
+                acc_ready[w, tile] = max(acc_ready[w, tile], end + lag + param[P.SP_LATENCY])
             hold_sources(row, w, end, release)
             counters[sm, N.OHMMA_ISSUED] += out[1]
-            counters[sm, N.OHMMA_SKIPPED] += 128 - out[1]
+            counters[sm, N.OHMMA_SKIPPED] += 128 * row[D.TILES] - out[1]
             counters[sm, N.TENSOR_BUSY] += busy
         elif op == Op.OHMMA:
             tile = row[D.ACC]
             busy, lag = row[D.INTERVAL], 0
             if out[1] != 0:
                 busy, lag = collect_product(
-                    regs, row[D.RC] + row[D.RC_REL] * base, row[D.M0 + 1], row[D.M0 + 2], busy, now,
+                    regs, row[D.RC] + row[D.RC_REL] * base, row[D.M1], row[D.M2], busy, now,
                     subs[sm, s], lags[sm, s], planes[sm], param, counters[sm],
                 )  # fmt: skip
                 subs[sm, s, S.PIPE + Pipe.TENSOR] = max(
@@ -200,7 +200,8 @@ def global_access(
     sectors, touched, cover = scratch[0:32], scratch[32:64], scratch[64:96]
     count = coalesce(addr, mask, row[D.WIDTH], sectors, touched, cover)
     record = sms[sm, M.RECORDS]
-    if op == Op.LDG:
+    load = op == Op.LDG or op == Op.PREFETCH
+    if load:
         done, misses = load_sectors(
             sm, count, sectors, now, rate, param[P.L1], record, sets, tags, used, fills,
             requests, sms, counters,
@@ -246,7 +247,7 @@ def global_access(
     records[sm, record, R.LINEAR] = linear
     records[sm, record, R.DEST] = row[D.DEST]
     records[sm, record, R.COUNT] = row[D.NDEST]
-    cause = UNSETTLED if op == Op.LDG else Cause.SCOREBOARD_L2
+    cause = UNSETTLED if load else Cause.SCOREBOARD_L2
     mark_results(row, w, PENDING, cause, ready, meta)
 
 
@@ -437,8 +438,8 @@ def run_sm(
                         if op == Op.ACLR or op == Op.AWR:
                             acc_transfer[w, row[D.ACC]] = 0
                         own_counters[N.OHMMA_ISSUED] += out[1]
-                        if op == Op.SPWMMA:
-                            own_counters[N.OHMMA_SKIPPED] += 128 - out[1]
+                        if row[D.HALVES] != 0:
+                            own_counters[N.OHMMA_SKIPPED] += 128 * row[D.TILES] - out[1]
                         elif op == Op.OHMMA:
                             own_counters[N.OHMMA_SKIPPED] += out[2]
                 elif fault == 0:

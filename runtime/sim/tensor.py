@@ -1,6 +1,6 @@
 """The dual-side extension: outer products of condensed values, and the accumulation buffer.
 
-In: register offsets of condensed values and bitmaps. Out: an updated accumulation tile, and the
+In: register offsets of condensed values and bitmaps. Out: updated accumulation tiles, and the
 number of OHMMA cycles that the bitmaps leave.
 """
 
@@ -11,13 +11,21 @@ from typing import Any
 import numpy as np
 
 from .compiled import inline
-from .intrinsics import popcount, row_update, trailing_zeros, widen_register
+from .intrinsics import (
+    bits_of_float,
+    float_of_bits,
+    lanes_and_union,
+    popcount,
+    row_update,
+    trailing_zeros,
+    widen_register,
+)
 
 TILE = 1024
 """Elements of an accumulation tile, row-major 32x32 f32."""
-WIDE_A, WIDE_B, WIDE_ROW = 0, 512, 1024
+WIDE_A, WIDE_B, WIDE_ROW = 0, 1024, 2048
 """Where an SM's scratch holds the widened values of A, of B, and one row spread over columns."""
-WIDE_SIZE = 1024 + 32
+WIDE_SIZE = 2048 + 32
 
 
 @inline
@@ -31,8 +39,7 @@ def widened_at(wide: Any, base: int, index: int) -> Any:
 @inline
 def widen_tile(wide: Any, base: int, regs: Any, source: int, count: int) -> None:
     """Widen the registers that hold the first `count` condensed values."""
-    registers = 8 if count > 256 else (4 if count > 0 else 0)
-    for register in range(registers):
+    for register in range(4 * ((count + 255) >> 8)):
         widen_register(wide, base + register * 64, regs, source + register * 32)
 
 
@@ -66,85 +73,123 @@ def rank_one(
 
 @inline
 def spwmma(
-    acc: Any, tile: int, regs: Any, a: int, b: int, map_a: int, map_b: int, wide: Any,
-    scratch: int,
+    acc: Any, tile: int, regs: Any, a: int, b: int, map_a: int, map_b: int, words: int,
+    room_a: int, room_b: int, wide: Any, scratch: int,
 ) -> Any:  # fmt: skip
-    """One 32x32x16 step; `map_a` and `map_b` are offsets of the first bitmap word.
+    """One 32x32x16 step (`words` 1), or a 64x64x16 step (2) on four tiles from `tile` on.
 
-    Returns the OHMMAs left: sum over k of ceil(nA / 8) * ceil(nB / 16).
+    `map_a` and `map_b` are offsets of the first bitmap word: 16 of vectors 0 to 31, and with 2
+    words a depth 16 of those above. Returns the OHMMAs left, the sum over k of ceil(nA / 8) *
+    ceil(nB / 16); -1 if a side has more values than its `room`.
     """
+    halves = np.int64(words)
     total_a, total_b = 0, 0
-    for k in range(16):
-        total_a += np.int64(popcount(regs[map_a + k]))
-        total_b += np.int64(popcount(regs[map_b + k]))
+    for word in range(16 * halves):
+        total_a += np.int64(popcount(regs[map_a + word]))
+        total_b += np.int64(popcount(regs[map_b + word]))
+    if total_a > room_a or total_b > room_b:
+        return -1
     widen_tile(wide, scratch + WIDE_A, regs, a, total_a)
     widen_tile(wide, scratch + WIDE_B, regs, b, total_b)
-    first_a, first_b, issued = 0, 0, 0
-    for k in range(16):
-        rows, columns = np.int64(regs[map_a + k]), np.int64(regs[map_b + k])
-        count_a = np.int64(popcount(regs[map_a + k]))
-        count_b = np.int64(popcount(regs[map_b + k]))
-        if count_a > 0 and count_b > 0:
-            rank_one(acc, tile, wide, scratch, rows, columns, first_a, first_b)
-            issued += ((count_a + 7) >> 3) * ((count_b + 15) >> 4)
-        first_a += count_a
-        first_b += count_b
+    issued = 0
+    for block in range(halves * halves):
+        high_a, high_b = block >> 1, block & 1
+        first_a, first_b = 0, 0
+        for k in range(16):
+            low_count_a = np.int64(popcount(regs[map_a + k]))
+            low_count_b = np.int64(popcount(regs[map_b + k]))
+            count_a, count_b = low_count_a, low_count_b
+            if halves == 2:
+                count_a += np.int64(popcount(regs[map_a + 16 + k]))
+                count_b += np.int64(popcount(regs[map_b + 16 + k]))
+            rows = np.int64(regs[map_a + 16 * high_a + k])
+            columns = np.int64(regs[map_b + 16 * high_b + k])
+            if rows != 0 and columns != 0:
+                rank_one(
+                    acc, tile + block * TILE, wide, scratch, rows, columns,
+                    first_a + high_a * low_count_a, first_b + high_b * low_count_b,
+                )  # fmt: skip
+            if block == 0:
+                issued += ((count_a + 7) >> 3) * ((count_b + 15) >> 4)
+            first_a += count_a
+            first_b += count_b
     return issued
 
 
 @inline
 def product_masks(regs: Any, c: int) -> Any:
     """Rows and columns of a BOHMMA result: rows with a one, and the union of their words."""
-    rows, columns = 0, 0
-    for lane in range(32):
-        word = np.int64(regs[c + lane])
-        columns |= word
-        if word != 0:
-            rows |= 1 << lane
-    return rows, columns
+    both = lanes_and_union(regs, c)
+    return np.int64(both & np.uint64(0xFFFFFFFF)), np.int64(both >> np.uint64(32))
 
 
 @inline
 def chunk_of(mask: int, first: int, size: int) -> Any:
     """The ones of `mask` from the first-th on, `size` at most."""
-    bits, result = mask, 0
-    for position in range(first + size):
-        if bits == 0:
-            break
-        low = bits & -bits
-        if position >= first:
-            result |= low
-        bits ^= low
-    return result
+    bits = mask
+    for _ in range(first):
+        bits &= bits - 1
+    rest = bits
+    for _ in range(size):
+        rest &= rest - 1
+    return bits ^ rest
+
+
+@inline
+def value_at(regs: Any, base: int, index: int) -> Any:
+    """Value `index` of a condensed tile in the registers at `base`, as f32."""
+    word = index >> 1
+    register = 4 * (word >> 7) + (word & 3)
+    pair = regs[base + register * 32 + ((word & 127) >> 2)]
+    half = (pair >> np.uint32(16 * (index & 1))) & np.uint32(0xFFFF)
+    magnitude = (half & np.uint32(0x7FFF)) << np.uint32(13)
+    bits = bits_of_float(float_of_bits(np.uint32(magnitude)) * np.float32(2.0**112))
+    if magnitude >= np.uint32(0x7C00 << 13):
+        bits |= np.uint32(0x7F800000)  # infinities and NaN
+    return float_of_bits(np.uint32(bits | ((half & np.uint32(0x8000)) << np.uint32(16))))
 
 
 @inline
 def ohmma(
-    acc: Any, tile: int, regs: Any, a: int, b: int, c: int, e: int, chunk_a: int, chunk_b: int,
-    wide: Any, scratch: int,
+    acc: Any, tile: int, regs: Any, a: int, b: int, c: int, start_a: int, start_b: int,
+    chunk_a: int, chunk_b: int, room_a: int, room_b: int, wide: Any, scratch: int,
 ) -> Any:  # fmt: skip
-    """One OHMMA; returns 1, 0 if it lies beyond the vectors (squashed), -1 beyond the stream."""
+    """One OHMMA; returns 1, 0 if it lies beyond the vectors (squashed), -1 beyond the stream.
+
+    `start_a`, `start_b`: where in `regs` the words are that tell where the vectors start; `room_a`,
+    `room_b`: values of the streams.
+    """
     rows, columns = product_masks(regs, c)
     rows = chunk_of(rows, 8 * chunk_a, 8)
     columns = chunk_of(columns, 16 * chunk_b, 16)
     if rows == 0 or columns == 0:
         return 0
-    first_a = np.int64(regs[e]) + 8 * chunk_a
-    first_b = np.int64(regs[e + 1]) + 16 * chunk_b
-    if first_a + np.int64(popcount(np.uint32(rows))) > 512:
+    first_a = np.int64(regs[start_a] & np.uint32(0xFFFF)) + 8 * chunk_a
+    first_b = np.int64(regs[start_b] >> np.uint32(16)) + 16 * chunk_b
+    if first_a + np.int64(popcount(np.uint32(rows))) > room_a:
         return -1
-    if first_b + np.int64(popcount(np.uint32(columns))) > 512:
+    if first_b + np.int64(popcount(np.uint32(columns))) > room_b:
         return -1
-    widen_tile(wide, scratch + WIDE_A, regs, a, 512)
-    widen_tile(wide, scratch + WIDE_B, regs, b, 512)
-    rank_one(acc, tile, wide, scratch, rows, columns, first_a, first_b)
+    bits = columns
+    row_at = scratch + WIDE_ROW
+    while bits != 0:
+        wide[row_at + np.int64(trailing_zeros(np.uint32(bits)))] = value_at(regs, b, first_b)
+        first_b += 1
+        bits &= bits - 1
+    bits = rows
+    while bits != 0:
+        row = np.int64(trailing_zeros(np.uint32(bits)))
+        value = value_at(regs, a, first_a)
+        row_update(acc, tile + row * 32, wide, row_at, value, np.uint32(columns))
+        first_a += 1
+        bits &= bits - 1
     return 1
 
 
 @inline
-def bit_product(regs: Any, to: int, a: int, b: int, k: int) -> None:
-    """BOHMMA into the row `to`."""
-    rows, word = np.int64(regs[a + k]), regs[b + k]
+def bit_product(regs: Any, to: int, a: int, b: int) -> None:
+    """BOHMMA of the words at `a` and `b` into the row `to`."""
+    rows, word = np.int64(regs[a]), regs[b]
     for lane in range(32):
         regs[to + lane] = word if (rows >> lane) & 1 else np.uint32(0)
 

@@ -44,7 +44,7 @@ def operand_values(row, operand, modifiers, params, length):
         case Kind.ADDR:
             return st.tuples(registers(1), st.integers(-(2**31), 2**31 - 1))
         case Kind.ACC:
-            return st.integers(0, 31)
+            return st.integers(0, 32 // operand.regs - 1).map(lambda i: i * operand.regs)
 
 
 @st.composite

@@ -12,11 +12,11 @@ from xdsl.parser import Parser
 
 
 def parsed(body: str) -> KernelOp:
-    """The kernel @k with one parameter, 2 warps, 1 accumulation tile and `body`."""
+    """The kernel @k with one parameter, 2 warps, 4 accumulation tiles and `body`."""
     ctx = Context()
     for dialect in (Builtin, DSTC_ISA):
         ctx.load_dialect(dialect)
-    text = f'dstc_isa.kernel @k ["x", "y"] warps = 2, shared = 64, acc = 1 {{\n{body}\n}}'
+    text = f'dstc_isa.kernel @k ["x", "y"] warps = 2, shared = 64, acc = 4 {{\n{body}\n}}'
     module = Parser(ctx, text).parse_module()
     module.verify()
     kernel = module.body.block.first_op

@@ -32,7 +32,10 @@ def test_isa_lists_and_details(capsys):
     assert all(mnemonic in listing for mnemonic in INSTRUCTIONS)
     assert main(["isa", "spwmma"]) == 0
     out = capsys.readouterr().out
-    assert "SPWMMA.323216.half_a.half_b acc, a, b, c, e" in out and "dual-side extension" in out
+    assert (
+        "SPWMMA.323216.half_a.half_b[.values_a][.values_b] acc, a, b, c, e" in out
+        and "dual-side extension" in out
+    )
     assert main(["isa", "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == 1 and len(found["instructions"]) == len(INSTRUCTIONS)

@@ -547,11 +547,11 @@ def spwmma_body(layout_a, layout_b, k_tiles, high, transposed):
     %values{i} = arith.constant {at.values_offset} : i32
     %vs{i} = arith.addi %v{i}, %values{i} : i32
     %va{i} = arith.addi %vs{i}, %lane16 : i32
-    %vals{i} = dstc_tile.load_values %va{i}, %n{i}
+    %vals{i} = dstc_tile.load_values %va{i}, %n{i} : vector<8xi32>
     %w{i} = arith.addi %in{i}, %we : i32
     %bits{i} = dstc_tile.load global %w{i} + {at.bitmaps_offset} if %has else %zero : i32 : i32"""
     body += f"""
-    dstc_tile.spwmma 1, %vals0 %bits0, %vals1 %bits1 {side}
+    dstc_tile.spwmma 1, %vals0 %bits0, %vals1 %bits1 {side} : vector<8xi32>, vector<8xi32>
   }}"""
     for part in range(4):
         body += f"""
@@ -612,7 +612,7 @@ def test_load_values_places_the_stream():
   %c16 = arith.constant 16 : i32
   %lane16 = arith.muli %lane, %c16 : i32
   %from = arith.addi %in0, %lane16 : i32
-  %v = dstc_tile.load_values %from, %n
+  %v = dstc_tile.load_values %from, %n : vector<8xi32>
   %c32 = arith.constant 32 : i32
   %o = arith.muli %lane, %c32 : i32
   %p = arith.addi %out0, %o : i32
@@ -734,13 +734,13 @@ ERRORS = {
         r"scf.for.*lane 0: the step is 0; it must be positive",
     ),
     "address differs": (
-        "  %v = dstc_tile.load_values %lane4, %c4",
+        "  %v = dstc_tile.load_values %lane4, %c4 : vector<8xi32>",
         r"lane 1: the address less 16 bytes a lane is 4294967284, not that of lane 0",
     ),
     "too many values": (
         "  %n = arith.constant 513 : i32\n  %l16 = arith.muli %lane4, %c4 : i32\n"
-        "  %v = dstc_tile.load_values %l16, %n",
-        r"lane 0: 513 values; a tile has at most 512",
+        "  %v = dstc_tile.load_values %l16, %n : vector<8xi32>",
+        r"lane 0: 513 values; the registers hold at most 512",
     ),
     "unknown op": (
         "  %h, %l = arith.mului_extended %lane, %lane : i32",

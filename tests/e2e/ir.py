@@ -30,8 +30,9 @@ def dual(
     stages: int = 3,
     swap: bool = False,
     split: int = 1,
+    window: int = 32,
 ) -> ScheduleAttr:
-    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split)
+    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split, window=window)
 
 
 def sparse(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Array:

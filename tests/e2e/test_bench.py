@@ -27,12 +27,13 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    words = (*SIZES, "--a-density", "0,.2", "--b-density", ".5,1", "--set", "sm.count=2")
+    pairs = "--a-density", "0,.2", "--b-density", ".5,1"
+    words = (*SIZES, *pairs, "--engine", "dual", "--set", "sm.count=2")
     code, out, err = run(capsys, *words, "--json", "-")
     facts = json.loads(out)
     assert (code, err, facts["schema"]) == (0, "", 1)
-    pairs = [(r["a_density"], r["b_density"]) for r in facts["rows"]]
-    assert pairs == [(0, 0.5), (0, 1), (0.2, 0.5), (0.2, 1)]
+    found = [(r["a_density"], r["b_density"]) for r in facts["rows"]]
+    assert found == [(0, 0.5), (0, 1), (0.2, 0.5), (0.2, 1)]
     for row in facts["rows"]:
         assert set(row) >= ROW and set(row["bounds"]) >= BOUNDS
         assert row["bit_exact"] is True and row["engine"] == "dual"
@@ -134,7 +135,7 @@ def test_the_schedule_is_for_the_machine_as_it_was_changed(tmp_path: Path) -> No
     """Overrides and machine files reach the passes."""
     file = tmp_path / "tiny.toml"
     file.write_text('name = "tiny"\ninherits = "dstc"\n[sm]\ncount = 1\n')
-    gemm = bench.Gemm(256, 256, 32, 0.2, 0.2)
+    gemm = bench.Gemm(256, 256, 128, 0.5, 0.5)
     tiles = [
         bench.run_gemm(gemm, machine=m, check=False)["schedule"]["cta"]
         for m in ("dstc", Machine.load("dstc", {"sm.count": 1}), Machine.load(file))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from .ir import Array, assert_same, check, dense, dual, main_of, sparse
 
-DSTC, V100 = Machine.load("dstc"), Machine.load("v100")
+DSTC, V100, PLUS = (Machine.load(name) for name in ("dstc", "v100", "dstc-plus"))
 SMALL = Machine.load("dstc", {"sm.count": 4})
 
 SHAPES = [(1, 1, 1), (33, 17, 5), (100, 257, 63), (64, 64, 64), (128, 128, 160)]
@@ -32,16 +32,24 @@ SCHEDULES = {
     "dual-tall-swap": dual((128, 64), (64, 32), 2, swap=True),
     "dual-128": dual((128, 128), (64, 64), 3),
     "dual-128-swap": dual((128, 128), (64, 64), 2, swap=True),
+    "window-64": dual((64, 128), (64, 64), 3, window=64),
+    "window-64-swap": dual((128, 64), (64, 64), 2, swap=True, window=64),
+    "window-64-tall": dual((128, 64), (128, 64), 2, window=64),
+    "window-64-wide-swap": dual((64, 128), (64, 128), 2, swap=True, window=64),
 }
 
 
-def run(gemm: Gemm, a: Array, b: Array, schedule: ScheduleAttr, machine: Machine = DSTC) -> Array:
-    compiled, used = compile_gemm(gemm, machine, schedule=schedule)
+def machine_of(schedule: ScheduleAttr) -> Machine:
+    return DSTC if schedule.vectors == 32 else PLUS
+
+
+def run(gemm: Gemm, a: Array, b: Array, schedule: ScheduleAttr) -> Array:
+    compiled, used = compile_gemm(gemm, machine_of(schedule), schedule=schedule)
     assert used == schedule
     return compiled.run({"arg0": a, "arg1": b}, statistics=False, checks="full").outputs["out0"]
 
 
-FEW = ("dense-32", "dense-128", "dual-64", "dual-wide", "dual-128-swap")
+FEW = ("dense-32", "dense-128", "dual-64", "dual-wide", "dual-128-swap", "window-64")
 """For the shapes that are whole tiles, or one element."""
 
 CASES = [
@@ -54,7 +62,7 @@ CASES = [
 @pytest.mark.parametrize(("shape", "name"), CASES)
 def test_bits(shape: tuple[int, int, int], name: str) -> None:
     schedule = SCHEDULES[name]
-    compiled, _ = compile_gemm(Gemm(*shape), DSTC, schedule=schedule)
+    compiled, _ = compile_gemm(Gemm(*shape), machine_of(schedule), schedule=schedule)
     for seed, densities in enumerate(DENSITIES):
         a, b = Gemm(*shape, *densities, seed=seed).operands()
         got = compiled.run({"arg0": a, "arg1": b}, statistics=False, checks="full").outputs["out0"]
@@ -79,7 +87,7 @@ def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_densit
     s = SCHEDULES[name]
     stages = min(stages, MOST_STAGES.get(s.warp_tile[0] * s.warp_tile[1] // 1024, 2))
     engine = Engine(s.engine.data)
-    schedule = ScheduleAttr.of(engine, s.cta_tile, s.warp_tile, stages, s.swapped)
+    schedule = ScheduleAttr.of(engine, s.cta_tile, s.warp_tile, stages, s.swapped, window=s.vectors)
     gemm = Gemm(*shape, a_density, b_density, pattern, seed=stages)
     a, b = gemm.operands()
     assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
@@ -119,13 +127,13 @@ def special(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     return np.where(rng.random(shape) < 0.05, rng.choice(odd, shape), values)
 
 
-@pytest.mark.parametrize("schedule", ["dense-64", "dual-64", "dual-128-swap"])
+@pytest.mark.parametrize("schedule", ["dense-64", "dual-64", "dual-128-swap", "window-64"])
 def test_infinity_nan_and_negative_zero(schedule: str) -> None:
     """0 times infinity is NaN on the dense engine; the dual engine skips it."""
     rng = np.random.default_rng(1)
     a, b = special(rng, (70, 40)), special(rng, (40, 65))
     got = run(Gemm(70, 65, 40), a, b, SCHEDULES[schedule])
-    want = matmul_f32(a, b, skip_zeros=schedule.startswith("dual"))
+    want = matmul_f32(a, b, skip_zeros=not schedule.startswith("dense"))
     assert np.isnan(want).any() and np.isfinite(want).any()
     assert_same(got, want, schedule)
 
@@ -226,6 +234,7 @@ LEVELS = {
     "dual-split": ("dual", "default", "dual, cta = 32x64, warp = 32x32, stages = 2, split = 2"),
     "dual": ("dual", "default", "dual, cta = 32x64, warp = 32x32, stages = 2"),
     "dual-encoded": ("dual", "encoded-inputs", "dual, cta = 64x32, warp = 32x32, stages = 3, swap"),
+    "window-64": ("dual", "default", "dual, cta = 64x64, warp = 64x64, stages = 2, window = 64"),
 }
 
 
@@ -240,4 +249,5 @@ def test_every_level_has_the_same_bits(name: str) -> None:
     )
     rng = np.random.default_rng(0)
     inputs = [sparse(rng, (m, k), 0.3), sparse(rng, (k, n), 0.6)]
-    check(text, inputs, engine=engine, pipeline=pipeline)
+    machine = "dstc-plus" if "window" in schedule else "dstc"
+    check(text, inputs, machine=machine, engine=engine, pipeline=pipeline)

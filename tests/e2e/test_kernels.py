@@ -179,7 +179,7 @@ IM2COL = "kernel = array<i64: 3, 2>, strides = array<i64: 2, 1>, pads = array<i6
 WINDOW = f"{IM2COL}, dilations = array<i64: 1, 2>"
 
 
-@pytest.mark.parametrize("side", ["dense", "b"])
+@pytest.mark.parametrize("side", ["dense", "b", "b64"])
 def test_im2col(side: str) -> None:
     """2 x 3 x 7 x 6, kernel 3 x 2: 18 rows; 4 x 5 pixels of two images."""
     x = values((2, 3, 7, 6))
@@ -195,8 +195,16 @@ def test_im2col(side: str) -> None:
         schedule = #dstc.schedule<dual, cta = 32x32, warp = 32x32, stages = 2>}} :
         !dstc.bitmap<5x18xf16, a>, !dstc.bitmap<18x40xf16, b> -> tensor<2x5x4x5xf32>"""
     signature = "%x: tensor<2x3x7x6xf16>, %a: tensor<5x18xf16> -> tensor<2x5x4x5xf32>"
+    machine = "dstc"
+    if side == "b64":
+        machine = "dstc-plus"
+        for narrow, wide in (("cta = 32x32, warp = 32x32, stages = 2", "cta = 64x64, warp = 64x64, "
+                              "stages = 2, window = 64"), ("f16, a>", "f16, a, window = 64>"),
+                             ("f16, b>", "f16, b, window = 64>")):  # fmt: skip
+            body = body.replace(narrow, wide)
     a = sparse(np.random.default_rng(3), (5, 18), 0.5)
-    check(main_of(signature, body), [x, a], pipeline="default", start="annotate-sparsity")
+    text = main_of(signature, body)
+    check(text, [x, a], machine=machine, pipeline="default", start="annotate-sparsity")
 
 
 def test_different_bits_are_found() -> None:

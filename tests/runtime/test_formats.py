@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from dstc.backend.isa.errors import DstcError
-from dstc.backend.isa.layout import SLOT_BYTES, BitmapLayout
+from dstc.backend.isa.layout import BitmapLayout
 from dstc.runtime.formats import Bitmap, decode, encode, statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+WINDOWS = [32, 64]
 SHAPES = [(1, 1), (33, 17), (32, 16), (31, 15), (1, 600), (100, 1), (65, 33), (64, 528)]
 
 
@@ -29,22 +30,23 @@ def same(found, expected):
     return found.shape == expected.shape and np.array_equal(bits(found), bits(expected))
 
 
+@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("side", "ab")
 @pytest.mark.parametrize("slots", [False, True])
 @pytest.mark.parametrize("density", [0, 0.05, 0.5, 1])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_round_trips(shape, density, slots, side):
+def test_round_trips(shape, density, slots, side, window):
     x = matrix(shape, density)
-    bitmap = encode(x, side, slots)
+    bitmap = encode(x, side, slots, window)
     assert same(decode(bitmap), x)
-    assert encode(decode(bitmap), side, slots) == bitmap
+    assert encode(decode(bitmap), side, slots, window) == bitmap
     assert bitmap.shape == shape
     assert bitmap.nonzeros == np.count_nonzero(x)
     image = bitmap.to_bytes()
     if slots:
         assert len(image) == bitmap.layout.slot_bytes
     vectors, depth = shape if side == "a" else shape[::-1]
-    again = Bitmap.from_bytes(image, vectors, depth, side)
+    again = Bitmap.from_bytes(image, vectors, depth, side, window)
     assert again == bitmap and same(decode(again), x)
 
 
@@ -53,12 +55,13 @@ F16 = st.one_of(st.floats(width=16), st.sampled_from([0.0, -0.0, float("inf"), f
 
 @settings(max_examples=100)
 @given(
-    hnp.arrays(np.float16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=F16),
+    hnp.arrays(np.float16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=70), elements=F16),
     st.sampled_from("ab"),
     st.booleans(),
+    st.sampled_from(WINDOWS),
 )
-def test_round_trips_of_any_values(x, side, slots):
-    assert same(decode(encode(x, side, slots)), x)
+def test_round_trips_of_any_values(x, side, slots, window):
+    assert same(decode(encode(x, side, slots, window)), x)
 
 
 def test_special_values():
@@ -76,12 +79,14 @@ def test_views_are_encoded_like_copies():
     assert encode(x, "a").to_bytes() == encode(x.T, "b").to_bytes()
 
 
+@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("slots", [False, True])
-def test_the_image_is_what_the_layout_says(slots):
+def test_the_image_is_what_the_layout_says(slots, window):
     """Every part, read back one element at a time."""
     x = matrix((70, 530), 0.3)
     x[32:64, 16:32] = 0
-    layout, image = BitmapLayout(70, 530), encode(x, "a", slots).to_bytes()
+    x[:, 64:80] = 0
+    layout, image = BitmapLayout(70, 530, window), encode(x, "a", slots, window).to_bytes()
 
     def word(offset):
         return int.from_bytes(image[offset : offset + 4], "little")
@@ -91,12 +96,12 @@ def test_the_image_is_what_the_layout_says(slots):
     for v in range(layout.v_tiles):
         for k in range(layout.k_tiles):
             tile = v * layout.k_tiles + k
-            part = x[32 * v : 32 * v + 32, 16 * k : 16 * k + 16]
+            part = x[window * v : window * (v + 1), 16 * k : 16 * k + 16]
             present = word(4 * (v * layout.warp_words + k // 32)) >> k % 32 & 1
             assert present == part.any()
             offset, count = (word(layout.headers_offset + 8 * tile + 4 * i) for i in (0, 1))
             assert count == np.count_nonzero(part)
-            assert offset == (tile * SLOT_BYTES if slots else expected_offset)
+            assert offset == (tile * 32 * window if slots else expected_offset)
             expected_offset += -(-2 * count // 16) * 16
             values = part.T[part.T != 0]
             start = layout.values_offset + offset
@@ -105,7 +110,9 @@ def test_the_image_is_what_the_layout_says(slots):
             for j in range(16):
                 column = part[:, j] if j < part.shape[1] else []
                 ones = sum(1 << i for i, value in enumerate(column) if value != 0)
-                assert word(layout.bitmaps_offset + 64 * tile + 4 * j) == ones
+                for half in range(window // 32):
+                    at = layout.bitmaps_offset + 2 * window * tile + 64 * half + 4 * j
+                    assert word(at) == ones >> 32 * half & 0xFFFFFFFF
     rest = np.frombuffer(image, np.uint8)[layout.values_offset :][~used[layout.values_offset :]]
     assert not rest.any()
 
@@ -115,9 +122,8 @@ def test_what_lies_in_a_slot_beyond_its_values_does_not_matter():
     bitmap = encode(x, "b", slots=True)
     image = bytearray(bitmap.to_bytes())
     end = bitmap.layout.values_offset + 2 * int(bitmap.headers[0, 1])
-    image[end : bitmap.layout.values_offset + SLOT_BYTES] = b"\xff" * (
-        bitmap.layout.values_offset + SLOT_BYTES - end
-    )
+    slot = bitmap.layout.values_offset + bitmap.layout.tile_bytes
+    image[end:slot] = b"\xff" * (slot - end)
     assert same(decode(Bitmap.from_bytes(bytes(image), 40, 40, "b")), x)
 
 
@@ -137,10 +143,16 @@ def test_an_inconsistent_image_is_refused(part, message):
         Bitmap.from_bytes(bytes(image), 40, 40, "a")
 
 
-def test_bits_outside_the_matrix_are_refused():
-    image = encode(matrix((34, 17), 1), "a").to_bytes()
+@pytest.mark.parametrize("window", WINDOWS)
+def test_bits_outside_the_matrix_are_refused(window):
+    image = encode(matrix((34, 17), 1), "a", window=window).to_bytes()
     with pytest.raises(DstcError, match="it has bits outside the matrix"):
-        Bitmap.from_bytes(image, 33, 17, "a")
+        Bitmap.from_bytes(image, 33, 17, "a", window)
+
+
+def test_a_window_is_32_or_64():
+    with pytest.raises(DstcError, match="window is 32 or 64 vectors, not 48"):
+        encode(matrix((34, 17), 1), "a", window=48)
 
 
 def test_a_short_image_is_refused():
@@ -152,12 +164,13 @@ def test_a_short_image_is_refused():
 
 
 @settings(max_examples=300)
-@given(st.binary(max_size=600), st.integers(1, 40), st.integers(1, 20), st.sampled_from("ab"))
-def test_any_image_is_read_or_refused(data, vectors, depth, side):
-    image = bytearray(BitmapLayout(vectors, depth).values_offset + 64)
+@given(st.binary(max_size=600), st.integers(1, 40), st.integers(1, 20), st.sampled_from("ab"),
+       st.sampled_from(WINDOWS))  # fmt: skip
+def test_any_image_is_read_or_refused(data, vectors, depth, side, window):
+    image = bytearray(BitmapLayout(vectors, depth, window).values_offset + 64)
     image[: len(data)] = data[: len(image)]
     try:
-        bitmap = Bitmap.from_bytes(bytes(image), vectors, depth, side)
+        bitmap = Bitmap.from_bytes(bytes(image), vectors, depth, side, window)
     except DstcError as error:
         assert len(str(error).splitlines()) == 1
     else:
@@ -178,28 +191,31 @@ def test_what_cannot_be_encoded_is_named(x, side, message):
         encode(x, side)
 
 
+@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("density", [0, 0.1, 0.5, 1])
-def test_statistics_against_counting_one_by_one(density):
+def test_statistics_against_counting_one_by_one(density, window):
     x, y = matrix((70, 50), density, 1), matrix((50, 40), 0.4, 2)
     y[:, 32:] = 0
-    found = statistics(encode(x, "a"), encode(y, "b"))
+    found = statistics(encode(x, "a", window=window), encode(y, "b", window=window))
     products = ohmma = steps = 0
-    for i in range(0, 70, 32):
-        for j in range(0, 40, 32):
+    for i in range(0, 70, window):
+        for j in range(0, 40, window):
             for k in range(0, 50, 16):
-                a, b = x[i : i + 32, k : k + 16] != 0, y[k : k + 16, j : j + 32] != 0
+                a, b = x[i : i + window, k : k + 16] != 0, y[k : k + 16, j : j + window] != 0
                 n_a, n_b = a.sum(axis=0), b.sum(axis=1)
                 products += int((n_a * n_b).sum())
                 ohmma += int((-(-n_a // 8) * -(-n_b // 16)).sum())
                 steps += bool(a.any() and b.any())
     assert (found.products_effective, found.ohmma_issued) == (products, ohmma)
-    assert (found.steps_issued, found.steps_dense) == (steps, 3 * 2 * 4)
-    assert found.ohmma_dense == 3 * 2 * 4 * 128
+    dense = {32: 3 * 2 * 4, 64: 2 * 1 * 4}[window]
+    assert (found.steps_issued, found.steps_dense) == (steps, dense)
+    assert found.ohmma_dense == dense * 128 * (window // 32) ** 2
     assert found.products_dense == 70 * 50 * 40
 
 
 def test_statistics_need_operands_that_fit():
     a, b = encode(matrix((4, 5), 1), "a"), encode(matrix((6, 4), 1), "b")
-    for pair in ((a, b), (a, a), (b, a)):
+    wide = encode(matrix((5, 4), 1), "b", window=64)
+    for pair in ((a, b), (a, a), (b, a), (a, wide)):
         with pytest.raises(DstcError, match="need sides a and b of one depth"):
             statistics(*pair)

@@ -30,7 +30,18 @@ def test_inheritance_and_overrides():
     assert set(v100.parameters) < set(dstc.parameters)
     assert dstc["sm.count"] == 16 and dstc["dram.peak_gb_s"] == 1.0
     assert v100.get("ohmma.interval", 7) == 7
-    assert dstc.features - v100.features == {"dual_side"}
+    assert dstc.features - v100.features == {"dual_side", "sequencer"}
+    assert dstc.features - Machine.load("dstc-strict").features == {"sequencer"}
+
+
+def test_each_extension_of_dstc_plus_can_be_switched_off():
+    plus, dstc = Machine.load("dstc-plus"), Machine.load("dstc")
+    assert plus.features - dstc.features == {"window_64"}
+    assert [k for k in plus.parameters if plus[k] != dstc[k]] == ["accumulator.tiles"]
+    off = {"features.window_64": "off", "accumulator.tiles": 4}
+    plain = Machine.load("dstc-plus", off)
+    assert plain.features == dstc.features
+    assert plain.settings(off) == off and plus.settings(off)["features.window_64"] == "on"
 
 
 BAD = {
@@ -40,6 +51,8 @@ BAD = {
     "not a number": (("dstc", {"sm.count": "many"}), "'many' is not a whole number"),
     "bool": (("dstc", {"sm.count": True}), "is not a whole number"),
     "fraction": (("dstc", {"sm.count": 1.5}), "is not a whole number"),
+    "no such feature": (("dstc", {"features.window_64": "off"}), "has no feature 'window_64'"),
+    "feature on": (("dstc-plus", {"features.window_64": "on"}), "can be switched off only"),
     "range": (("dstc", {"sm.count": 0}), "at least 1"),
     "above": (("dstc", {"dram.efficiency": 1.5}), "at most 1"),
     "nan": (("dstc", {"dram.efficiency": "nan"}), "out of range"),
@@ -66,6 +79,7 @@ FILES = {
     'inherits = "v100"\n[new]\nx = { value = "a", unit = "b", source = "c" }': "must be numbers",
     'inherits = "v100"\nfeatures = "dual_side"': "list of strings",
     'name = "empty"': "lacks .*inherit from v100",
+    'inherits = "v100"\nwithout = ["sequencer"]': "'without' names sequencer.*no features",
     'inherits = "v100"\nfeatures = ["dual_side"]': "lacks parameter 'ohmma.*inherit from dstc",
 }
 

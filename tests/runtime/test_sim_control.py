@@ -174,7 +174,7 @@ TRAPS = {
     "here:\nBRA here ;": "runaway",
     "here:\nBSSY ;\nBRA here ;": "reconvergence stack",
     "MOV R0, 510 ;\nMOV R1, 0xffff ;\nACLR ACC0 ;\n"
-    "OHMMA.8161.A0.B0 ACC0, RZ, RZ, R1, R0 ;": "past the 512",
+    "OHMMA.8161.K0.ALO.BLO.A0.B0 ACC0, RZ, RZ, R1, R0 ;": "past the 512",
 }
 
 

@@ -324,6 +324,7 @@ ELSEWHERE = {
     "test_sim_memory.py": {"LDG", "STG", "LDS", "STS", "RED", "ATOM"},
     "test_sim_control.py": {"BRA", "BSSY", "BSYNC", "EXIT", "BAR"},
     "test_sim_tensor.py": {"HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD", "AWR"},
+    "test_sim_window64.py": {"SPWMMA64"},
 }
 
 

@@ -5,6 +5,8 @@ In: random f16 tiles, with NaN, infinities, -0 and subnormals. Out: equal bits, 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from dstc.backend.isa.layout import (
@@ -127,19 +129,20 @@ STORE = [
 
 
 def expansion(high_a: bool, high_b: bool) -> list[str]:
-    """SPWMMA as BOHMMA and OHMMA."""
-    lines = ["MOV R26, R24 ;", "MOV R27, R25 ;"]
-    lines += ["IADD3 R28, R0, 16, RZ ;"]
-    lines += ["SHFL.IDX R26, R24, R28 ;"] if high_a else []
-    lines += ["SHFL.IDX R27, R25, R28 ;"] if high_b else []
-    lines += ["MOV R29, 0 ;", "POPC R30, R26 ;", "POPC R31, R27 ;", "ISETP.EQ.U32 P0, R0, 0 ;"]
+    """SPWMMA as POPC, a scan over the lanes of each half, BOHMMA and OHMMA."""
+    halves = f"{'AHI' if high_a else 'ALO'}.{'BHI' if high_b else 'BLO'}"
+    lines = ["POPC R28, R24 ;", "POPC R29, R25 ;", "IMAD.LO R28, R29, 65536, R28 ;",
+             "MOV R29, R28 ;", "LOP.AND R30, R0, 15 ;"]  # fmt: skip
+    for distance in (1, 2, 4, 8):
+        lines += [f"SHFL.UP R31, R29, {distance} ;", f"ISETP.GE.U32 P0, R30, {distance} ;",
+                  "@P0 IADD3 R29, R29, R31, RZ ;"]  # fmt: skip
+    lines.append("ISUB R29, R29, R28 ;")
     for k in range(16):
-        lines.append(f"BOHMMA.32321.K{k} R40, R26, R27 ;")
+        lines.append(f"BOHMMA.32321.K{k}.{halves} R40, R24, R25 ;")
         for chunk_a in range(4):
             for chunk_b in range(2):
-                lines.append(f"OHMMA.8161.A{chunk_a}.B{chunk_b} ACC1, R8, R16, R40, R29 ;")
-        lines += [f"MOV R41, {k} ;", "SHFL.IDX R42, R30, R41 ;", "SHFL.IDX R43, R31, R41 ;",
-                  "SEL R42, R42, R43, P0 ;", "IADD3 R29, R29, R42, RZ ;"]  # fmt: skip
+                chunk = f"K{k}.{halves}.A{chunk_a}.B{chunk_b}"
+                lines.append(f"OHMMA.8161.{chunk} ACC1, R8, R16, R40, R29 ;")
     return lines
 
 
@@ -157,7 +160,7 @@ def test_spwmma_its_expansion_and_numpy_agree(mode, special, density):
     c[::5] = -0.0
     issued = int((-(-bits_a.sum(1) // 8) * -(-bits_b.sum(1) // 16)).sum())
     want = masked(c, a, b, bits_a, bits_b)
-    for high_a, high_b in ((False, False), (True, False), (False, True)):
+    for high_a, high_b in itertools.product((False, True), repeat=2):
         maps = rng.integers(0, 1 << 32, (2, 32), dtype=np.uint64).astype(U)
         maps[0, 16 * high_a : 16 * high_a + 16] = words(bits_a)
         maps[1, 16 * high_b : 16 * high_b + 16] = words(bits_b)
@@ -201,9 +204,10 @@ def test_accumulator_moves_transpose_and_clear(mode):
 def test_bohmma():
     rng = np.random.default_rng(2)
     a, b = (rng.integers(0, 1 << 32, 32, dtype=np.uint64).astype(U) for _ in range(2))
-    for k in (0, 9, 31):
-        want = np.where(a[k] >> np.arange(32, dtype=U) & 1, b[k], 0)
-        assert np.array_equal(lanes(f"BOHMMA.32321.K{k} R8, R4, R5 ;", a, b), want)
+    for k, high_a, high_b in ((0, 0, 0), (9, 1, 0), (15, 1, 1), (3, 0, 1)):
+        want = np.where(a[16 * high_a + k] >> np.arange(32, dtype=U) & 1, b[16 * high_b + k], 0)
+        step = f"K{k}.{'AHI' if high_a else 'ALO'}.{'BHI' if high_b else 'BLO'}"
+        assert np.array_equal(lanes(f"BOHMMA.32321.{step} R8, R4, R5 ;", a, b), want)
 
 
 def bank_of() -> np.ndarray:
@@ -260,8 +264,8 @@ def test_an_ohmma_waits_for_its_banks():
 
     def cycles(word: int, collector: int) -> tuple[int, int]:
         lines = ["S2R R0, SR_LANE ;", *[f"MOV R{i}, 0 ;" for i in range(8, 32)],
-                 f"MOV R4, {word} ;", "BOHMMA.32321.K0 R5, R4, R4 ;", "ACLR ACC0 ;",
-                 *["OHMMA.8161.A0.B0 ACC0, R8, R16, R5, R30 ;"] * 20]  # fmt: skip
+                 f"MOV R4, {word} ;", "BOHMMA.32321.K0.ALO.BLO R5, R4, R4 ;", "ACLR ACC0 ;",
+                 *["OHMMA.8161.K0.ALO.BLO.A0.B0 ACC0, R8, R16, R5, R30 ;"] * 20]  # fmt: skip
         result = timed("\n".join(lines), "dstc", header=".acc 1",
                        **{"accumulator__collector": collector})  # fmt: skip
         return result.cycles, result.counters["accumulator_conflicts"]

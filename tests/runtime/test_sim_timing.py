@@ -146,14 +146,14 @@ SP_SETUP = "\n".join(f"MOV R{i}, 0 ;" for i in range(64)) + "\nACLR ACC0 ;\n"
 def test_ohmma_issues_every_cycle():
     def make(n: int) -> str:
         ones = "MOV R30, 0xffffffff ;\n"
-        return SP_SETUP + ones + "OHMMA.8161.A0.B0 ACC0, R8, R16, R30, R29 ;\n" * n
+        return SP_SETUP + ones + "OHMMA.8161.K0.ALO.BLO.A0.B0 ACC0, R8, R16, R30, R29 ;\n" * n
 
     assert delta(make, "dstc", SP_HEADER) == 1
 
 
 def test_squashed_ohmma_cost_a_slot_unless_dropped():
     def make(n: int) -> str:
-        return SP_SETUP + "OHMMA.8161.A0.B0 ACC0, R8, R16, R30, R29 ;\n" * n
+        return SP_SETUP + "OHMMA.8161.K0.ALO.BLO.A0.B0 ACC0, R8, R16, R30, R29 ;\n" * n
 
     assert delta(make, "dstc", SP_HEADER) == 1
     assert delta(make, "dstc", SP_HEADER, ohmma__squash_per_cycle=4) == 1 / 5  # and one issues
@@ -331,7 +331,7 @@ def test_a_switched_off_spwmma_does_not_free_the_tensor_core():
     """A later OHMMA waits for the running SPWMMA, whether or not a void one is in between."""
     setup = SP_SETUP + "MOV R24, 0xffffffff ;\nMOV R25, 0xffffffff ;\nISETP.NE.U32 P0, R0, R0 ;\n"
     first = "SPWMMA.323216.ALO.BLO ACC0, R8, R16, R24, R25 ;\n"
-    last = "OHMMA.8161.A0.B0 ACC1, R8, R16, R30, R29 ;\n"
+    last = "OHMMA.8161.K0.ALO.BLO.A0.B0 ACC1, R8, R16, R30, R29 ;\n"
     void = "@P0 " + first.replace("ACC0", "ACC1")
     plain = timed(f"{setup}ACLR ACC1 ;\n{first}{last}", "dstc", header=".acc 2").cycles
     with_void = timed(f"{setup}ACLR ACC1 ;\n{first}{void}{last}", "dstc", header=".acc 2").cycles

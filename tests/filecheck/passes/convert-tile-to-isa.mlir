@@ -358,9 +358,9 @@ dstc_tile.kernel @dual ["x", "n", "y"] grid = [1, 1, 1], warps = 1, shared = 0, 
 ^bb0(%x: i32, %n: i32, %y: i32):
   dstc_tile.acc_clear 1
   %word = dstc_tile.load global %x + 0 : i32
-  %a = dstc_tile.load_values %x, %n
-  %b = dstc_tile.load_values %y, %word
-  dstc_tile.spwmma 1, %a %word, %b %word {high_b}
+  %a = dstc_tile.load_values %x, %n : vector<8xi32>
+  %b = dstc_tile.load_values %y, %word : vector<8xi32>
+  dstc_tile.spwmma 1, %a %word, %b %word {high_b} : vector<8xi32>, vector<8xi32>
   %r = dstc_tile.acc_read 1, 2 transposed
   %e = dstc_tile.extract %r[7] : vector<8xf32> -> f32
   dstc_tile.store global %e, %y + 0 : f32
@@ -384,7 +384,7 @@ dstc_tile.kernel @dual ["x", "n", "y"] grid = [1, 1, 1], warps = 1, shared = 0, 
 // CHECK-NEXT:  %[[V15:.*]] = dstc_isa.ldg<128> a(%[[V4]]), guard(%[[V14]]), into(%[[V12]])
 // CHECK-NEXT:  %[[V16:.*]] = dstc_isa.isetp<LT.U32> a(%[[V3]]), b(%[[V5]])
 // CHECK-NEXT:  %[[V17:.*]] = dstc_isa.ldg<128> a(%[[V4]] + 512), guard(%[[V16]]), into(%[[V15]][4])
-// CHECK-NEXT:  dstc_isa.spwmma<323216.ALO.BHI> a(%[[V11]]), b(%[[V17]]), c(%[[V5]]), e(%[[V5]]), acc(1)
+// CHECK-NEXT:  dstc_isa.spwmma<323216.ALO.BHI._._> a(%[[V11]]), b(%[[V17]]), c(%[[V5]]), e(%[[V5]]), acc(1)
 // CHECK-NEXT:  %[[V18:.*]] = dstc_isa.ard<P2.T> acc(1)
 // CHECK-NEXT:  dstc_isa.stg<32> a(%[[V4]]), b(%[[V18]][7])
 // CHECK-NEXT:  dstc_isa.exit

@@ -39,6 +39,6 @@ func.func @sizes(%x: tensor<4096x4096xf16>, %s: tensor<100x4096xf16>) -> (tensor
   func.return %l, %m, %k : tensor<4096x4096xf16>, tensor<100x4096xf16>, tensor<100x4096xf16>
 }
 // CHECK-LABEL: @sizes
-// CHECK:       schedule = #dstc.schedule<dense, cta = 128x{{128|64}}, warp = 64x{{64|32}},
-// CHECK:       schedule = #dstc.schedule<dense, cta =
+// CHECK:       schedule = #dstc.schedule<{{dense|dual}}, cta = {{128x128|128x64|64x128}}, warp = {{64x64|64x32|32x64}},
+// CHECK:       schedule = #dstc.schedule<{{dense|dual}}, cta =
 // CHECK:       schedule = #dstc.schedule<dense, cta = 16x32, warp = 16x16, stages = 2>

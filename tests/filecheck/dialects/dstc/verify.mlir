@@ -157,3 +157,42 @@ func.func @matmul_residual(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>, %r: tensor<
   func.return
 }
 // CHECK: residual must be 2x5, not 5
+
+// -----
+
+func.func @result_window(%a: !dstc.bitmap<2x3xf16, a>, %b: !dstc.bitmap<3x5xf16, b>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 32x64, stages = 2>} : !dstc.bitmap<2x3xf16, a>, !dstc.bitmap<3x5xf16, b> -> !dstc.bitmap<2x5xf16, a, window = 64>
+  func.return
+}
+// CHECK: the warp tile is not whole windows of 64 of the result
+
+// -----
+
+func.func @bitmap_window(%a: !dstc.bitmap<2x3xf16, a, window = 48>) {
+  func.return
+}
+// CHECK: window must be 32 or 64, not 48
+
+// -----
+
+func.func @schedule_window(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 32x64, stages = 2, window = 64>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: warp tile M must be a multiple of 64, not 32
+
+// -----
+
+func.func @dense_window(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dense, cta = 64x64, warp = 64x64, stages = 2, window = 64>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: window is for the dual engine
+
+// -----
+
+func.func @two_windows(%a: !dstc.bitmap<2x3xf16, a>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 64x64, stages = 2, window = 64>} : !dstc.bitmap<2x3xf16, a>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: lhs has window 32, but the schedule 64

@@ -4,7 +4,7 @@ dstc_isa.kernel @k ["x", "y"] warps = 4, shared = 0, acc = 1 {
   %a = dstc_isa.ldg<32> : () -> !dstc_isa.reg<3>
   dstc_isa.exit
 }
-// CHECK: a register group has 1, 2, 4 or 8 registers, not 3
+// CHECK: a register group has 1, 2, 4, 8 or 16 registers, not 3
 
 // -----
 

@@ -31,10 +31,10 @@ dstc_tile.kernel @k ["x", "y"] grid = [2, 3, 1], warps = 4, shared = 1024, acc =
   %r = dstc_tile.hmma "AROW" "BCOL" %f, %g, %q
   %rs = dstc_tile.hmma_step "ACOL" "BROW" %h, %s, %r
   %e = dstc_tile.extract %r[3] : vector<8xf32> -> f32
-  %vals = dstc_tile.load_values %x, %n
+  %vals = dstc_tile.load_values %x, %n : vector<8xi32>
   dstc_tile.acc_clear 0
-  dstc_tile.spwmma 0, %vals %b, %vals %s
-  dstc_tile.spwmma 1, %vals %b, %vals %s {high_a, high_b}
+  dstc_tile.spwmma 0, %vals %b, %vals %s : vector<8xi32>, vector<8xi32>
+  dstc_tile.spwmma 1, %vals %b, %vals %s {high_a, high_b} : vector<8xi32>, vector<8xi32>
   %t = dstc_tile.acc_read 0, 3
   %tt = dstc_tile.acc_read 1, 0 transposed
   dstc_tile.return
@@ -72,10 +72,10 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // CHECK-NEXT:   %r = dstc_tile.hmma "AROW" "BCOL" %f, %g, %q
 // CHECK-NEXT:   %rs = dstc_tile.hmma_step "ACOL" "BROW" %h, %s, %r
 // CHECK-NEXT:   %e = dstc_tile.extract %r[3] : vector<8xf32> -> f32
-// CHECK-NEXT:   %vals = dstc_tile.load_values %x, %n
+// CHECK-NEXT:   %vals = dstc_tile.load_values %x, %n : vector<8xi32>
 // CHECK-NEXT:   dstc_tile.acc_clear 0
-// CHECK-NEXT:   dstc_tile.spwmma 0, %vals %b, %vals %s
-// CHECK-NEXT:   dstc_tile.spwmma 1, %vals %b, %vals %s {high_a, high_b}
+// CHECK-NEXT:   dstc_tile.spwmma 0, %vals %b, %vals %s : vector<8xi32>, vector<8xi32>
+// CHECK-NEXT:   dstc_tile.spwmma 1, %vals %b, %vals %s {high_a, high_b} : vector<8xi32>, vector<8xi32>
 // CHECK-NEXT:   %t = dstc_tile.acc_read 0, 3
 // CHECK-NEXT:   %tt = dstc_tile.acc_read 1, 0 transposed
 // CHECK-NEXT:   dstc_tile.return

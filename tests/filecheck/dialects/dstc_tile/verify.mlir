@@ -79,7 +79,7 @@ dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
 dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
 ^bb0(%x: i32):
   %v = dstc_tile.splat 0 : vector<8xi32>
-  dstc_tile.spwmma 40, %v %x, %v %x
+  dstc_tile.spwmma 40, %v %x, %v %x : vector<8xi32>, vector<8xi32>
   dstc_tile.return
 }
 // CHECK: tile must be 0 to 31
@@ -283,3 +283,42 @@ dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
   dstc_tile.return
 }
 // CHECK: elements must be of the result's element type
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
+^bb0(%x: i32):
+  %v = dstc_tile.load_values %x, %x : vector<6xi32>
+  dstc_tile.return
+}
+// CHECK: condensed values are 4, 8 or 16 registers of i32, not vector<6xi32>
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 1 {
+^bb0(%x: i32):
+  %v = dstc_tile.splat 0 : vector<16xi32>
+  dstc_tile.spwmma 0, %v %x, %v %x : vector<16xi32>, vector<16xi32>
+  dstc_tile.return
+}
+// CHECK: a tile of 32 vectors has 4 or 8 registers of values
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 8 {
+^bb0(%x: i32):
+  %v = dstc_tile.splat 0 : vector<8xi32>
+  dstc_tile.spwmma 2, %v %x, %v %x {window = 64 : i64} : vector<8xi32>, vector<8xi32>
+  dstc_tile.return
+}
+// CHECK: with window 64, tile is a multiple of 4, and no half is chosen
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 8 {
+^bb0(%x: i32):
+  %v = dstc_tile.splat 0 : vector<8xi32>
+  dstc_tile.spwmma 0, %v %x, %v %x {window = 48 : i64} : vector<8xi32>, vector<8xi32>
+  dstc_tile.return
+}
+// CHECK: window must be 32 or 64, not 48

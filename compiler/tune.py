@@ -1,0 +1,169 @@
+"""`--tune`: candidates of a product measured on the simulator, and remembered on disk.
+
+In: a product, schedules, a machine. Out: cycles of each, by the same passes and the same simulator
+as everything else, on generated operands of the product's densities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from ..backend.isa.errors import DstcError
+from ..backend.isa.files import write_atomic
+from ..dialects.dstc import ScheduleAttr
+from ..passes.choose import schedule_facts
+from ..passes.cost import ScheduledProduct
+from ..runtime.machine import Machine
+
+SCHEMA = 1
+_ROOMS = "backend", "dialects", "passes", "runtime"
+"""What cycles hang on beside product and machine: how code is made, and how it runs."""
+_DIGITS = 3
+"""Densities are taken to so many digits: a product of 0.1004 is not measured again for 0.1."""
+
+Say = Callable[[str], None]
+
+
+def _stderr(line: str) -> None:
+    print(f"tune: {line}", file=sys.stderr)
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/dstc/tune`, or the same in `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return root / "dstc" / "tune"
+
+
+@cache
+def source_stamp() -> str:
+    """A hash of the sources that make and run code."""
+    digest = hashlib.sha256()
+    base = Path(__file__).parents[1]
+    for file in sorted(f for room in _ROOMS for f in (base / room).rglob("*.py")):
+        digest.update(file.relative_to(base).as_posix().encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def machine_stamp(machine: Machine) -> str:
+    """A hash of a machine's units and parameters, whatever its name."""
+    values = {key: parameter.value for key, parameter in machine.parameters.items()}
+    text = json.dumps([sorted(machine.features), values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass
+class Tuner:
+    """Measures schedules of products; `folder`: the cache, None for none; `say`: takes one line.
+
+    `threads`: as of `Device`; `simulated`, `remembered`: how many cycles came from where.
+    """
+
+    folder: Path | None = field(default_factory=cache_folder)
+    threads: int | None = None
+    say: Say = _stderr
+    simulated: int = 0
+    remembered: int = 0
+
+    def __call__(
+        self, product: ScheduledProduct, schedules: Sequence[ScheduleAttr], machine: Machine
+    ) -> list[int]:
+        """Cycles of the product with each schedule."""
+        entry = _Entry.of(product, machine, self.folder, self.say)
+        started = time.perf_counter()
+        new = [s for s in schedules if _key(s) not in entry.cycles]
+        for schedule in new:
+            entry.cycles[_key(schedule)] = self._simulated(entry, schedule, machine)
+        if new:
+            entry.save()
+        self.simulated += len(new)
+        self.remembered += len(schedules) - len(new)
+        m, n, k = product.sizes
+        a, b = entry.densities
+        self.say(
+            f"{m} x {n} x {k}, densities {a:g} and {b:g}, on {machine.name}: "
+            f"{len(new)} schedules simulated in {time.perf_counter() - started:.1f} s, "
+            f"{len(schedules) - len(new)} remembered"
+        )
+        return [entry.cycles[_key(s)] for s in schedules]
+
+    def _simulated(self, entry: _Entry, schedule: ScheduleAttr, machine: Machine) -> int:
+        from .bench import Gemm, run_gemm
+
+        product, (a, b) = entry.product, entry.densities
+        gemm = Gemm(
+            *product.sizes, a, b, trans_a=product.transposed[0], trans_b=product.transposed[1],
+            out="f16" if product.out_bytes == 2 else "f32",
+        )  # fmt: skip
+        row = run_gemm(
+            gemm, machine=machine, schedule=schedule, check=False, checks="off",
+            threads=self.threads,
+        )  # fmt: skip
+        return row["cycles"]
+
+
+def _key(schedule: ScheduleAttr) -> str:
+    return json.dumps(schedule_facts(schedule))
+
+
+@dataclass
+class _Entry:
+    """What is known of one product on one machine: cycles by schedule, in a file of its own."""
+
+    product: ScheduledProduct
+    densities: tuple[float, float]
+    facts: dict[str, Any]
+    file: Path | None
+    say: Say
+    cycles: dict[str, int] = field(default_factory=dict[str, int])
+
+    @staticmethod
+    def of(product: ScheduledProduct, machine: Machine, folder: Path | None, say: Say) -> _Entry:
+        a, b = (round(d, _DIGITS) for d in product.densities)
+        facts = {
+            "machine": machine_stamp(machine),
+            "source": source_stamp(),
+            "sizes": list(product.sizes),
+            "transposed": list(product.transposed),
+            "out_bytes": product.out_bytes,
+            "densities": [a, b],
+        }
+        name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        file = None if folder is None else folder / f"{name}.json"
+        entry = _Entry(product, (a, b), facts, file, say)
+        if file is not None and file.exists():
+            entry.load(file)
+        return entry
+
+    def load(self, file: Path) -> None:
+        """Take over the cycles in `file`; one that is damaged, or another's, is ignored."""
+        try:
+            found: Any = json.loads(file.read_bytes())
+            cycles = cast("dict[str, Any]", found["cycles"])
+            if found["schema"] != SCHEMA or found["facts"] != self.facts:
+                raise ValueError("it is of another product or version")
+            if not all(isinstance(n, int) and n > 0 for n in cycles.values()):
+                raise ValueError("cycles are positive whole numbers")
+            self.cycles.update(cycles)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+            self.say(f"{file}: ignored, no readable cache entry ({' '.join(str(e).split())})")
+
+    def save(self) -> None:
+        """Write the file, whole or not at all; a folder that cannot be written is told once."""
+        if self.file is None:
+            return
+        text = json.dumps({"schema": SCHEMA, "facts": self.facts, "cycles": self.cycles}, indent=1)
+        try:
+            write_atomic(self.file, text.encode())
+        except DstcError as e:
+            self.say(f"not remembered: {e}")

@@ -1,0 +1,116 @@
+"""annotate-sparsity: densities from hints and from calibration inputs, and what it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dstc.backend.isa.errors import DstcError
+from dstc.compiler.api import compile_model
+from dstc.compiler.cli.main import main
+from dstc.compiler.driver import new_context, run_pipeline
+from dstc.dialects.constants import ConstantPool, attach
+from dstc.dialects.dstc import MatmulOp
+from dstc.passes.calibration import attach_calibration
+from xdsl.parser import Parser
+
+TEXT = """
+func.func @main(%x: tensor<4x8xf16>, %z: tensor<8x6xf16>) -> (tensor<4x6xf32>, tensor<4x6xf32>) {
+  %w = dstc.constant "w" : tensor<8x6xf16>
+  %r = dstc.relu %x : tensor<4x8xf16> -> tensor<4x8xf16>
+  %y = dstc.matmul %r, %w {dstc.source = ["fc1"]} : tensor<4x8xf16>, tensor<8x6xf16> -> tensor<4x6xf32>
+  %v = dstc.matmul %x, %z {dstc.source = ["fc2"]} : tensor<4x8xf16>, tensor<8x6xf16> -> tensor<4x6xf32>
+  func.return %y, %v : tensor<4x6xf32>, tensor<4x6xf32>
+}"""  # noqa: E501
+W = np.zeros((8, 6), np.float16)
+W[0] = 1
+X = np.array([[1, -1, 0, 0, 2, -2, -3, 4]] * 5, np.float16)
+Z = np.eye(8, 6, dtype=np.float16)
+
+
+def annotated(spec: str = "annotate-sparsity", **inputs: Any) -> list[tuple[float, float]]:
+    ctx = new_context()
+    attach(ctx, ConstantPool({"w": W}))
+    if inputs:
+        attach_calibration(ctx, inputs)
+    module = Parser(ctx, TEXT).parse_module()
+    run_pipeline(ctx, module, [spec])
+    products = [op for op in module.walk() if isinstance(op, MatmulOp)]
+    pairs = [(op.a_density, op.b_density) for op in products]
+    return [(float(a.value.data), float(b.value.data)) for a, b in pairs if a and b]
+
+
+def test_without_anything_a_relu_is_half_full() -> None:
+    assert annotated() == [(0.5, 1 / 8), (1, 1)]
+
+
+def test_calibration_measures_each_operand() -> None:
+    assert annotated(x=X, z=Z) == [(3 / 8, 1 / 8), (6 / 8, 6 / 48)]
+
+
+def test_a_file_does_as_well(tmp_path: Path) -> None:
+    np.savez(tmp_path / "c.npz", x=X, z=Z)
+    spec = f'annotate-sparsity{{calibrate="{tmp_path / "c.npz"}"}}'
+    assert annotated(spec) == [(3 / 8, 1 / 8), (6 / 8, 6 / 48)]
+
+
+@pytest.mark.parametrize(
+    ("hint", "want"),
+    [
+        ("r=0.3", [(0.3, 1 / 8), (1, 1)]),
+        ("fc1=0.3", [(0.3, 1 / 8), (1, 1)]),
+        ("fc2.b=0.3", [(0.5, 1 / 8), (1, 0.3)]),
+        ("x=0.3", [(0.5, 1 / 8), (0.3, 1)]),
+    ],
+)
+def test_hints(hint: str, want: list[tuple[float, float]]) -> None:
+    assert annotated(f'annotate-sparsity{{density="{hint}"}}') == want
+
+
+def test_a_hint_is_worth_more_than_a_measurement() -> None:
+    assert annotated('annotate-sparsity{density="r=0.3"}', x=X, z=Z)[0] == (0.3, 1 / 8)
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        ("q=0.3", "no product takes a value of that name"),
+        ("fc11=0.3", "did you mean fc1"),
+        ("fc2=0.3", "name one, as fc2.a or fc2.b"),
+        ("w=0.3", "it is a constant"),
+        ("r=1.5", "expected NAME=D"),
+        ("r", "expected NAME=D"),
+    ],
+)
+def test_hints_that_fit_nothing_are_refused(hint: str, said: str) -> None:
+    with pytest.raises(DstcError, match=said):
+        annotated(f'annotate-sparsity{{density="{hint}"}}')
+
+
+def test_calibration_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DstcError, match="has no input 'z'"):
+        annotated(x=X)
+    with pytest.raises(DstcError, match="'x' has the shape"):
+        annotated(x=X[:2], z=Z)
+    (tmp_path / "bad.npz").write_bytes(b"no")
+    with pytest.raises(DstcError, match=r"no readable \.npz"):
+        annotated(f'annotate-sparsity{{calibrate="{tmp_path / "bad.npz"}"}}')
+
+
+def test_a_model_is_calibrated(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = root / "examples" / "digits_cnn" / "digits_cnn_pruned90.onnx"
+    plain = compile_model(model, dims={"batch": 8})
+    name = plain.program.plan.inputs[0].name if plain.program.plan else ""
+    shape = plain.program.plan.inputs[0].shape if plain.program.plan else ()
+    data = {name: np.random.default_rng(0).normal(size=shape).astype(np.float32)}
+    calibrated = compile_model(model, dims={"batch": 8}, calibrate=data)
+    assumed, measured = ([p.densities for p in c.products] for c in (plain, calibrated))
+    weights: Callable[[Any], list[float]] = lambda found: [min(pair) for pair in found]  # noqa: E731
+    assert assumed != measured and len(weights(assumed)) == len(weights(measured))
+    words = ["run", str(model), "--input", "random", "--dim", "batch=8", "--mode", "estimate"]
+    assert main([*words, "--calibrate", "input"]) == 0
+    assert main([*words, "--density", "nothing=0.1"]) == 2
+    assert "no product takes a value of that name" in capsys.readouterr().err

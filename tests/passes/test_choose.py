@@ -1,0 +1,89 @@
+"""The chooser: which engine it takes, that it is quick, what it says."""
+
+import time
+
+import pytest
+from dstc.backend.isa.errors import DstcError
+from dstc.dialects.dstc import Engine, ScheduleAttr
+from dstc.passes.candidates import KERNELS, candidates
+from dstc.passes.choose import Choice, choose
+from dstc.passes.cost import ScheduledProduct
+from dstc.runtime.machine import Machine
+
+DSTC, V100 = Machine.load("dstc"), Machine.load("v100")
+SQUARE = 1024, 1024, 1024
+
+
+def chosen(
+    sizes: tuple[int, int, int],
+    densities: tuple[float, float] = (1, 1),
+    machine: Machine = DSTC,
+    engine: str = "auto",
+    encoding: float = 0,
+) -> Choice:
+    some = next(candidates(sizes, machine, engine))
+    product = ScheduledProduct(sizes, some, densities=densities)
+    return choose(product, machine, engine, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "densities", "engine"),
+    [
+        ((64, 1024, 4096), (1, 1), "dense"),
+        (SQUARE, (0.1, 0.1), "dual"),
+        (SQUARE, (0.5, 0.5), "dual"),
+        (SQUARE, (0, 1), "dual"),
+    ],
+)
+def test_the_engine_fits_sizes_and_densities(
+    sizes: tuple[int, int, int], densities: tuple[float, float], engine: str
+) -> None:
+    assert chosen(sizes, densities).best.engine == engine
+
+
+def test_machines_without_the_unit_do_without() -> None:
+    assert {c.engine for c in chosen(SQUARE, (0.1, 0.1), V100).candidates} == {Engine.DENSE}
+    with pytest.raises(DstcError, match="v100 has no dual-side"):
+        chosen(SQUARE, machine=V100, engine="dual")
+
+
+def test_the_sparser_operand_takes_the_8_side() -> None:
+    assert not chosen(SQUARE, (0.1, 1)).best.schedule.swapped
+    assert chosen(SQUARE, (1, 0.1)).best.schedule.swapped
+
+
+def test_encoding_counts() -> None:
+    sizes = 256, 256, 256
+    free, dear = chosen(sizes, (0.2, 0.2)), chosen(sizes, (0.2, 0.2), encoding=20000)
+    assert (free.best.engine, dear.best.engine) == ("dual", "dense")
+    assert "20,000 of them to encode operands" in dear.why()
+
+
+def test_why_names_the_best_of_each_engine() -> None:
+    choice = chosen(SQUARE, (0.1, 0.1))
+    assert choice.why().startswith("dual ") and "the best of dense" in choice.why()
+    shown = choice.to_json(3)["candidates"]
+    assert [c["engine"] for c in shown][:3] == ["dual"] * 3 and shown[-1]["engine"] == "dense"
+
+
+def test_every_row_of_the_tables_is_a_valid_schedule() -> None:
+    for engine, kernels in KERNELS.items():
+        for tiles in kernels.tiles:
+            for stages in tiles.stages:
+                ScheduleAttr.of(engine, tiles.cta, tiles.warp, stages).verify()
+
+
+def test_nothing_fits_a_machine_without_registers() -> None:
+    tiny = Machine.load("v100", {"sm.shared_memory_bytes": 1024})
+    with pytest.raises(DstcError, match="no tile of engine auto fits"):
+        chosen(SQUARE, machine=tiny)
+
+
+def test_choosing_is_quick() -> None:
+    times: list[float] = []
+    for sizes in [(40, 2000, 4000), (4096, 4096, 4096), (48000, 512, 64)]:
+        for _ in range(3):
+            started = time.process_time()
+            chosen(sizes, (0.3, 0.4))
+            times.append(time.process_time() - started)
+    assert sorted(times)[len(times) // 2] < 0.05
