@@ -23,7 +23,7 @@ func.func @dual_split(%a: !dstc.bitmap<40x90xf16, a>, %b: !dstc.bitmap<90x100xf1
 // CHECK:       %d, %{{.*}}, %{{.*}} = dstc_tile.launch @fc2_matmul(%x, %w) {{.*}} -> (tensor<40x100xf16>, tensor<16384xf32>, tensor<2xi32>)
 
 // Dense: through shared memory, in two buffers, and HMMA; then bias, ReLU, f16, four columns a store.
-// CHECK-LABEL: dstc_tile.kernel @fc1_matmul ["a", "b", "bias", "c"] grid = [2, 2, 1], warps = 2, shared = 12800, acc = 0 attributes {dstc.source = ["fc1"]}
+// CHECK-LABEL: dstc_tile.kernel @fc1_matmul ["a", "b", "bias", "c"] grid = [2, 2, 1], warps = 2, shared = 25088, acc = 0 attributes {dstc.source = ["fc1"]}
 // CHECK:       dstc_tile.load global {{.*}} : vector<4xi32>
 // CHECK:       dstc_tile.store shared {{.*}} : vector<2xi32>
 // CHECK:       dstc_tile.store shared {{.*}} : vector<4xi32>
