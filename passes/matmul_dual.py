@@ -20,6 +20,7 @@ from xdsl.ir import SSAValue
 from ..backend.isa.layout import (
     HEADER_GROUP,
     HEADER_SHIFT,
+    STEP_K,
     VALUE_ALIGN,
     WIDE,
     BitmapLayout,
@@ -34,7 +35,6 @@ from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
 from .matmul_split import SHARED_BYTES, Split
-from .matmul_staging import STEP_K
 
 _HEADERS = VectorType(i32, [HEADER_GROUP])
 CHUNK = 8

@@ -32,9 +32,12 @@ def round_up(a: int, b: int) -> int:
     return ceil_div(a, b) * b
 
 
+STEP_K = 32
+"""Depth of a main-loop step of the dense kernel, whose operands are padded with zeros to whole
+steps."""
 SPLIT_STEP = 64
-"""Products are split along K at multiples of this: main-loop steps of the dense kernel, whose
-operands are padded with zeros to whole steps, and `HEADER_GROUP` tiles of a bitmap."""
+"""Products are split along K at multiples of this: whole steps of the dense kernel, and
+`HEADER_GROUP` tiles of a bitmap."""
 
 
 def split_ranges(k: int, parts: int) -> list[tuple[int, int]]:
