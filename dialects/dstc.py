@@ -35,6 +35,7 @@ from xdsl.ir import (
     TypeAttribute,
 )
 from xdsl.irdl import (
+    AttrSizedOperandSegments,
     IRDLOperation,
     ParsePropInAttrDict,
     base,
@@ -256,6 +257,11 @@ class ScheduleAttr(ParametrizedAttribute):
         """Vectors that operands condense over."""
         return self.window.value.data
 
+    def encodes(self, result: BitmapType) -> bool:
+        """Whether a warp's tile is whole tiles of `result`, so that it can be written encoded."""
+        window = result.layout.window
+        return self.warp_tile[0 if result.side.data == Side.A else 1] % window == 0
+
     def accumulator_tile(self, row: int, column: int) -> int:
         """Number of the accumulator tile of 32x32 block (row, column) of a warp's tile.
 
@@ -393,6 +399,12 @@ def _check_window(
         )
 
 
+def _check_residual(residual: SSAValue | None, result: Sequence[int]) -> None:
+    if residual is not None:
+        shape = matrix_shape(residual.type)
+        _expect(shape == tuple(result), f"residual must be {_dims(result)}, not {_dims(shape)}")
+
+
 _TENSOR = base(TensorType)
 _MATRIX = base(TensorType) | base(BitmapType)
 
@@ -415,15 +427,17 @@ class ConstantOp(IRDLOperation):
 
 @irdl_op_definition
 class Conv2dOp(IRDLOperation):
-    """2-D convolution, NCHW, with fused bias (one a filter) and activation.
+    """2-D convolution, NCHW, with fused bias (one a filter), residual and activation.
 
-    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right.
+    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right. A
+    residual has the result's shape; it is added after the bias, before the activation.
     """
 
     name = "dstc.conv2d"
     x = operand_def(_TENSOR)
     w = operand_def(_TENSOR)
     bias = opt_operand_def(_TENSOR)
+    residual = opt_operand_def(_TENSOR)
     strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
@@ -432,10 +446,10 @@ class Conv2dOp(IRDLOperation):
     b_density = opt_prop_def(FloatAttr)
     result = result_def(_TENSOR)
     traits = traits_def(Pure())
-    irdl_options = (ParsePropInAttrDict(),)
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
-        "$x `,` $w (`bias` `(` $bias^ `)`)? attr-dict `:` "
-        "type($x) `,` type($w) (`,` type($bias)^)? `->` type($result)"
+        "$x `,` $w (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)? attr-dict `:` "
+        "type($x) `,` type($w) (`,` type($bias)^)? (`+` type($residual)^)? `->` type($result)"
     )
 
     def __init__(
@@ -449,9 +463,10 @@ class Conv2dOp(IRDLOperation):
         pads: Sequence[int],
         dilations: Sequence[int],
         activation: Activation = Activation.NONE,
+        residual: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[x, w, bias],
+            operands=[x, w, bias, residual],
             properties={
                 "strides": _ints(strides),
                 "pads": _ints(pads),
@@ -483,21 +498,25 @@ class Conv2dOp(IRDLOperation):
         if self.bias is not None:
             bs = matrix_shape(self.bias.type)
             _expect(bs == (ws[0],), f"bias must be {ws[0]} long, not {_dims(bs)}")
+        _check_residual(self.residual, rs)
 
 
 @irdl_op_definition
 class MatmulOp(IRDLOperation):
     """lhs (M x K) times rhs (K x N), f32 accumulation in ascending k, with a fused epilogue.
 
-    Epilogue: + bias (along m or n), activation, rounding to the result's element type. With
+    Epilogue: + bias (along m or n), + residual (of the result's shape), each in f32, activation,
+    rounding to the result's element type. With
     `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
     With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
+    On the dual engine the result can be a bitmap, of either side, for the next product.
     """
 
     name = "dstc.matmul"
     lhs = operand_def(_MATRIX)
     rhs = operand_def(_MATRIX)
     bias = opt_operand_def(_TENSOR)
+    residual = opt_operand_def(_TENSOR)
     bias_along = opt_prop_def(StringAttr)
     activation = opt_prop_def(ActivationAttr)
     image: DenseArrayBase[I64] | None = opt_prop_def(DenseArrayBase.constr(i64))
@@ -506,12 +525,13 @@ class MatmulOp(IRDLOperation):
     schedule = opt_prop_def(ScheduleAttr)
     trans_a = opt_prop_def(UnitAttr)
     trans_b = opt_prop_def(UnitAttr)
-    result = result_def(_TENSOR)
+    result = result_def(_MATRIX)
     traits = traits_def(Pure())
-    irdl_options = (ParsePropInAttrDict(),)
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
-        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? attr-dict `:` "
-        "type($lhs) `,` type($rhs) (`,` type($bias)^)? `->` type($result)"
+        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)? attr-dict `:` "
+        "type($lhs) `,` type($rhs) (`,` type($bias)^)? (`+` type($residual)^)? "
+        "`->` type($result)"
     )
 
     def __init__(
@@ -529,9 +549,10 @@ class MatmulOp(IRDLOperation):
         b_density: FloatAttr | None = None,
         trans_a: bool = False,
         trans_b: bool = False,
+        residual: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[lhs, rhs, bias],
+            operands=[lhs, rhs, bias, residual],
             properties={
                 "bias_along": StringAttr(bias_along) if bias is not None else None,
                 "activation": ActivationAttr(activation) if activation != "none" else None,
@@ -605,10 +626,19 @@ class MatmulOp(IRDLOperation):
             size = m if self.bias_along.data == "m" else n
             bs = matrix_shape(self.bias.type)
             _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
+        _check_residual(self.residual, got)
         bitmaps = [isinstance(v.type, BitmapType) for v in (self.lhs, self.rhs)]
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
+        if isinstance(self.result.type, BitmapType):
+            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
+            _expect(dual, "only the dual engine writes a bitmap")
+            _expect(self.image is None, "an image cannot be a bitmap")
+            assert self.schedule is not None
+            window = self.result.type.layout.window
+            whole = self.schedule.encodes(self.result.type)
+            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
 
 
 @irdl_op_definition

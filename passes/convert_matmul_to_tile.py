@@ -54,9 +54,10 @@ class _ConvertMatmul(RewritePattern):
             )
         self._check_elements(op)
         self._check_forms(op, engine)
-        inputs = [op.lhs, op.rhs, *([] if op.bias is None else [op.bias])]
+        given = {"a": op.lhs, "b": op.rhs, "bias": op.bias, "residual": op.residual}
+        inputs = {name: value for name, value in given.items() if value is not None}
         scratch = scratch_types(op, schedule)
-        params = ["a", "b", *([] if op.bias is None else ["bias"]), "c", *PARAMS[: len(scratch)]]
+        params = [*inputs, "c", *PARAMS[: len(scratch)]]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
         kernel = _KERNELS[engine](op, schedule, name, params)
         m, n, k = op.sizes
@@ -66,7 +67,7 @@ class _ConvertMatmul(RewritePattern):
             kernel,
             tile.LaunchOp(
                 name,
-                inputs,
+                list(inputs.values()),
                 [op.result.type, *scratch],
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,

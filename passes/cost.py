@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..backend.isa.errors import DstcError
-from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, ScheduleAttr
 from . import cost_dense, cost_dual
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
@@ -36,7 +36,10 @@ class ScheduledProduct:
             op.sizes,
             schedule,
             op.transposed,
-            DeviceTensor.of(op.result.type).element_bytes,
+            # a bitmap's values are f16
+            2
+            if isinstance(op.result.type, BitmapType)
+            else DeviceTensor.of(op.result.type).element_bytes,
             op.densities,
         )
 

@@ -96,9 +96,8 @@ class _EncodeOperands(RewritePattern):
             return
         lhs = _encoded(op.lhs, Side.A, op.transposed[0], op, rewriter)
         rhs = _encoded(op.rhs, Side.B, op.transposed[1], op, rewriter)
-        operands = [lhs, rhs, *([] if op.bias is None else [op.bias])]
         new = MatmulOp.create(
-            operands=operands,
+            operands=[lhs, rhs, *op.operands[2:]],
             result_types=[op.result.type],
             properties={k: v for k, v in op.properties.items() if not k.startswith("trans_")},
             attributes=dict(op.attributes),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import f32, i32
@@ -19,7 +20,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, ScheduleAttr
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
-from .matmul_epilogue import Epilogue
+from .matmul_epilogue import Epilogue, Unit, run_ahead
 from .matmul_raster import tile_place
 from .matmul_split import Split
 from .matmul_staging import SLICES, AcrossK, AlongK, Staging, Strip
@@ -31,6 +32,8 @@ _FORMS: dict[tuple[int, bool], tuple[type[Staging], str]] = {
     (1, True): (AlongK, "BCOL"),
 }
 """(operand, transposed) -> how it is staged, and HMMA's layout of its fragments."""
+_AHEAD = 1
+"""Rows of fragments whose residual is on its way while others are stored."""
 
 
 def dense_kernel(
@@ -171,25 +174,37 @@ class _Result:
             for lane_pair_line in [columns.line(b, block, b.add(lane_pair, 4 * half), 0)]
             for start in range(0, width, together)
         ]
+
+        def load(row: Value) -> list[SSAValue | None]:
+            return [
+                v for span in spans for v in epilogue.residuals(row, span.places[0][0], together)
+            ]
+
+        def put(i: int, half: int, row: Value, residuals: Sequence[SSAValue | None]) -> None:
+            address = b.mad(row, epilogue.row_stride, b.params["c"])
+            inside = None if self._whole(m, rows.cta) else b.less(row, m)
+            for at, span in enumerate(spans):
+                values: list[SSAValue] = []
+                for e, (name, fragment, register, mask) in enumerate(span.places):
+                    acc = accs[i * columns.fragments + fragment]
+                    value = b.extract(acc, 4 * half + register)
+                    residual = residuals[at * together + e]
+                    value = epilogue.finish(value, epilogue.bias(row, name), residual)
+                    values.append(value if mask is None else self._masked(value, mask))
+                epilogue.store(
+                    values,
+                    b.add(address, span.offset),
+                    offset=0,
+                    # in this order the columns' condition is the one that is computed anew
+                    predicate=b.both(span.inside, inside),
+                )
+
+        units: list[Unit] = []
         for i in range(rows.fragments):
             for half in range(2):
                 row = b.add(row0, rows.line(b, i, b.add(lane_row, 4 * half), lane_odd))
-                address = b.mad(row, epilogue.row_stride, b.params["c"])
-                inside = None if self._whole(m, rows.cta) else b.less(row, m)
-                for span in spans:
-                    values: list[SSAValue] = []
-                    for name, fragment, register, mask in span.places:
-                        acc = accs[i * columns.fragments + fragment]
-                        value = b.extract(acc, 4 * half + register)
-                        value = epilogue.finish(value, epilogue.bias(row, name))
-                        values.append(value if mask is None else self._masked(value, mask))
-                    epilogue.store(
-                        values,
-                        b.add(address, span.offset),
-                        offset=0,
-                        # in this order the columns' condition is the one that is computed anew
-                        predicate=b.both(span.inside, inside),
-                    )
+                units.append(Unit(partial(load, row), partial(put, i, half, row)))
+        run_ahead(units, _AHEAD)
 
     def _span(self, block: int, half: int, start: int, together: int, first: Value) -> _Span:
         """Columns start to start + together of those that a lane has in a group of fragments."""

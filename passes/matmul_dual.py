@@ -32,6 +32,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_store import read_tiles, store_tiles
+from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
 from .matmul_split import SHARED_BYTES, Split
@@ -299,11 +300,13 @@ def dual_kernel(
     last_k_tiles = ceil_div(k, TILE_K) - (split.parts - 1) * k_tiles
     main_loops = partial(_main_loops, b, operands, schedule, op.densities)
     split.each(b, part, (k_tiles, last_k_tiles), main_loops)
-    store = partial(store_tiles, b, Epilogue(b, op), schedule, (row0, column0))
+    put = encode_tiles if isinstance(op.result.type, BitmapType) else store_tiles
+    store = partial(put, b, Epilogue(b, op), schedule, (row0, column0))
     if split.parts == 1:
         store()
     else:
-        split.finish(b, schedule, part, read_tiles(b, schedule), store)
+        transposed = schedule.swapped != lanes_are_rows(op)
+        split.finish(b, schedule, part, read_tiles(b, schedule, transposed), store)
     return b.finish()
 
 

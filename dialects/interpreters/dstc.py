@@ -103,13 +103,20 @@ def im2col(x: Array, window: Window) -> Array:
 
 
 def epilogue(
-    acc: NDArray[np.float32], bias: Array | None, along: str, activation: bool
+    acc: NDArray[np.float32],
+    bias: Array | None,
+    along: str,
+    activation: bool,
+    residual: Array | None = None,
 ) -> NDArray[np.float32]:
-    """Bias (along m or n) and ReLU on the f32 accumulator (M x N)."""
+    """Bias (along m or n), residual (M x N) and ReLU on the f32 accumulator (M x N)."""
     if bias is not None:
         bias = bias.astype(np.float32)
         with np.errstate(all="ignore"):
             acc = acc + (bias[:, None] if along == "m" else bias)
+    if residual is not None:
+        with np.errstate(all="ignore"):
+            acc = acc + residual.astype(np.float32)
     return relu(acc) if activation else acc
 
 
@@ -117,6 +124,21 @@ def image_of(matrix: Array, image: Sequence[int]) -> Array:
     """M x (N*H*W) as N x M x H x W."""
     n, h, w = image
     return matrix.reshape(matrix.shape[0], n, h, w).transpose(1, 0, 2, 3)
+
+
+def matrix_of(images: Array) -> Array:
+    """N x M x H x W as M x (N*H*W): the converse of `image_of`."""
+    return images.transpose(1, 0, 2, 3).reshape(images.shape[1], -1)
+
+
+def addends(op: dstc.MatmulOp | dstc.Conv2dOp, args: Arrays) -> tuple[Array | None, Array | None]:
+    """(bias, residual as M x N) of a product's operands beyond its factors."""
+    rest = list(args[2:])
+    bias = None if op.bias is None else rest.pop(0)
+    residual = None if op.residual is None else rest.pop(0)
+    if residual is not None and residual.ndim == 4:
+        residual = matrix_of(residual)
+    return bias, residual
 
 
 @register_impls
@@ -140,25 +162,26 @@ class DstcFunctions(InterpreterFunctions):
 
     @impl(dstc.Conv2dOp)
     def run_conv2d(self, _: Interpreter, op: dstc.Conv2dOp, args: Arrays) -> Arrays:
-        x, w, *bias = args
+        x, w = args[:2]
+        bias, residual = addends(op, args)
         n, _k, oh, ow = dstc.matrix_shape(op.result.type)
         acc = matmul_f32(w.reshape(w.shape[0], -1), im2col(x, op.window))
         activation = op.activation is not None and op.activation.data == dstc.Activation.RELU
-        acc = epilogue(acc, bias[0] if bias else None, "m", activation)
+        acc = epilogue(acc, bias, "m", activation, residual)
         return (rounded(image_of(acc, (n, oh, ow)), op.result.type),)
 
     @impl(dstc.MatmulOp)
     def run_matmul(self, _: Interpreter, op: dstc.MatmulOp, args: Arrays) -> Arrays:
-        lhs, rhs, *bias = args
         lhs, rhs = (
-            x.T if flipped else x for x, flipped in zip((lhs, rhs), op.transposed, strict=True)
+            x.T if flipped else x for x, flipped in zip(args[:2], op.transposed, strict=True)
         )
+        bias, residual = addends(op, args)
         if op.schedule is not None and op.schedule.parts > 1:
             acc = matmul_split(lhs, rhs, op.schedule.parts, skips_zeros(op))
         else:
             acc = matmul_f32(lhs, rhs, skips_zeros(op))
         along = op.bias_along.data if op.bias_along is not None else "n"
-        acc = epilogue(acc, bias[0] if bias else None, along, op.relu)
+        acc = epilogue(acc, bias, along, op.relu, residual)
         if op.image is not None:
             acc = image_of(acc, dstc.int_values(op.image))
         return (rounded(acc, op.result.type),)
