@@ -271,8 +271,8 @@ class _Graph:
 
 
 def _accumulated(op: Operation) -> SSAValue | None:
-    """The value that an HMMA adds to."""
-    if not isinstance(op, IsaOp) or op.ROW.mnemonic != "HMMA":
+    """The value that an HMMA or HMMA.SP adds to."""
+    if not isinstance(op, IsaOp) or op.ROW.mnemonic not in ("HMMA", "HMMA.SP"):
         return None
     use = op.uses.get("c")
     return None if use is None else use.value

@@ -483,15 +483,16 @@ _STRUCTURAL = ("BRA", "EXIT")
 
 
 def _op_class(row: Instruction) -> type[IsaOp]:
+    name = row.mnemonic.title().replace(".", "") + "Op"
     body = {
         "__module__": __name__,
-        "__qualname__": f"{row.mnemonic.title()}Op",
+        "__qualname__": name,
         "__doc__": row.summary,
         "name": f"dstc_isa.{row.mnemonic.lower()}",
         "ROW": row,
         "__annotations__": {"ROW": ClassVar[Instruction]},
     }
-    return irdl_op_definition(type(f"{row.mnemonic.title()}Op", (IsaOp,), body))
+    return irdl_op_definition(type(name, (IsaOp,), body))
 
 
 OPS: dict[str, type[IsaOp]] = {

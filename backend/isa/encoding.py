@@ -17,6 +17,7 @@ from .table import (
     BY_OPCODE,
     INSTRUCTIONS,
     MAX_ACC_TILES,
+    MODIFIER_REGISTERS,
     NUM_REGISTERS,
     PT,
     RZ,
@@ -128,7 +129,8 @@ FIELDS: dict[str, BitField] = {
     "acc": BitField(0, 57, 5, 0, "accumulation tile"),
     "imm": BitField(1, 0, 32, 0, "immediate, signed address offset, parameter offset in bytes, "
                                  "branch target (instruction index), special register"),
-    "modifiers": BitField(1, 32, 32, 0, "modifier indices, in the table's order from bit 32"),
+    "modifiers": BitField(1, 32, 24, 0, "modifier indices, in the table's order from bit 32"),
+    "re": BitField(1, 56, 8, 0, "register e"),
 }  # fmt: skip
 """Every field, at the same place in every instruction. Bits of no field are zero."""
 
@@ -142,7 +144,7 @@ def modifier_fields(row: Instruction) -> list[tuple[Modifier, int]]:
     for modifier in row.modifiers:
         result.append((modifier, shift))
         shift += modifier.bits
-    assert shift <= 64, row.mnemonic
+    assert shift <= FIELDS["modifiers"].shift + FIELDS["modifiers"].bits, row.mnemonic
     return result
 
 
@@ -167,7 +169,7 @@ _CODECS = {mnemonic: _Codec.of(row) for mnemonic, row in INSTRUCTIONS.items()}
 
 
 def _put(name: str, value: int) -> int:
-    """What to exclusive-or into the blank word 0 so that field `name` holds `value`."""
+    """What to exclusive-or into the blank word of field `name` so that it holds `value`."""
     at = FIELDS[name]
     return (value ^ at.unused) << at.shift
 
@@ -205,7 +207,8 @@ _Decoder = Callable[[int, int, Operand], Value]
 def _encode_reg(
     value: object, operand: Operand, row: Instruction, mods: Mapping[str, str]
 ) -> tuple[int, int]:
-    return _put(operand.field, _register(value, operand, row, mods)), 0
+    bits = _put(operand.field, _register(value, operand, row, mods))
+    return (0, bits) if FIELDS[operand.field].word else (bits, 0)
 
 
 def _pair(value: object, operand: Operand, what: str) -> tuple[object, object]:
@@ -278,8 +281,9 @@ def _get(word: int, name: str) -> int:
     return (word >> at.shift) & ((1 << at.bits) - 1)
 
 
-def _decode_reg(w0: int, _w1: int, operand: Operand) -> Value:
-    return (w0 >> FIELDS[operand.field].shift) & 0xFF
+def _decode_reg(w0: int, w1: int, operand: Operand) -> Value:
+    at = FIELDS[operand.field]
+    return ((w1 if at.word else w0) >> at.shift) & 0xFF
 
 
 def _decode_pred(w0: int, _w1: int, operand: Operand) -> Value:
@@ -450,23 +454,23 @@ def _scan_row(row: Instruction, words: tuple[Words, Words], at: Ints, out: Scan)
     valid = np.ones(len(at), np.bool_)
     for word, (mask, value) in zip(words, _FIXED[row.opcode], strict=True):
         valid &= (word & np.uint64(mask)) == np.uint64(value)
-    width = np.ones(len(at), np.int64)  # registers of a group whose size is a modifier's
+    sized: dict[str, Ints] = {}  # registers of groups whose size is a modifier's
+    by = {operand.sized_by for operand in row.operands if operand.regs == 0}
     for modifier, shift in modifier_fields(row):
         index = (words[1] >> np.uint64(shift)).astype(np.int64) & ((1 << modifier.bits) - 1)
         valid &= index < len(modifier.choices)
-        if modifier.name == "width":
-            sizes = [
-                row.registers(Operand("", Kind.REG, "", 0), {"width": choice})
-                for choice in modifier.choices
-            ]
-            width = np.array(sizes, np.int64)[np.minimum(index, len(sizes) - 1)]
+        if modifier.name in by:
+            sizes = [MODIFIER_REGISTERS[choice] for choice in modifier.choices]
+            chosen = np.minimum(index, len(sizes) - 1)
+            sized[modifier.name] = np.array(sizes, np.int64)[chosen]
     registers = np.zeros(len(at), np.int64)
     imm = _field(words, "imm")
     for operand in row.operands:
         match operand.kind:
             case Kind.REG | Kind.ADDR | Kind.FLEX:
                 first = _field(words, operand.field)
-                count: Ints = width if operand.regs == 0 else np.full_like(width, operand.regs)
+                fixed: Ints = np.full_like(first, operand.regs)
+                count: Ints = sized[operand.sized_by] if operand.regs == 0 else fixed
                 end: Ints = first + count
                 real: NDArray[np.bool_] = first != RZ
                 aligned: NDArray[np.bool_] = first % np.minimum(count, 4) == 0

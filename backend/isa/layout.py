@@ -165,6 +165,37 @@ def hmma_b_position(layout: str, k: int, column: int) -> tuple[int, int]:
     return 8 * k + column // 2, column % 2  # BROW: two consecutive columns of one k
 
 
+NM_BLOCK_K = 64
+"""k that one register of indices describes (HMMA.SP's e), and that a tile of `NmLayout` is deep."""
+NM_BLOCK_LINES = 64
+"""Lines of a tile of `NmLayout`: four fragments of 16."""
+
+
+def nm_value_position(line: int, value: int) -> tuple[int, int]:
+    """(lane, half) of value 0..3 of a line (0..15) in HMMA.SP's operand a."""
+    return 2 * line + value // 2, value % 2
+
+
+def nm_index_position(depth: int, line: int, part: int, value: int) -> tuple[int, int]:
+    """(lane, lowest bit) of where a value belongs, in HMMA.SP's operand e.
+
+    depth: k an instruction (8: 2:4, indices of 2 bits; 16: 4:16, of 4 bits), part: its slice. Lane
+    2 * line has the indices of the first 32 k, the next lane those of the others. An index counts
+    from the first k of its group.
+    """
+    bits = depth // 4
+    within = part * depth % 32 // depth * 4 + value
+    return 2 * line + part * depth // 32, within * bits
+
+
+def nm_dense_position(layout: str, depth: int, k: int, line: int) -> tuple[int, int, int]:
+    """(lane, register, half) of the element at k (0..depth-1) of a line in HMMA.SP's operand b."""
+    if layout == "ALONG":  # lane 2*line + h holds half the k of a line, side by side
+        h, within = divmod(k, depth // 2)
+        return 2 * line + h, within // 2, within % 2
+    return 8 * (k % 4) + line // 2, k // 4, line % 2  # ACROSS: two lines at every fourth k
+
+
 def hmma_d_position(step: int, row: int, column: int) -> tuple[int, int]:
     """(lane, register 0 or 1) of D[row, column] (within the 8x8 quadrant `step`)."""
     del step

@@ -22,11 +22,17 @@ from .layout import (
     hmma_a_position,
     hmma_b_position,
     hmma_d_position,
+    nm_dense_position,
     value_position,
 )
 from .table import (
+    DUAL_SIDE,
+    FEATURES,
     INSTRUCTIONS,
     MAX_ACC_TILES,
+    MODIFIER_REGISTERS,
+    NM_SHAPES,
+    NM_VALUES,
     NUM_PREDICATES,
     NUM_REGISTERS,
     SPECIAL_REGISTERS,
@@ -41,6 +47,8 @@ from .table import (
     Unit,
 )
 
+SIZES = {"width": tuple(WIDTH_REGISTERS), "shape": tuple(NM_SHAPES)}
+"""Modifiers that say how many registers a group has, and their choices."""
 KIND_MEANING = {
     Kind.REG: "register `R0` to `R254`, or `RZ`",
     Kind.PRED: "predicate `P0` to `P6`, or `PT`; `!P0` negates one that is read",
@@ -78,7 +86,8 @@ def register_count(operand: Operand) -> str:
     """Registers of an operand's group as text."""
     if operand.regs:
         return str(operand.regs)
-    return ", ".join(f"{count} for {width}" for width, count in WIDTH_REGISTERS.items())
+    choices = SIZES[operand.sized_by]
+    return ", ".join(f"{MODIFIER_REGISTERS[choice]} for {choice}" for choice in choices)
 
 
 def facts(row: Instruction) -> dict[str, Any]:
@@ -87,7 +96,8 @@ def facts(row: Instruction) -> dict[str, Any]:
         "mnemonic": row.mnemonic,
         "opcode": row.opcode,
         "unit": str(row.unit),
-        "extension": row.extension,
+        "extension": row.feature == DUAL_SIDE,
+        "feature": row.feature,
         "synopsis": synopsis(row),
         "summary": row.summary,
         "operands": [
@@ -95,7 +105,8 @@ def facts(row: Instruction) -> dict[str, Any]:
                 "role": operand.role,
                 "kind": str(operand.kind),
                 "field": operand.field,
-                "registers": operand.regs or dict(WIDTH_REGISTERS),
+                "registers": operand.regs
+                or {choice: MODIFIER_REGISTERS[choice] for choice in SIZES[operand.sized_by]},
                 "write": operand.write,
                 "optional": operand.optional,
             }
@@ -137,7 +148,7 @@ def instruction_page(row: Instruction) -> str:
             for m, bit in modifier_fields(row)
         ]
         parts.append(table(["modifier", "choices, encoded 0, 1, ...", "bit", "bits"], cells))
-    note = ", part of the dual-side extension" if row.extension else ""
+    note = f", part of the {FEATURES[row.feature]}" if row.feature else ""
     parts.insert(1, f"Opcode {row.opcode:#04x}, unit `{row.unit}`{note}.")
     return "\n\n".join(parts)
 
@@ -172,6 +183,7 @@ def _tensor_layouts() -> list[str]:
         "**c and d**, one 8x8 quadrant; a cell is `lane.register` (0 or 1 of the pair). Step s has "
         "rows 8*(s/2) to 8*(s/2)+7 and columns 8*(s%2) to 8*(s%2)+7 of D.",
         _grid(lambda r, c: pair(hmma_d_position(0, r, c)), 8, 8, "row \\ column"),
+        *_nm_layouts(),
         f"**Condensed values** of a {TILE_M}x{TILE_K} tile, for SPWMMA: which two values each of "
         "the eight registers of a lane holds (low half, high half). Two 128-bit loads a lane, at "
         "byte 16*lane and 512 + 16*lane of the tile's values, put them there.",
@@ -193,6 +205,32 @@ def _tensor_layouts() -> list[str]:
         "columns) between a tile and eight registers: register r of lane l is row 8p + r, column "
         "l (with `.T`: column 8p + r, row l).",
     ]
+    return parts
+
+
+def anchor(row: Instruction) -> str:
+    """The name of an instruction's heading in a link."""
+    return row.mnemonic.lower().replace(".", "")
+
+
+def _nm_layouts() -> list[str]:
+    """Operands of HMMA.SP."""
+    parts = [
+        "**HMMA.SP**: lines are rows of A or columns of B, 16 of each operand; a step is a "
+        "quadrant of D as HMMA's. **a** holds value v of line i in lane 2i + v/2, half v%2. **e** holds the "
+        "indices of line i in lanes 2i (the first 32 k of 64) and 2i + 1, from bit 0 on: 2 bits a "
+        "value counted from the first k of its four (2:4), or 4 bits from the first of its sixteen "
+        "(4:16); within a group they ascend. **b**, by shape and layout; a cell is "
+        "`lane.register.half`, for the first lines."
+    ]
+    for shape, (n, m) in NM_SHAPES.items():
+        for layout in ("ALONG", "ACROSS"):
+            depth = NM_VALUES * m // n
+
+            def cell(line: int, k: int, layout: str = layout, depth: int = depth) -> str:
+                return ".".join(map(str, nm_dense_position(layout, depth, k, line)))
+
+            parts += [f"**b, `.{shape}`, `.{layout}`**", _grid(cell, 3, depth, "line \\ k")]
     return parts
 
 

@@ -31,6 +31,15 @@ VALUE_REGISTERS = 8
 """Registers that hold the condensed values of one 32x16 tile: 512 f16 at most."""
 
 
+DUAL_SIDE = "dual_side"
+NM = "nm"
+FEATURES: dict[str, str] = {
+    DUAL_SIDE: "dual-side extension",
+    NM: "weight-only n:m extension",
+}
+"""Features of machines that instructions need -> what they are called."""
+
+
 class Kind(StrEnum):
     """What an operand is, and so how it is written and which field holds it."""
 
@@ -78,10 +87,11 @@ class Operand:
     kind: Kind
     field: str
     regs: int = 1
-    """Registers in the group; 0: given by the modifier `width` (see `WIDTH_REGISTERS`)."""
+    """Registers in the group; 0: given by the modifier `sized_by` (see `MODIFIER_REGISTERS`)."""
     write: bool = False
     optional: bool = False
     """An omitted source predicate is PT."""
+    sized_by: str = "width"
 
 
 @dataclass(frozen=True)
@@ -94,13 +104,13 @@ class Instruction:
     operands: tuple[Operand, ...]
     summary: str
     modifiers: tuple[Modifier, ...] = ()
-    extension: bool = False
-    """Part of the dual-side extension (else: the ordinary SIMT subset or the dense tensor core)."""
+    feature: str = ""
+    """What a machine must have in its `features` to run it; "": nothing (see `FEATURES`)."""
     tags: frozenset[str] = field(default_factory=frozenset[str])
 
     def registers(self, operand: Operand, modifiers: dict[str, str]) -> int:
         """Size of `operand`'s register group under the chosen `modifiers`."""
-        return operand.regs or WIDTH_REGISTERS[modifiers["width"]]
+        return operand.regs or MODIFIER_REGISTERS[modifiers[operand.sized_by]]
 
     def alignment(self, operand: Operand, modifiers: dict[str, str]) -> int:
         """The group starts at a multiple of this: its size, but no more than 4."""
@@ -108,6 +118,14 @@ class Instruction:
 
 
 WIDTH_REGISTERS = {"U8": 1, "U16": 1, "32": 1, "64": 2, "128": 4}
+NM_SHAPES: dict[str, tuple[int, int]] = {"888": (2, 4), "8816": (4, 16)}
+"""HMMA.SP's shapes -> the n:m pattern of the sparse operand: 4 values stand for 8 or 16 k."""
+NM_VALUES = 4
+"""Values of a line of the sparse operand that one HMMA.SP takes."""
+MODIFIER_REGISTERS = WIDTH_REGISTERS | {
+    shape: NM_VALUES * m // n // 4 for shape, (n, m) in NM_SHAPES.items()
+}
+"""Registers of a group whose size a modifier gives, by its choice."""
 WIDTH_BYTES = {"U8": 1, "U16": 2, "32": 4, "64": 8, "128": 16}
 WIDTH = Modifier("width", tuple(WIDTH_REGISTERS))
 SIGN = Modifier("sign", ("U32", "S32"))
@@ -257,6 +275,20 @@ _ROWS: tuple[Instruction, ...] = (
                 (Modifier("shape", ("884",)), Modifier("layout_a", ("AROW", "ACOL")),
                  Modifier("layout_b", ("BROW", "BCOL")),
                  Modifier("step", ("STEP0", "STEP1", "STEP2", "STEP3")))),
+    # Weight-only n:m extension
+    Instruction("HMMA.SP", 0x51, Unit.TENSOR,
+                (_d(2), _r("a"), Operand("b", Kind.REG, "rb", 0, sized_by="shape"), _r("c", 2),
+                 _r("e")),
+                "HMMA on an operand whose lines (rows of A or, with B, columns of B) are n:m "
+                "sparse along k: 2:4 and 8 k deep (888), or 4:16 and 16 deep (8816). a holds four "
+                "values a line, by ascending k, b the other operand whole, e where the values "
+                "belong: SLICE i takes the i-th 8 or 16 of the 64 k that e describes. Step and "
+                "rounding as HMMA's; a value that is zero adds nothing, whatever it meets. "
+                "Layouts: docs/isa.md, 'Tensor operand layouts'",
+                (Modifier("shape", tuple(NM_SHAPES)), Modifier("sparse", ("A", "B")),
+                 Modifier("layout", ("ALONG", "ACROSS")),
+                 Modifier("step", ("STEP0", "STEP1", "STEP2", "STEP3")),
+                 Modifier("slice", tuple(f"SLICE{i}" for i in range(8)))), feature=NM),
     # Dual-side extension
     Instruction("SPWMMA", 0x60, Unit.TENSOR,
                 (_ACC, _r("a", VALUE_REGISTERS), _r("b", VALUE_REGISTERS), _r("c"),
@@ -266,12 +298,12 @@ _ROWS: tuple[Instruction, ...] = (
                 "sequencer runs, for k = 0..15, the set BOHMMA + the OHMMAs that the bitmaps "
                 "leave; one busy cycle an OHMMA",
                 (Modifier("shape", ("323216",)), Modifier("half_a", ("ALO", "AHI")),
-                 Modifier("half_b", ("BLO", "BHI"))), extension=True),
+                 Modifier("half_b", ("BLO", "BHI"))), feature=DUAL_SIDE),
     Instruction("BOHMMA", 0x61, Unit.TENSOR, (_d(), _r("a"), _r("b")),
                 "1-bit outer product of step k: lane i gets word k of bitmap b where bit i of word "
                 "k of bitmap a is set, else 0 (word k is in lane k)",
                 (Modifier("shape", ("32321",)),
-                 Modifier("k", tuple(f"K{i}" for i in range(32)))), extension=True),
+                 Modifier("k", tuple(f"K{i}" for i in range(32)))), feature=DUAL_SIDE),
     Instruction("OHMMA", 0x62, Unit.TENSOR,
                 (_ACC, _r("a", VALUE_REGISTERS), _r("b", VALUE_REGISTERS), _r("c"),
                  _r("e", at="rd")),
@@ -280,14 +312,14 @@ _ROWS: tuple[Instruction, ...] = (
                 "set's vectors start at value e[lane 0] of a and e[lane 1] of b; chunk Ai takes A "
                 "values 8i..8i+7, chunk Bj B values 16j..16j+15. Beyond the vector: squashed",
                 (Modifier("shape", ("8161",)), Modifier("chunk_a", ("A0", "A1", "A2", "A3")),
-                 Modifier("chunk_b", ("B0", "B1"))), extension=True),
-    Instruction("ACLR", 0x63, Unit.TENSOR, (_ACC,), "acc tile = 0", extension=True),
+                 Modifier("chunk_b", ("B0", "B1"))), feature=DUAL_SIDE),
+    Instruction("ACLR", 0x63, Unit.TENSOR, (_ACC,), "acc tile = 0", feature=DUAL_SIDE),
     Instruction("ARD", 0x64, Unit.TENSOR, (_d(8), _ACC),
                 "d = rows 8p..8p+7 of the acc tile, register r row 8p+r, lane = column; with T, "
                 "columns 8p..8p+7, lane = row",
-                (_PART, _TRANSPOSE), extension=True),
+                (_PART, _TRANSPOSE), feature=DUAL_SIDE),
     Instruction("AWR", 0x65, Unit.TENSOR, (_ACC, _r("a", 8)),
-                "the converse of ARD: acc tile part = a", (_PART, _TRANSPOSE), extension=True),
+                "the converse of ARD: acc tile part = a", (_PART, _TRANSPOSE), feature=DUAL_SIDE),
 )  # fmt: skip
 
 INSTRUCTIONS: dict[str, Instruction] = {row.mnemonic: row for row in _ROWS}

@@ -67,8 +67,9 @@ def disasm(args: argparse.Namespace) -> int:
 def isa(args: argparse.Namespace) -> int:
     """`dstc isa [MNEMONIC]`: one line an instruction, or one instruction in detail."""
     from ...backend.isa.reference import facts
-    from ...backend.isa.table import INSTRUCTIONS
+    from ...backend.isa.table import DUAL_SIDE, FEATURES, INSTRUCTIONS, NM
 
+    marks = {DUAL_SIDE: "*", NM: "+"}
     names = list(INSTRUCTIONS)
     if args.mnemonic is not None:
         name: str = args.mnemonic.upper()
@@ -86,15 +87,18 @@ def isa(args: argparse.Namespace) -> int:
         _print_one(rows[0])
         return 0
     for row in rows:
-        mark = "*" if row["extension"] else " "
+        mark = marks.get(row["feature"], " ")
         summary = textwrap.shorten(row["summary"], 80, placeholder=" ...")
         print(f"{row['mnemonic']:8}{mark} {row['unit']:8} {summary}")
-    print("* dual-side extension; `dstc isa MNEMONIC` tells all about one")
+    told = ", ".join(f"{mark} {FEATURES[feature]}" for feature, mark in marks.items())
+    print(f"{told}; `dstc isa MNEMONIC` tells all about one")
     return 0
 
 
 def _print_one(row: dict[str, Any]) -> None:
-    extension = ", dual-side extension" if row["extension"] else ""
+    from ...backend.isa.table import FEATURES
+
+    extension = f", {FEATURES[row['feature']]}" if row["feature"] else ""
     print(row["synopsis"])
     print(f"opcode {row['opcode']:#04x}, unit {row['unit']}{extension}\n")
     print(textwrap.fill(row["summary"], 90, initial_indent="  ", subsequent_indent="  "))
@@ -102,7 +106,11 @@ def _print_one(row: dict[str, Any]) -> None:
         print("\noperands")
     for operand in row["operands"]:
         count = operand["registers"]
-        size = "by width" if isinstance(count, dict) else str(count)
+        size = (
+            "/".join(map(str, dict.fromkeys(count.values())))
+            if isinstance(count, dict)
+            else str(count)
+        )
         group = f", {size} registers" if operand["kind"] == "reg" and size != "1" else ""
         access = "written" if operand["write"] else "read"
         optional = ", optional (PT)" if operand["optional"] else ""

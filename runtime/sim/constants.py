@@ -22,12 +22,14 @@ MODELLED = (
     "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
     "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
     "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM", "NOP",
-    "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD",
-    "AWR",
+    "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "HMMA.SP", "SPWMMA", "BOHMMA", "OHMMA", "ACLR",
+    "ARD", "AWR",
 )  # fmt: skip
 """Instructions that the simulator executes: a test holds it equal to the table."""
-Op: Any = namedtuple("Op", MODELLED)(*(INSTRUCTIONS[m].opcode for m in MODELLED))
-"""Opcode of every instruction."""
+Op: Any = namedtuple("Op", [m.replace(".", "_") for m in MODELLED])(
+    *(INSTRUCTIONS[m].opcode for m in MODELLED)
+)
+"""Opcode of every instruction, under its mnemonic (HMMA_SP: HMMA.SP)."""
 
 
 _SPECIAL = [name.removeprefix("SR_") for name in SPECIAL_REGISTERS]
@@ -133,7 +135,7 @@ D = _numbered(
     RB RB_REL RC RC_REL RE RE_REL PD ACC
     IMM  # modulo 2^32
     M0  # modifiers by index, in table order
-    M1 M2 M3
+    M1 M2 M3 M4
     EXTRA  # cycles, of INTERVAL and LATENCY, for register banks
     WIDTH  # bytes a lane
     NREG  # registers of the data operand
