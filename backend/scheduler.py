@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import Block, Operation, SSAValue
 
-from ..dialects.dstc_isa import IsaOp, KernelOp, UndefOp
+from ..dialects.dstc_isa import FenceOp, IsaOp, KernelOp, UndefOp
 from .cfg import Flow, edges
 from .interference import is_predicate, size_of, tied
 from .isa.table import NUM_PREDICATES, Kind, Unit
@@ -118,7 +118,7 @@ def _fixed(op: Operation) -> bool:
     and after it is the software pipeline's choice, and stays there.
     """
     if not isinstance(op, IsaOp):
-        return False
+        return isinstance(op, FenceOp)
     return (
         op.ROW.unit == Unit.BRANCH
         or op.ROW.mnemonic == "SPWMMA"

@@ -519,6 +519,17 @@ class UndefOp(IRDLOperation):
 
 
 @irdl_op_definition
+class FenceOp(IRDLOperation):
+    """No instruction moves across it when instructions are scheduled. Emitted as nothing."""
+
+    name = "dstc_isa.fence"
+    assembly_format = "attr-dict"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+@irdl_op_definition
 class JumpOp(IRDLOperation):
     """Go to a block. Emitted as BRA, or as nothing where the block follows."""
 
@@ -653,6 +664,6 @@ def is_tensor(op: Operation) -> bool:
 
 DSTC_ISA = Dialect(
     "dstc_isa",
-    [*OPS.values(), UndefOp, JumpOp, BranchOp, ExitOp, KernelOp],
+    [*OPS.values(), UndefOp, FenceOp, JumpOp, BranchOp, ExitOp, KernelOp],
     [RegType, PredType],
 )

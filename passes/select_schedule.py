@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import builtin
-from xdsl.dialects.builtin import FloatAttr
+from xdsl.dialects.builtin import FloatAttr, StringAttr
 from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -23,12 +23,22 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import SPLIT_STEP, ceil_div
-from ..backend.isa.table import HMMA_MACS
-from ..dialects.dstc import BitmapType, ConstantOp, Engine, Im2colOp, MatmulOp, ScheduleAttr
-from ..runtime.machine import Machine
+from ..backend.isa.table import DUAL_SIDE, FEATURES, HMMA_MACS
+from ..dialects.constants import ConstantPool, constants_of
+from ..dialects.dstc import (
+    ENGINE_FEATURES,
+    BitmapType,
+    ConstantOp,
+    Engine,
+    Im2colOp,
+    MatmulOp,
+    ScheduleAttr,
+)
+from ..runtime.machine import MACHINE_OF, Machine
 from .cost_dense import Chip, Prediction, Product, Tiling, predict
 from .cost_operands import expected_chunks
 from .device_tensor import DeviceTensor
+from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 AUTO = "auto"
@@ -60,6 +70,9 @@ DENSE_TILES: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
     ((64, 16), (32, 16)),
 )
 """(CTA tile, warp tile) of the dense engine; `cost_dense` says what a product takes with them."""
+NM_TILES = ((256, 128), (128, 128), (128, 64), (64, 64))
+"""CTA tiles of the n:m engine: lines of the sparse operand, of the other one."""
+NM_WARP = (64, 64)
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 """Parts of K to consider."""
 MOST_SCRATCH = 1 << 25
@@ -129,7 +142,7 @@ class SelectSchedule(ModulePass):
 
     machine: str = DEFAULT_MACHINE
     engine: str = AUTO
-    """auto, dense or dual."""
+    """auto, dense, nm or dual."""
     encoded_inputs: bool = False
     """Arguments of @main arrive encoded (encode-inputs): encoding them costs nothing."""
 
@@ -139,19 +152,22 @@ class SelectSchedule(ModulePass):
             raise DstcError(
                 f"engine {self.engine!r} is not known; use {', '.join((AUTO, *Engine))}"
             )
-        if self.engine == Engine.DUAL and "dual_side" not in machine.features:
+        feature = ENGINE_FEATURES.get(self.engine, "")
+        if feature and feature not in machine.features:
             raise DstcError(
-                f"machine {machine.name} has no dual-side tensor core; use --engine dense or "
-                "--machine dstc"
+                f"machine {machine.name} has no {FEATURES[feature]}; use --engine dense or "
+                f"--machine {MACHINE_OF[feature]}"
             )
         PatternRewriteWalker(
-            _Select(machine, self.engine, self.encoded_inputs), apply_recursively=False
+            _Select(machine, self.engine, self.encoded_inputs, constants_of(ctx)),
+            apply_recursively=False,
         ).rewrite_module(op)
 
 
 class _Select(RewritePattern):
-    def __init__(self, machine: Machine, engine: str, encoded_inputs: bool):
+    def __init__(self, machine: Machine, engine: str, encoded_inputs: bool, pool: ConstantPool):
         self.machine, self.engine, self.encoded_inputs = machine, engine, encoded_inputs
+        self.pool = pool
         self.sms = int(machine["sm.count"])
         self.chip = Chip.of(machine)
 
@@ -165,8 +181,10 @@ class _Select(RewritePattern):
         """The schedule of one product."""
         a, b = _density(op.a_density), _density(op.b_density)
         straight, swapped = ohmma_share(a, b), ohmma_share(b, a)
+        if self.engine == Engine.NM:
+            return self.sparse(op)
         dense, predicted = self.best_dense(op)
-        if self.engine == Engine.DENSE or "dual_side" not in self.machine.features:
+        if self.engine == Engine.DENSE or DUAL_SIDE not in self.machine.features:
             return dense
         most_warp = int(self.machine["accumulator.tiles"]) * 32 * 32
         dual, dual_cycles = self.best(op, DUAL_TILES, most_warp)
@@ -179,6 +197,29 @@ class _Select(RewritePattern):
         (wm, wn) = dual[1]
         stages = DUAL_STAGES[wm * wn // (32 * 32)]
         return ScheduleAttr.of(Engine.DUAL, *dual[:2], stages, swap=swapped < straight)
+
+    def sparse(self, op: MatmulOp) -> ScheduleAttr:
+        """The nm schedule; `DstcError` if neither operand is n:m."""
+        patterns = patterns_of(op, self.pool)
+        shares = [1.0 if p is None else p.n / p.m for p in patterns]
+        if shares == [1.0, 1.0]:
+            raise refusal(op, self.pool)
+        which = shares.index(min(shares))
+        pattern = patterns[which]
+        if which == 0:
+            op.a_pattern = StringAttr(str(pattern))
+        else:
+            op.b_pattern = StringAttr(str(pattern))
+        m, n, _ = op.sizes
+        lines, others = (m, n) if which == 0 else (n, m)
+
+        def time(tiles: tuple[int, int]) -> float:
+            ctas = ceil_div(lines, tiles[0]) * ceil_div(others, tiles[1])
+            return ceil_div(ctas, self.sms) * tiles[0] * tiles[1]
+
+        cta = min(NM_TILES, key=time)
+        cta = cta if which == 0 else (cta[1], cta[0])
+        return ScheduleAttr.of(Engine.NM, cta, NM_WARP, DENSE_STAGES, swap=which == 1)
 
     def best_dense(self, op: MatmulOp) -> tuple[ScheduleAttr, Prediction]:
         """The dense schedule that is predicted to take the fewest cycles."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .table import TILE_K, TILE_M
+from .table import NM_VALUES, TILE_K, TILE_M
 
 VALUE_ALIGN = 16
 """Condensed values of a tile start at a multiple of this many bytes (one LDG.128 a lane)."""
@@ -169,6 +169,60 @@ NM_BLOCK_K = 64
 """k that one register of indices describes (HMMA.SP's e), and that a tile of `NmLayout` is deep."""
 NM_BLOCK_LINES = 64
 """Lines of a tile of `NmLayout`: four fragments of 16."""
+NM_INDEX_BYTES = 512
+"""Bytes of a tile's indices: a register of each of the four fragments."""
+
+
+@dataclass(frozen=True)
+class NmLayout:
+    """An n:m operand on the device: `lines` (along M or N) by `depth` (along K), n of each m kept.
+
+    Cut into tiles of 64 lines x 64 k; tile (l, k) has index l * k_tiles + k. One allocation: the
+    values of all tiles, then the indices. Line 8p + 2f + o of a tile is line 2p + o of fragment f.
+    Values of a tile: slice by slice (4 values of each line), in a slice lane by lane, in a lane the
+    words of the four fragments (`nm_value_position`). Indices: lane by lane, the words of the four
+    fragments (`nm_index_position`). So a lane fetches four fragments with one 16-byte access.
+    """
+
+    lines: int
+    depth: int
+    n: int
+    m: int
+
+    @property
+    def line_tiles(self) -> int:
+        """Tiles along M or N."""
+        return ceil_div(self.lines, NM_BLOCK_LINES)
+
+    @property
+    def k_tiles(self) -> int:
+        """Tiles along K."""
+        return ceil_div(self.depth, NM_BLOCK_K)
+
+    @property
+    def slice_depth(self) -> int:
+        """k that one HMMA.SP covers."""
+        return NM_VALUES * self.m // self.n
+
+    @property
+    def slices(self) -> int:
+        """HMMA.SPs deep that a tile is."""
+        return NM_BLOCK_K // self.slice_depth
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a tile's values."""
+        return NM_BLOCK_LINES * NM_VALUES * self.slices * 2
+
+    @property
+    def indices_offset(self) -> int:
+        """Byte offset of the indices."""
+        return self.line_tiles * self.k_tiles * self.tile_bytes
+
+    @property
+    def bytes(self) -> int:
+        """Bytes allocated."""
+        return self.indices_offset + self.line_tiles * self.k_tiles * NM_INDEX_BYTES
 
 
 def nm_value_position(line: int, value: int) -> tuple[int, int]:

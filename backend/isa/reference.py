@@ -217,11 +217,11 @@ def _nm_layouts() -> list[str]:
     """Operands of HMMA.SP."""
     parts = [
         "**HMMA.SP**: lines are rows of A or columns of B, 16 of each operand; a step is a "
-        "quadrant of D as HMMA's. **a** holds value v of line i in lane 2i + v/2, half v%2. **e** holds the "
-        "indices of line i in lanes 2i (the first 32 k of 64) and 2i + 1, from bit 0 on: 2 bits a "
-        "value counted from the first k of its four (2:4), or 4 bits from the first of its sixteen "
-        "(4:16); within a group they ascend. **b**, by shape and layout; a cell is "
-        "`lane.register.half`, for the first lines."
+        "quadrant of D as HMMA's. **a** holds value v of line i in lane 2i + v/2, half "
+        "v%2. **e** holds the indices of line i in lanes 2i (the first 32 k of 64) and 2i + 1, "
+        "from bit 0 on: 2 bits a value counted from the first k of its four (2:4), or 4 "
+        "bits from the first of its sixteen (4:16); within a group they ascend. **b**, by shape "
+        "and layout; a cell is `lane.register.half`, for the first lines."
     ]
     for shape, (n, m) in NM_SHAPES.items():
         for layout in ("ALONG", "ACROSS"):

@@ -177,8 +177,10 @@ class _Job:
                 raise DstcError("--dim sets sizes at compile time; this is a program already")
             compiled = load_program(self.args.model, target)
         else:
+            from ...dialects.dstc import ENGINE_FEATURES
+
             engine = self.args.engine
-            if not main and engine == "dual" and "dual_side" not in target.features:
+            if not main and ENGINE_FEATURES.get(engine, "") not in ("", *target.features):
                 engine = "auto"
             with passes_shown(f"compile for {target.name}") as on_pass:
                 compiled = compile_model(
