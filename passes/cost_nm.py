@@ -106,16 +106,15 @@ def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
     steps = ceil_div(k, NM_BLOCK_K)
     rows, columns = ceil_div(m, plan.cta[0]), ceil_div(n, plan.cta[1])
     times: dict[str, float] = {}
-    chained = [
-        (r, *_round(plan, chip, f, r, steps, times))
-        for r in rounds(rows * columns, held, chip.sms, 0)
-    ]
+    ctas = rows * columns
+    dealt = rounds(ctas, held, chip.sms, 0)
+    chained = [(r, *_round(plan, chip, f, r, steps, times)) for r in dealt]
     total, end = chain_up(chained, f.overlap, f.sharpness, f.stagger)
-    wave = min(rows * columns, held * chip.sms)
+    wave = min(ctas, held * chip.sms)
     down, across = at_once(rows, columns, wave)
     lines = [m, n]
     if 2 * k * min(m, n) > chip.l2_capacity / 2:  # L2 keeps no operand from wave to wave
-        waves = ceil_div(rows * columns, wave)
+        waves = ceil_div(ctas, wave)
         lines = [max(m, waves * down * plan.cta[0]), max(n, waves * across * plan.cta[1])]
     stored = plan.value_bytes + NM_INDEX_BYTES / NM_BLOCK_LINES
     loaded = steps * (lines[plan.which] * stored + lines[1 - plan.which] * 2 * NM_BLOCK_K)

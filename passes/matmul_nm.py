@@ -23,8 +23,14 @@ from .matmul_staging import Strip
 from .nm_staging import STEP_K, AcrossK, AlongK, DenseStaging, NmStaging, Side, SparseValues
 
 PHASES = 4
-"""Parts of a step. What a part loads is stored two parts later, so that not all loads of a step are
-under way at once: there would be more than an SM can wait for."""
+"""Parts of a step, so that not all loads of a step are under way at once: there would be more than
+an SM can wait for. The last part loads nothing."""
+ALONE_WARPS = 2
+"""Warps of a CTA up to which its loads all start together, if registers allow: such tiles are for
+small products, where latency counts."""
+FEW_LOADS = 12
+"""Loads of a lane and step up to which what a part loads is stored two parts later; more would take
+too many registers, and are stored one part later."""
 _Piece = tuple[NmStaging, int]
 
 
@@ -85,14 +91,14 @@ def _bytes(type_: NmType, cta: tuple[int, int], sparse: int) -> int:
     return cta[sparse] // NM_BLOCK_LINES * type_.layout.tile_bytes
 
 
-def _phases(stagings: Sequence[NmStaging]) -> list[list[_Piece]]:
-    """The pieces to load in each phase of a step: as many bytes in each but the last, in none."""
+def _phases(stagings: Sequence[NmStaging], used: int) -> list[list[_Piece]]:
+    """The pieces to load in each phase of a step: as many bytes in each of the first `used`."""
     pieces = [(s, i) for s in stagings for i in range(s.pieces)]
     loads = sum(s.loads for s, _ in pieces)
     phases: list[list[_Piece]] = [[] for _ in range(PHASES)]
     done = 0
     for staging, piece in pieces:
-        phases[done * (PHASES - 1) // loads].append((staging, piece))
+        phases[done * used // loads].append((staging, piece))
         done += staging.loads
     return phases
 
@@ -110,7 +116,10 @@ def _main_loop(
     rows, columns = (s.fragments for s in strips)
     right = type_.side.data == "b"
     addresses = sparse.indices()
-    phases = _phases((sparse, dense))
+    few = len(sparse.turns) + len(dense.turns) <= FEW_LOADS
+    spread = not few or sparse.side.warps > ALONE_WARPS
+    phases = _phases((sparse, dense), PHASES - 1 if spread else 1)
+    lag = PHASES if not spread else 2 if few else 1
 
     def multiply(
         index: int, values: list[SSAValue], other: list[SSAValue], where: list[SSAValue],
@@ -152,8 +161,8 @@ def _main_loop(
             phase, within = divmod(index, sparse.slices // PHASES)
             if more is not None and within == 0:
                 b.fence()
-                if phase >= 2:
-                    store(phase - 2)
+                if phase >= lag:
+                    store(phase - lag)
                 if phase == 0:
                     indices = sparse.load_indices(addresses, b.min_(following, steps - 1), None)
                 waiting.append([((s, i), s.load(i, following, more)) for s, i in phases[phase]])
@@ -163,7 +172,7 @@ def _main_loop(
             multiply(index, values, other, where, accs)
         if more is not None:
             b.fence()
-            for phase in range(PHASES - 2, PHASES):
+            for phase in range(PHASES - lag, PHASES):
                 store(phase)
         b.barrier()
         return [turned, *indices, *accs]
