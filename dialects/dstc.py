@@ -726,9 +726,10 @@ class Im2colOp(IRDLOperation):
 
 
 class _EncodingOp(IRDLOperation):
-    def _verify_shapes(self, dense: Attribute, bitmap: Attribute) -> None:
-        ds, bs = matrix_shape(dense), matrix_shape(bitmap)
-        _expect(ds == bs, f"tensor {_dims(ds)} and encoded {_dims(bs)} differ in shape")
+    def _verify_shapes(self, dense: Attribute, encoded: Attribute) -> None:
+        ds, bs = matrix_shape(dense), matrix_shape(encoded)
+        form = "bitmap" if isinstance(encoded, BitmapType) else "n:m operand"
+        _expect(ds == bs, f"tensor {_dims(ds)} and {form} {_dims(bs)} differ in shape")
 
 
 @irdl_op_definition

@@ -51,8 +51,8 @@ def refusal(op: MatmulOp, pool: ConstantPool) -> DstcError:
         if name is not None:
             broken = [f"not {p}: {violation(pool[name], p, _side(op, which))}" for p in PATTERNS]
             return DstcError(
-                f"{where}: constant {name!r} is {'; '.join(broken)}; prune it (--prune 2:4), or "
-                "use another engine"
+                f"{where}: constant {name!r} is {'; '.join(broken)}; prune it "
+                "(runtime/nm_format.py) or use another engine"
             )
     return DstcError(
         f"{where}: neither operand is known to be n:m sparse; the nm engine takes constants that "

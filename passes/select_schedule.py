@@ -23,7 +23,7 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import SPLIT_STEP, ceil_div
-from ..backend.isa.table import DUAL_SIDE, FEATURES, HMMA_MACS
+from ..backend.isa.table import DUAL_SIDE, FEATURES, HMMA_MACS, NM
 from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.dstc import (
     ENGINE_FEATURES,
@@ -35,10 +35,12 @@ from ..dialects.dstc import (
     ScheduleAttr,
 )
 from ..runtime.machine import MACHINE_OF, Machine
+from . import cost_chip, estimate_dense
 from .cost_dense import Chip, Prediction, Product, Tiling, predict
 from .cost_operands import expected_chunks
 from .device_tensor import DeviceTensor
 from .nm_pattern import patterns_of, refusal
+from .schedule_nm import fastest_nm
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 AUTO = "auto"
@@ -70,9 +72,6 @@ DENSE_TILES: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
     ((64, 16), (32, 16)),
 )
 """(CTA tile, warp tile) of the dense engine; `cost_dense` says what a product takes with them."""
-NM_TILES = ((256, 128), (128, 128), (128, 64), (64, 64))
-"""CTA tiles of the n:m engine: lines of the sparse operand, of the other one."""
-NM_WARP = (64, 64)
 SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 """Parts of K to consider."""
 MOST_SCRATCH = 1 << 25
@@ -181,45 +180,40 @@ class _Select(RewritePattern):
         """The schedule of one product."""
         a, b = _density(op.a_density), _density(op.b_density)
         straight, swapped = ohmma_share(a, b), ohmma_share(b, a)
-        if self.engine == Engine.NM:
-            return self.sparse(op)
+        sparse = self.best_sparse(op) if self.engine in (AUTO, Engine.NM) else None
+        if self.engine == Engine.NM and sparse is None:
+            raise refusal(op, self.pool)
+        if self.engine == Engine.NM and sparse is not None:
+            return sparse[0]
         dense, predicted = self.best_dense(op)
+        others = predicted.cycles
+        if sparse is not None and sparse[1].cycles < others:
+            dense, others = sparse[0], sparse[1].cycles
         if self.engine == Engine.DENSE or DUAL_SIDE not in self.machine.features:
             return dense
         most_warp = int(self.machine["accumulator.tiles"]) * 32 * 32
         dual, dual_cycles = self.best(op, DUAL_TILES, most_warp)
         share = min(straight, swapped)
         dual_total = dual_cycles * share + predicted.parts["start_and_end"]
-        if self.engine == AUTO and (
-            share >= 1 or dual_total + self.encoding_cycles(op) >= predicted.cycles
-        ):
+        if self.engine == AUTO and (share >= 1 or dual_total + self.encoding_cycles(op) >= others):
             return dense
         (wm, wn) = dual[1]
         stages = DUAL_STAGES[wm * wn // (32 * 32)]
         return ScheduleAttr.of(Engine.DUAL, *dual[:2], stages, swap=swapped < straight)
 
-    def sparse(self, op: MatmulOp) -> ScheduleAttr:
-        """The nm schedule; `DstcError` if neither operand is n:m."""
+    def best_sparse(self, op: MatmulOp) -> tuple[ScheduleAttr, Prediction] | None:
+        """The n:m schedule that is predicted to take the fewest cycles, if there is one.
+
+        States the patterns of constants on the op.
+        """
+        if NM not in self.machine.features:
+            return None
         patterns = patterns_of(op, self.pool)
-        shares = [1.0 if p is None else p.n / p.m for p in patterns]
-        if shares == [1.0, 1.0]:
-            raise refusal(op, self.pool)
-        which = shares.index(min(shares))
-        pattern = patterns[which]
-        if which == 0:
-            op.a_pattern = StringAttr(str(pattern))
-        else:
-            op.b_pattern = StringAttr(str(pattern))
-        m, n, _ = op.sizes
-        lines, others = (m, n) if which == 0 else (n, m)
-
-        def time(tiles: tuple[int, int]) -> float:
-            ctas = ceil_div(lines, tiles[0]) * ceil_div(others, tiles[1])
-            return ceil_div(ctas, self.sms) * tiles[0] * tiles[1]
-
-        cta = min(NM_TILES, key=time)
-        cta = cta if which == 0 else (cta[1], cta[0])
-        return ScheduleAttr.of(Engine.NM, cta, NM_WARP, DENSE_STAGES, swap=which == 1)
+        stated = [None if p is None else StringAttr(str(p)) for p in patterns]
+        op.a_pattern, op.b_pattern = stated
+        out = DeviceTensor.of(op.result.type).element_bytes
+        product = estimate_dense.Product(op.sizes, op.transposed, out)
+        return fastest_nm(product, patterns, cost_chip.Chip.of(self.machine))
 
     def best_dense(self, op: MatmulOp) -> tuple[ScheduleAttr, Prediction]:
         """The dense schedule that is predicted to take the fewest cycles."""

@@ -18,7 +18,7 @@ func.func @shape(%x: tensor<64x96xf16>) {
   %a = dstc.encode %x : tensor<64x96xf16> -> !dstc.nm<96x64xf16, 2:4, a>
   func.return
 }
-// CHECK: tensor 64x96 and encoded 96x64 differ in shape
+// CHECK: tensor 64x96 and n:m operand 96x64 differ in shape
 
 // -----
 
