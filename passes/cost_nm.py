@@ -28,24 +28,28 @@ _PIECE = 16 * 16
 
 @dataclass(frozen=True)
 class Fitted:
-    """How the parts of a launch add up, from some forty random products on the simulator."""
+    """How the parts of a launch add up, fitted to 26 random products and 8 large ones.
 
-    start: float = 300.0
+    Of these the form comes within 6 % (median), 9 % (mean) and 33 % (worst); products of few steps
+    are the furthest off.
+    """
+
+    start: float = 1370.0
     """Cycles before the first product and after the last one, of a CTA alone, beside memory's."""
-    gap: float = 60.0
+    gap: float = 455.0
     """Of a step, what the loads and products of a CTA alone do not overlap."""
-    tensor_share: float = 0.92
+    tensor_share: float = 0.853
     """Share of the tensor peak that full sub-cores reach,"""
-    l2_share: float = 0.95
+    l2_share: float = 1.11
     """and of L2's and DRAM's that loads reach."""
-    dram_share: float = 0.8
-    sharpness: float = 4.0
+    dram_share: float = 0.355
+    sharpness: float = 60.0
     """How little resources disturb each other (`smooth_max`)."""
-    epilogue: float = 3.0
+    epilogue: float = 4.0
     """Cycles of a sub-core for an accumulator of a lane: rounding, moves, addresses, stores."""
-    overlap: float = 0.5
+    overlap: float = 1.2
     """Share of a CTA's stores that delay the CTA after it."""
-    stagger: float = 0.1
+    stagger: float = 0.006
     """How far the CTAs of a round drift apart, as a share of its time."""
 
 

@@ -23,7 +23,7 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import SPLIT_STEP, ceil_div
-from ..backend.isa.table import DUAL_SIDE, FEATURES, HMMA_MACS, NM
+from ..backend.isa.table import DUAL_SIDE, HMMA_MACS, NM
 from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.dstc import (
     ENGINE_FEATURES,
@@ -54,6 +54,8 @@ reach beside what stands here. Weights of small tiles are higher than that, sinc
 CTAs share an SM; those of the dual engine lie between dense operands and sparse ones.
 """
 
+_UNITS = {DUAL_SIDE: "dual-side tensor core", NM: "weight-only n:m tensor core"}
+"""What a machine lacks without a feature."""
 DENSE_TILES: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = (
     ((128, 128), (64, 64)),
     ((128, 64), (64, 32)),
@@ -154,7 +156,7 @@ class SelectSchedule(ModulePass):
         feature = ENGINE_FEATURES.get(self.engine, "")
         if feature and feature not in machine.features:
             raise DstcError(
-                f"machine {machine.name} has no {FEATURES[feature]}; use --engine dense or "
+                f"machine {machine.name} has no {_UNITS[feature]}; use --engine dense or "
                 f"--machine {MACHINE_OF[feature]}"
             )
         PatternRewriteWalker(
