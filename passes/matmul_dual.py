@@ -44,7 +44,7 @@ LEAD = 2
 """Chunks by which fetching the headers that it needs is ahead of that."""
 _NARROW_REGISTERS = 4
 """Registers of a lane that hold the values of a tile, where no tile is wide."""
-_VALUE_REGISTERS = 128
+_VALUE_REGISTERS = 96
 """Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
 _SECTOR = 32
 _MOST_SECTORS = 11
