@@ -44,6 +44,8 @@ DISTANCE = 3
 """Chunks by which that is ahead of the products."""
 LEAD = 2
 """Chunks by which fetching the headers that it needs is ahead of that."""
+_VALUE_REGISTERS = 96
+"""Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
 _SECTOR = 32
 _MOST_SECTORS = 11
 """Sectors of a 32x16 tile, up to which it is fetched into L1 first: measured at densities of 0.2 to
@@ -324,8 +326,12 @@ class _Steps:
 
     @property
     def ahead(self) -> int:
-        """Steps by which values are loaded before they are multiplied."""
-        return self.schedule.stages.value.data - 1
+        """Steps by which values are loaded before they are multiplied.
+
+        Steps of wide tiles are long: there are as few as registers demand, at least one.
+        """
+        most = _VALUE_REGISTERS // (self.registers * len(self.operands.tiles))
+        return max(1, min(self.schedule.stages.value.data - 1, most))
 
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
