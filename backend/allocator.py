@@ -204,7 +204,7 @@ def _op_wishes(op: Operation, weight: int) -> Iterable[_Affinity]:
     source = copied(op)
     if source is not None and op.results[0].first_use is not None:
         yield _Affinity(weight, op.results[0], source)
-    elif isinstance(op, IsaOp) and op.ROW.mnemonic == "HMMA":
+    elif isinstance(op, IsaOp) and op.ROW.mnemonic in ("HMMA", "HMMA.SP"):
         uses = op.uses
         c = uses.get("c")
         if c is not None and "into" not in uses and size_of(c.value) == 2:

@@ -17,6 +17,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from ..dialects.dstc_isa import (
     BranchOp,
     ExitOp,
+    FenceOp,
     IsaOp,
     JumpOp,
     KernelOp,
@@ -115,7 +116,7 @@ def _lines(op: Operation, following: Block | None) -> list[_Line]:
     match op:
         case IsaOp():
             return [_Line(op, instruction(op))]
-        case UndefOp():
+        case UndefOp() | FenceOp():
             return []
         case ExitOp():
             return [_Line(op, Inst("EXIT"))]

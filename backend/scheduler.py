@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import Block, Operation, SSAValue
 
-from ..dialects.dstc_isa import IsaOp, KernelOp, UndefOp
+from ..dialects.dstc_isa import FenceOp, IsaOp, KernelOp, UndefOp
 from .cfg import Flow, edges
 from .interference import is_predicate, size_of, tied
 from .isa.table import NUM_PREDICATES, Kind, Unit
@@ -132,7 +132,7 @@ def _fixed(op: Operation) -> bool:
     is the software pipeline's choice, and stays there.
     """
     if not isinstance(op, IsaOp):
-        return False
+        return isinstance(op, FenceOp)
     return (
         op.ROW.unit == Unit.BRANCH
         or op.ROW.mnemonic in ("SPWMMA", "SPWMMA64")
@@ -303,8 +303,8 @@ def _is_ohmma(op: Operation) -> bool:
 
 
 def _accumulated(op: Operation) -> SSAValue | None:
-    """The value that an HMMA adds to."""
-    if not isinstance(op, IsaOp) or op.ROW.mnemonic != "HMMA":
+    """The value that an HMMA or HMMA.SP adds to."""
+    if not isinstance(op, IsaOp) or op.ROW.mnemonic not in ("HMMA", "HMMA.SP"):
         return None
     use = op.uses.get("c")
     return None if use is None else use.value

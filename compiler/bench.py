@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,14 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
-from ..dialects.interpreters.dstc import matmul_f32, matmul_split
+from ..dialects.interpreters.dstc import engine_skips, matmul_f32, matmul_split
 from ..passes.choose import schedule_facts
 from ..runtime.device import Device
 from ..runtime.machine import Machine
+from ..runtime.nm_format import PATTERNS as NM_PATTERNS
+from ..runtime.nm_format import Pattern, prune
 from .api import Compiled, compile_module
-from .bounds import Tiles, dense_bounds, dual_bounds
+from .bounds import Sparsity, Tiles, dense_bounds, dual_bounds
 from .driver import new_context, run_pipeline
 from .estimate import MODE as ESTIMATE
 from .pipelines import filled
@@ -36,8 +39,9 @@ from .tune import Tuner
 
 F16 = NDArray[np.float16]
 
-PATTERNS = ("random", "block")
-"""Where the zeros are: each element by itself, or whole 32 x 16 tiles of the bitmap format."""
+PATTERNS = ("random", "block", *map(str, NM_PATTERNS))
+"""Where the zeros are: each element by itself, whole 32 x 16 tiles of the bitmap format, or random
+and one operand pruned to n:m besides."""
 
 OUTPUTS = ("f32", "f16")
 """Types of a result; sums are f32 in either case."""
@@ -53,7 +57,8 @@ class Gemm:
     """C (m x n) = A (m x k, f16) times B (k x n, f16), with operands generated from `seed`.
 
     Densities are the expected shares of non-zeros, 0 to 1; 0 means none and 1 all. With `trans_a`
-    A is stored k x m, with `trans_b` B is stored n x k; `out` is the type of C, f32 or f16. Raises
+    A is stored k x m, with `trans_b` B is stored n x k; `out` is the type of C, f32 or f16. With an
+    n:m pattern the operand `pattern_side`, a or b, is pruned to it along k. Raises
     `DstcError` for sizes that are not positive or too large, densities out of range, an unknown
     pattern or type.
     """
@@ -68,6 +73,7 @@ class Gemm:
     trans_a: bool = False
     trans_b: bool = False
     out: str = "f32"
+    pattern_side: str = "a"
 
     def __post_init__(self) -> None:
         for name in ("m", "n", "k"):
@@ -79,6 +85,8 @@ class Gemm:
                 raise DstcError(f"--{option} {getattr(self, name):g}: a density is 0 to 1")
         if self.pattern not in PATTERNS:
             raise DstcError(f"pattern {self.pattern!r} is not known; use {', '.join(PATTERNS)}")
+        if self.pattern_side not in ("a", "b"):
+            raise DstcError(f"--pattern-side {self.pattern_side}: an operand is a or b")
         if self.out not in OUTPUTS:
             raise DstcError(f"--out {self.out}: a result is {' or '.join(OUTPUTS)}")
         if self.seed < 0:
@@ -93,7 +101,27 @@ class Gemm:
         rng = np.random.default_rng(self.seed)
         a = self._operand(rng, (self.m, self.k), self.a_density, (TILE_M, TILE_K))
         b = self._operand(rng, (self.k, self.n), self.b_density, (TILE_K, TILE_M))
+        if self.nm is not None:
+            pruned = prune(b if self.pattern_side == "b" else a, self.nm, self.pattern_side)
+            return (a, pruned) if self.pattern_side == "b" else (pruned, b)
         return a, b
+
+    @property
+    def nm(self) -> Pattern | None:
+        """The n:m pattern of one operand."""
+        return Pattern.parse(self.pattern) if ":" in self.pattern else None
+
+    @property
+    def expected(self) -> tuple[float, float]:
+        """Densities to expect of A and B, 0 to 1: after pruning, n of each m are left at most."""
+        found = [self.a_density, self.b_density]
+        if self.nm is not None:
+            which, (n, m) = "ab".index(self.pattern_side), (self.nm.n, self.nm.m)
+            p = found[which]
+            found[which] = sum(
+                min(i, n) * comb(m, i) * p**i * (1 - p) ** (m - i) for i in range(m + 1)
+            ) / m  # fmt: skip
+        return found[0], found[1]
 
     def _operand(
         self,
@@ -133,10 +161,12 @@ def gemm_module(ctx: Context, gemm: Gemm, schedule: ScheduleAttr | None = None) 
             None,
             result,
             schedule=schedule,
-            a_density=FloatAttr(gemm.a_density, f64),
-            b_density=FloatAttr(gemm.b_density, f64),
+            a_density=FloatAttr(gemm.expected[0], f64),
+            b_density=FloatAttr(gemm.expected[1], f64),
             trans_a=gemm.trans_a,
             trans_b=gemm.trans_b,
+            a_pattern=gemm.pattern if gemm.nm is not None and gemm.pattern_side == "a" else None,
+            b_pattern=gemm.pattern if gemm.nm is not None and gemm.pattern_side == "b" else None,
         )
     )
     product.result.name_hint = "c"
@@ -202,7 +232,7 @@ def reference(a: F16, b: F16, schedule: ScheduleAttr, out: str) -> NDArray[np.fl
     if schedule.parts > 1:
         exact = matmul_split(a, b, schedule.parts, skip_zeros=dual)
     else:
-        exact = matmul_f32(a, b, skip_zeros=dual)
+        exact = matmul_f32(a, b, skip_zeros=engine_skips(schedule))
     with np.errstate(over="ignore"):
         return exact if out == "f32" else exact.astype(np.float16).astype(np.float32)
 
@@ -238,8 +268,11 @@ def run_gemm(
     a, b = gemm.operands()
     device = Device(target, mode=mode, threads=threads, checks=checks)
     dual = chosen.engine.data == Engine.DUAL
-    # a bitmap is given as the matrix that it encodes, whichever way that is stored
-    stored = [x.T if flip and not dual else x for x, flip in ((a, gemm.trans_a), (b, gemm.trans_b))]
+    # an encoded operand is given as the matrix that it encodes, whichever way that is stored
+    nm = chosen.engine.data == Engine.NM
+    encoded = dual or (nm and not chosen.swapped), dual or (nm and chosen.swapped)
+    turned = gemm.trans_a and not encoded[0], gemm.trans_b and not encoded[1]
+    stored = [x.T if flip else x for x, flip in zip((a, b), turned, strict=True)]
     inputs = {f"arg{i}": np.ascontiguousarray(x) for i, x in enumerate(stored)}
     result = compiled.run(inputs, device=device, statistics=False)
     exact = None
@@ -253,7 +286,7 @@ def run_gemm(
     bounds = (
         dual_bounds(a, b, tiles, target, bytes_)
         if dual
-        else dense_bounds(sizes, tiles, target, bytes_)
+        else dense_bounds(sizes, tiles, target, bytes_, sparsity(gemm, chosen))
     )
     (kernel,) = result.kernels
     timed = mode == "cycle"
@@ -263,6 +296,7 @@ def run_gemm(
         "n": gemm.n,
         "k": gemm.k,
         "pattern": gemm.pattern,
+        "pattern_side": gemm.pattern_side,
         "seed": gemm.seed,
         "trans_a": gemm.trans_a,
         "trans_b": gemm.trans_b,
@@ -299,6 +333,13 @@ def _lines(count: int, some: bool) -> NDArray[np.int64]:
         return np.arange(count)
     inner = np.random.default_rng(0).choice(np.arange(1, count - 1), _LINES - 2, replace=False)
     return np.sort(np.concatenate([[0], inner, [count - 1]]))
+
+
+def sparsity(gemm: Gemm, schedule: ScheduleAttr) -> Sparsity | None:
+    """What the nm engine leaves of the product; None on another engine."""
+    if schedule.engine.data != Engine.NM or gemm.nm is None:
+        return None
+    return Sparsity(gemm.nm.n, gemm.nm.m, "ab".index(gemm.pattern_side))
 
 
 def tightest(row: dict[str, Any]) -> tuple[str, float]:

@@ -20,7 +20,7 @@ from ..passes.cost_chip import Chip
 from ..passes.cost_operands import Operands
 from ..runtime.formats import encode
 from ..runtime.machine import Machine
-from .bench import F16, Gemm, gemm_module, peak_rss_bytes, schedule_facts
+from .bench import F16, Gemm, gemm_module, peak_rss_bytes, schedule_facts, sparsity
 from .bounds import Tiles, dense_bounds, dual_bounds
 from .driver import new_context, run_pipeline
 from .estimate import MODE, estimate_facts, launch_time_us
@@ -60,8 +60,8 @@ def _only_product(module: ModuleOp) -> ScheduledProduct:
 
 
 def counted(product: ScheduledProduct, a: F16, b: F16, chip: Chip) -> Operands | None:
-    """The popcounts that the product's engine depends on; the dense engine on none."""
-    if product.schedule.engine.data == Engine.DENSE:
+    """The popcounts that the product's engine depends on; the others on none."""
+    if product.schedule.engine.data != Engine.DUAL:
         return None
     window = product.schedule.vectors
     encoded = encode(a, "a", window=window), encode(b, "b", window=window)
@@ -86,8 +86,9 @@ def estimate_gemm(
     prediction = product.predict(chip, counted(product, a, b, chip))
     chosen = product.schedule
     tiles, sizes = Tiles(chosen.cta_tile, chosen.warp_tile), product.sizes
-    if chosen.engine.data == Engine.DENSE:
-        bounds = dense_bounds(sizes, tiles, machine, product.out_bytes)
+    if chosen.engine.data != Engine.DUAL:
+        left = sparsity(gemm, chosen)
+        bounds = dense_bounds(sizes, tiles, machine, product.out_bytes, left)
     else:
         bounds = dual_bounds(a, b, tiles, machine, product.out_bytes)
     seconds = prediction.cycles / (machine["clock.core_mhz"] * 1e6)

@@ -44,10 +44,35 @@ class Tiles:
     warp: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Sparsity:
+    """An n:m operand of a product: the left (0) or the right (1)."""
+
+    n: int
+    m: int
+    which: int
+
+    @property
+    def share(self) -> float:
+        """Values kept."""
+        return self.n / self.m
+
+    @property
+    def stored(self) -> float:
+        """Bytes by those of the dense operand, values and indices."""
+        return self.share * (1 + (self.m - 1).bit_length() / 16)
+
+
 def dense_bounds(
-    sizes: tuple[int, int, int], tiles: Tiles, machine: Machine, out_bytes: int = 4
+    sizes: tuple[int, int, int],
+    tiles: Tiles,
+    machine: Machine,
+    out_bytes: int = 4,
+    sparse: Sparsity | None = None,
 ) -> dict[str, float | None]:
     """Bounds of an M x N x K product on the dense engine; `out_bytes` an element of the result.
+
+    With `sparse` on the nm engine: fewer instructions, fewer bytes of one operand and its indices.
 
     hmma: 16 x 16 x 16 fragments, 16 HMMA of 256 MAC each, `hmma.interval` apart. shared_memory:
     each warp reads its operands, each CTA writes them, 128 bytes a cycle and SM. issue: those
@@ -59,17 +84,21 @@ def dense_bounds(
     sub_cores = machine["sm.count"] * machine["sm.sub_cores"]
     depth = ceil_div(k, FRAGMENT)
     hmma = ceil_div(m, FRAGMENT) * ceil_div(n, FRAGMENT) * depth * (FRAGMENT**3 // HMMA_MACS)
+    hmma = hmma * (sparse.share if sparse else 1)
+    kept, shares = [1.0, 1.0], [1.0, 1.0]
+    if sparse:
+        kept[sparse.which], shares[sparse.which] = sparse.share, sparse.stored
     staged = sum(
-        ceil_div(m, tm) * ceil_div(n, tn) * (tm + tn) * depth * FRAGMENT * 2
+        ceil_div(m, tm) * ceil_div(n, tn) * (kept[0] * tm + kept[1] * tn) * depth * FRAGMENT * 2
         for tm, tn in _within(tiles, m, n)
     )
-    loaded, stored = 2 * (m * k + k * n), out_bytes * m * n
+    loaded, stored = 2 * (shares[0] * m * k + shares[1] * k * n), out_bytes * m * n
     accesses = (loaded + stored + staged) / ACCESS_BYTES
     bm, bn = _block(tiles.cta, int(machine["sm.registers"]))
     blocks = ceil_div(m, bm) * ceil_div(n, bn)
     fetched = 2 * k * (ceil_div(n, bn) * m + ceil_div(m, bm) * n)
     return _bounds(
-        hmma=hmma * machine["hmma.interval"] / sub_cores,
+        hmma=hmma * machine[f"{'hmma_sp' if sparse else 'hmma'}.interval"] / sub_cores,
         issue=(hmma + accesses) / sub_cores,
         shared_memory=staged / WAVEFRONT_BYTES / machine["sm.count"],
         l1=loaded / _l1_bytes(machine),

@@ -33,6 +33,7 @@ from ..dialects.dstc import (
     BitmapType,
     ConstantOp,
     EncodeOp,
+    NmType,
     Pool2dOp,
     ReshapeOp,
     SoftmaxOp,
@@ -40,6 +41,7 @@ from ..dialects.dstc import (
     matrix_shape,
     source_of,
 )
+from ..runtime import nm_format
 from ..runtime.formats import encode
 from ..runtime.host_ops import HOST_OPS
 from ..runtime.images import to_image
@@ -56,6 +58,8 @@ def package(
 def _dtype(type_: Attribute) -> str:
     if isinstance(type_, BitmapType):
         return "bitmap"
+    if isinstance(type_, NmType):
+        return "nm"
     element: Attribute = cast("Any", type_).element_type
     if isinstance(element, IntegerType):
         return "u32"
@@ -149,7 +153,13 @@ class _Packager:
         name = self.fresh(hint)
         type_, shape = value.type, matrix_shape(value.type)
         bitmap: dict[str, Any] | None = None
-        if isinstance(type_, BitmapType):
+        nm: dict[str, Any] | None = None
+        if isinstance(type_, NmType):
+            at = type_.layout
+            nm = {"lines": at.lines, "depth": at.depth, "n": at.n, "m": at.m,
+                  "side": type_.side.data}  # fmt: skip
+            size = at.bytes
+        elif isinstance(type_, BitmapType):
             layout = type_.layout
             bitmap = {**asdict(layout), "side": type_.side.data}
             size = layout.slot_bytes if data is None else len(data)
@@ -166,6 +176,7 @@ class _Packager:
                 size,
                 name if data is not None else None,
                 bitmap,
+                nm,
             )
         )
         self.buffer_of[value] = name
@@ -194,8 +205,16 @@ class _Packager:
 
     def encoded_constant(self, op: EncodeOp, constant: ConstantOp) -> None:
         type_ = op.result.type
-        assert isinstance(type_, BitmapType)
         matrix = np.asarray(self.constant(constant), np.float16)
+        if isinstance(type_, NmType):
+            name = constant.constant.data
+            where = nm_format.violation(matrix, type_.pattern, type_.side.data)
+            if where is not None:
+                raise DstcError(f"constant {name!r} is not {type_.pattern}: {where}")
+            image = nm_format.encode(matrix, type_.pattern, type_.side.data)
+            self.buffer(op.result, "constant", f"{name}.nm", image)
+            return
+        assert isinstance(type_, BitmapType)
         image = encode(matrix, type_.side.data, window=type_.layout.window).to_bytes()
         self.buffer(op.result, "constant", f"{constant.constant.data}.bitmap", image)
 

@@ -18,6 +18,7 @@ GRAPH = (
     "lower-conv-im2col",
     "select-schedule{{machine={machine} engine={engine}}}",
     "encode-operands",
+    "fuse-encode",
 )
 """Model graph to scheduled products (levels 1 and 2)."""
 

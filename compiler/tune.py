@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.files import write_atomic
-from ..dialects.dstc import ScheduleAttr
+from ..dialects.dstc import Engine, ScheduleAttr
 from ..passes.choose import schedule_facts
 from ..passes.cost import ScheduledProduct
 from ..runtime.machine import Machine
@@ -101,9 +101,12 @@ class Tuner:
         from .bench import Gemm, run_gemm
 
         product, (a, b) = entry.product, entry.densities
+        sparse = product.patterns[schedule.swapped] if schedule.engine.data == Engine.NM else None
         gemm = Gemm(
             *product.sizes, a, b, trans_a=product.transposed[0], trans_b=product.transposed[1],
             out="f16" if product.out_bytes == 2 else "f32",
+            pattern="random" if sparse is None else str(sparse),
+            pattern_side="ab"[schedule.swapped],
         )  # fmt: skip
         row = run_gemm(
             gemm, machine=machine, schedule=schedule, check=False, checks="off",
@@ -137,6 +140,7 @@ class _Entry:
             "transposed": list(product.transposed),
             "out_bytes": product.out_bytes,
             "densities": [a, b],
+            "patterns": [str(p) if p else None for p in product.patterns],
         }
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         file = None if folder is None else folder / f"{name}.json"

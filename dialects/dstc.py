@@ -35,6 +35,7 @@ from xdsl.ir import (
     TypeAttribute,
 )
 from xdsl.irdl import (
+    AttrSizedOperandSegments,
     IRDLOperation,
     ParsePropInAttrDict,
     base,
@@ -55,8 +56,9 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 from xdsl.utils.str_enum import StrEnum
 
-from ..backend.isa.layout import BitmapLayout, ceil_div
+from ..backend.isa.layout import BitmapLayout, NmLayout, ceil_div
 from ..backend.isa.table import TILE_M, WINDOWS
+from ..runtime.nm_format import PATTERNS, Pattern
 
 
 class Side(StrEnum):
@@ -70,6 +72,7 @@ class Engine(StrEnum):
     """The tensor unit mode that a product runs on."""
 
     DENSE = "dense"
+    NM = "nm"
     DUAL = "dual"
 
 
@@ -182,11 +185,90 @@ class BitmapType(ParametrizedAttribute, TypeAttribute):
 
 
 @irdl_attr_definition
+class NmType(ParametrizedAttribute, TypeAttribute):
+    """`!dstc.nm<64x288xf16, 2:4, a>`: a matrix of which at most 2 of each 4 along K are not zero.
+
+    Side a: M x K, groups within rows. Side b: K x N, groups within columns. Stored as `NmLayout`.
+    """
+
+    name = "dstc.nm"
+
+    rows: IntegerAttr[I64] = param_def()
+    columns: IntegerAttr[I64] = param_def()
+    element_type: Float16Type = param_def(base(Float16Type))
+    n: IntegerAttr[I64] = param_def()
+    m: IntegerAttr[I64] = param_def()
+    side: StringAttr = param_def(base(StringAttr))
+
+    @staticmethod
+    def of(rows: int, columns: int, pattern: Pattern, side: Side) -> NmType:
+        """The n:m type of a `rows` x `columns` f16 matrix."""
+        r, c, n, m = (IntegerAttr(v, i64) for v in (rows, columns, pattern.n, pattern.m))
+        return NmType(r, c, f16, n, m, StringAttr(side))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the matrix."""
+        return self.rows.value.data, self.columns.value.data
+
+    @property
+    def pattern(self) -> Pattern:
+        """n:m."""
+        return Pattern(self.n.value.data, self.m.value.data)
+
+    @property
+    def layout(self) -> NmLayout:
+        """Storage on the device."""
+        rows, columns = self.shape
+        return self.pattern.layout(*(self.shape if self.side.data == "a" else (columns, rows)))
+
+    def verify(self) -> None:
+        """The side is a or b, the shape is positive, HMMA.SP has the pattern."""
+        if self.side.data not in ("a", "b"):
+            raise VerifyException(f"n:m side must be a or b, not {self.side.data}")
+        if min(self.shape) < 1:
+            raise VerifyException(f"n:m shape must be positive, not {self.shape}")
+        if self.pattern not in PATTERNS:
+            known = " or ".join(map(str, PATTERNS))
+            raise VerifyException(f"pattern must be {known}, not {self.pattern}")
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        """`<64x288xf16, 2:4, a>`."""
+        with parser.in_angle_brackets():
+            dims = parser.parse_dimension_list()
+            parser.parse_shape_delimiter()
+            element = parser.parse_type()
+            parser.parse_punctuation(",")
+            n = parser.parse_integer()
+            parser.parse_punctuation(":")
+            m = parser.parse_integer()
+            parser.parse_punctuation(",")
+            side = parser.parse_identifier()
+        if len(dims) != 2:
+            parser.raise_error("an n:m operand has two dimensions: !dstc.nm<MxKxf16, 2:4, a>")
+        return (*(IntegerAttr(v, i64) for v in dims), element, IntegerAttr(n, i64),
+                IntegerAttr(m, i64), StringAttr(side))  # fmt: skip
+
+    def print_parameters(self, printer: Printer) -> None:
+        """`<64x288xf16, 2:4, a>`."""
+        rows, columns = self.shape
+        printer.print_string(f"<{rows}x{columns}x")
+        printer.print_attribute(self.element_type)
+        printer.print_string(f", {self.pattern}, {self.side.data}>")
+
+
+_TILE_UNITS = {Engine.DENSE: 16, Engine.NM: 64, Engine.DUAL: 32}
+"""Warp tiles are multiples of this, on each engine."""
+
+
+@irdl_attr_definition
 class ScheduleAttr(ParametrizedAttribute):
     """How a product runs: `#dstc.schedule<dual, cta = 128x128, warp = 64x64, stages = 2, swap>`.
 
     `cta` and `warp` are M x N tile sizes in elements, `stages` the depth of the operand pipeline.
-    With `swap` the right operand takes the 8-side of the outer product and the left the 16-side.
+    With `swap` the right operand takes the 8-side of the outer product and the left the 16-side;
+    on the n:m engine the right operand is the sparse one, else the left.
     With `split = s` s CTAs share an output tile: each accumulates one part of K
     (`layout.split_ranges`) from zero, and the parts are added in ascending order.
     With `window = 64` (dual engine) operands condense over 64 vectors and not 32.
@@ -256,6 +338,11 @@ class ScheduleAttr(ParametrizedAttribute):
         """Vectors that operands condense over."""
         return self.window.value.data
 
+    def encodes(self, result: BitmapType) -> bool:
+        """Whether a warp's tile is whole tiles of `result`, so that it can be written encoded."""
+        window = result.layout.window
+        return self.warp_tile[0 if result.side.data == Side.A else 1] % window == 0
+
     def accumulator_tile(self, row: int, column: int) -> int:
         """Number of the accumulator tile of 32x32 block (row, column) of a warp's tile.
 
@@ -274,9 +361,10 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(
                 f"schedule engine must be one of {', '.join(Engine)}, not {self.engine.data}"
             )
-        unit = self.vectors if self.engine.data == Engine.DUAL else 16
+        dual = self.engine.data == Engine.DUAL
+        unit = self.vectors if dual else _TILE_UNITS[Engine(self.engine.data)]
         _verify_window(self.vectors)
-        if self.vectors != TILE_M and self.engine.data != Engine.DUAL:
+        if self.vectors != TILE_M and not dual:
             raise VerifyException("window is for the dual engine")
         for what, c, w in zip("MN", self.cta_tile, self.warp_tile, strict=True):
             if w < unit or w % unit:
@@ -345,8 +433,8 @@ def int_values(attr: DenseArrayBase[I64]) -> tuple[int, ...]:
 
 
 def matrix_shape(type_: Attribute) -> tuple[int, ...]:
-    """Shape of a tensor or bitmap type."""
-    if isinstance(type_, BitmapType):
+    """Shape of a tensor, bitmap or n:m type."""
+    if isinstance(type_, BitmapType | NmType):
         return type_.shape
     assert isinstance(type_, TensorType)
     return type_.get_shape()
@@ -393,8 +481,15 @@ def _check_window(
         )
 
 
+def _check_residual(residual: SSAValue | None, result: Sequence[int]) -> None:
+    if residual is not None:
+        shape = matrix_shape(residual.type)
+        _expect(shape == tuple(result), f"residual must be {_dims(result)}, not {_dims(shape)}")
+
+
 _TENSOR = base(TensorType)
-_MATRIX = base(TensorType) | base(BitmapType)
+_ENCODED = base(BitmapType) | base(NmType)
+_MATRIX = base(TensorType) | _ENCODED
 
 
 @irdl_op_definition
@@ -415,15 +510,17 @@ class ConstantOp(IRDLOperation):
 
 @irdl_op_definition
 class Conv2dOp(IRDLOperation):
-    """2-D convolution, NCHW, with fused bias (one a filter) and activation.
+    """2-D convolution, NCHW, with fused bias (one a filter), residual and activation.
 
-    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right.
+    x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right. A
+    residual has the result's shape; it is added after the bias, before the activation.
     """
 
     name = "dstc.conv2d"
     x = operand_def(_TENSOR)
     w = operand_def(_TENSOR)
     bias = opt_operand_def(_TENSOR)
+    residual = opt_operand_def(_TENSOR)
     strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
@@ -432,10 +529,10 @@ class Conv2dOp(IRDLOperation):
     b_density = opt_prop_def(FloatAttr)
     result = result_def(_TENSOR)
     traits = traits_def(Pure())
-    irdl_options = (ParsePropInAttrDict(),)
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
-        "$x `,` $w (`bias` `(` $bias^ `)`)? attr-dict `:` "
-        "type($x) `,` type($w) (`,` type($bias)^)? `->` type($result)"
+        "$x `,` $w (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)? attr-dict `:` "
+        "type($x) `,` type($w) (`,` type($bias)^)? (`+` type($residual)^)? `->` type($result)"
     )
 
     def __init__(
@@ -449,9 +546,10 @@ class Conv2dOp(IRDLOperation):
         pads: Sequence[int],
         dilations: Sequence[int],
         activation: Activation = Activation.NONE,
+        residual: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[x, w, bias],
+            operands=[x, w, bias, residual],
             properties={
                 "strides": _ints(strides),
                 "pads": _ints(pads),
@@ -483,35 +581,43 @@ class Conv2dOp(IRDLOperation):
         if self.bias is not None:
             bs = matrix_shape(self.bias.type)
             _expect(bs == (ws[0],), f"bias must be {ws[0]} long, not {_dims(bs)}")
+        _check_residual(self.residual, rs)
 
 
 @irdl_op_definition
 class MatmulOp(IRDLOperation):
     """lhs (M x K) times rhs (K x N), f32 accumulation in ascending k, with a fused epilogue.
 
-    Epilogue: + bias (along m or n), activation, rounding to the result's element type. With
+    Epilogue: + bias (along m or n), + residual (of the result's shape), each in f32, activation,
+    rounding to the result's element type. With
     `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
     With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
+    On the dual engine the result can be a bitmap, of either side, for the next product.
+    `a_pattern`, `b_pattern`: the n:m pattern that the operand keeps along K, "2:4" or "4:16".
     """
 
     name = "dstc.matmul"
     lhs = operand_def(_MATRIX)
     rhs = operand_def(_MATRIX)
     bias = opt_operand_def(_TENSOR)
+    residual = opt_operand_def(_TENSOR)
     bias_along = opt_prop_def(StringAttr)
     activation = opt_prop_def(ActivationAttr)
     image: DenseArrayBase[I64] | None = opt_prop_def(DenseArrayBase.constr(i64))
     a_density = opt_prop_def(FloatAttr)
     b_density = opt_prop_def(FloatAttr)
+    a_pattern = opt_prop_def(StringAttr)
+    b_pattern = opt_prop_def(StringAttr)
     schedule = opt_prop_def(ScheduleAttr)
     trans_a = opt_prop_def(UnitAttr)
     trans_b = opt_prop_def(UnitAttr)
-    result = result_def(_TENSOR)
+    result = result_def(_MATRIX)
     traits = traits_def(Pure())
-    irdl_options = (ParsePropInAttrDict(),)
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
     assembly_format = (
-        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? attr-dict `:` "
-        "type($lhs) `,` type($rhs) (`,` type($bias)^)? `->` type($result)"
+        "$lhs `,` $rhs (`bias` `(` $bias^ `)`)? (`residual` `(` $residual^ `)`)? attr-dict `:` "
+        "type($lhs) `,` type($rhs) (`,` type($bias)^)? (`+` type($residual)^)? "
+        "`->` type($result)"
     )
 
     def __init__(
@@ -527,11 +633,14 @@ class MatmulOp(IRDLOperation):
         schedule: ScheduleAttr | None = None,
         a_density: FloatAttr | None = None,
         b_density: FloatAttr | None = None,
+        a_pattern: str | None = None,
+        b_pattern: str | None = None,
         trans_a: bool = False,
         trans_b: bool = False,
+        residual: SSAValue | None = None,
     ):
         super().__init__(
-            operands=[lhs, rhs, bias],
+            operands=[lhs, rhs, bias, residual],
             properties={
                 "bias_along": StringAttr(bias_along) if bias is not None else None,
                 "activation": ActivationAttr(activation) if activation != "none" else None,
@@ -539,6 +648,8 @@ class MatmulOp(IRDLOperation):
                 "schedule": schedule,
                 "a_density": a_density,
                 "b_density": b_density,
+                "a_pattern": None if a_pattern is None else StringAttr(a_pattern),
+                "b_pattern": None if b_pattern is None else StringAttr(b_pattern),
                 "trans_a": UnitAttr() if trans_a else None,
                 "trans_b": UnitAttr() if trans_b else None,
             },
@@ -582,12 +693,20 @@ class MatmulOp(IRDLOperation):
             ("lhs", self.lhs, "a", trans_a),
             ("rhs", self.rhs, "b", trans_b),
         ):
+            if isinstance(v.type, BitmapType | NmType):
+                form = "a bitmap" if isinstance(v.type, BitmapType) else "an n:m operand"
+                _expect(not trans, f"{form} is not transposed: remove trans_{side}")
+                _expect(v.type.side.data == side, f"{what} must be {form} of side {side}")
             if isinstance(v.type, BitmapType):
-                _expect(not trans, f"a bitmap is not transposed: remove trans_{side}")
-                _expect(v.type.side.data == side, f"{what} must be a bitmap of side {side}")
                 own = v.type.layout.window
                 window = own if self.schedule is None else self.schedule.vectors
                 _expect(own == window, f"{what} has window {own}, but the schedule {window}")
+        for pattern in (self.a_pattern, self.b_pattern):
+            known = [str(p) for p in PATTERNS]
+            _expect(
+                pattern is None or pattern.data in known,
+                f"a pattern is {' or '.join(known)}, not {pattern}",
+            )
         m, n, _ = self.sizes
         want: tuple[int, ...] = (m, n)
         if self.image is not None:
@@ -605,10 +724,27 @@ class MatmulOp(IRDLOperation):
             size = m if self.bias_along.data == "m" else n
             bs = matrix_shape(self.bias.type)
             _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
+        _check_residual(self.residual, got)
         bitmaps = [isinstance(v.type, BitmapType) for v in (self.lhs, self.rhs)]
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
+        if isinstance(self.result.type, BitmapType):
+            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
+            _expect(dual, "only the dual engine writes a bitmap")
+            _expect(self.image is None, "an image cannot be a bitmap")
+            assert self.schedule is not None
+            window = self.result.type.layout.window
+            whole = self.schedule.encodes(self.result.type)
+            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
+            sparse = [isinstance(v.type, NmType) for v in (self.lhs, self.rhs)]
+            nm = self.schedule.engine.data == Engine.NM
+            _expect(nm or not any(sparse), "only the nm engine takes n:m operands")
+            if any(sparse):
+                _expect(
+                    sparse == [not self.schedule.swapped, self.schedule.swapped],
+                    "the nm engine takes one n:m operand: the left, or with swap the right",
+                )
 
 
 @irdl_op_definition
@@ -674,22 +810,26 @@ class Im2colOp(IRDLOperation):
 
 
 class _EncodingOp(IRDLOperation):
-    def _verify_shapes(self, dense: Attribute, bitmap: Attribute) -> None:
-        ds, bs = matrix_shape(dense), matrix_shape(bitmap)
-        _expect(ds == bs, f"tensor {_dims(ds)} and bitmap {_dims(bs)} differ in shape")
+    def _verify_shapes(self, dense: Attribute, encoded: Attribute) -> None:
+        ds, bs = matrix_shape(dense), matrix_shape(encoded)
+        form = "bitmap" if isinstance(encoded, BitmapType) else "n:m operand"
+        _expect(ds == bs, f"tensor {_dims(ds)} and {form} {_dims(bs)} differ in shape")
 
 
 @irdl_op_definition
 class EncodeOp(_EncodingOp):
-    """A dense f16 matrix as bitmap and condensed values."""
+    """A dense f16 matrix as bitmap and condensed values, or as n:m operand.
+
+    A matrix that does not keep the pattern n:m is an error.
+    """
 
     name = "dstc.encode"
     input = operand_def(_TENSOR)
-    result = result_def(BitmapType)
+    result = result_def(_ENCODED)
     traits = traits_def(Pure())
     assembly_format = "$input attr-dict `:` type($input) `->` type($result)"
 
-    def __init__(self, input: SSAValue, result_type: BitmapType):
+    def __init__(self, input: SSAValue, result_type: BitmapType | NmType):
         super().__init__(operands=[input], result_types=[result_type])
 
     def verify_(self) -> None:
@@ -698,10 +838,10 @@ class EncodeOp(_EncodingOp):
 
 @irdl_op_definition
 class DecodeOp(_EncodingOp):
-    """A bitmap as dense f16 matrix."""
+    """A bitmap or n:m operand as dense f16 matrix."""
 
     name = "dstc.decode"
-    input = operand_def(BitmapType)
+    input = operand_def(_ENCODED)
     result = result_def(_TENSOR)
     traits = traits_def(Pure())
     assembly_format = "$input attr-dict `:` type($input) `->` type($result)"
@@ -950,5 +1090,5 @@ DSTC = Dialect(
         ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
         CastOp, ReshapeOp, Pool2dOp, SoftmaxOp,
     ],
-    [BitmapType, ScheduleAttr, ActivationAttr, PoolKindAttr],
+    [BitmapType, NmType, ScheduleAttr, ActivationAttr, PoolKindAttr],
 )  # fmt: skip

@@ -484,15 +484,16 @@ _STRUCTURAL = ("BRA", "EXIT")
 
 
 def _op_class(row: Instruction) -> type[IsaOp]:
+    name = row.mnemonic.title().replace(".", "") + "Op"
     body = {
         "__module__": __name__,
-        "__qualname__": f"{row.mnemonic.title()}Op",
+        "__qualname__": name,
         "__doc__": row.summary,
         "name": f"dstc_isa.{row.mnemonic.lower()}",
         "ROW": row,
         "__annotations__": {"ROW": ClassVar[Instruction]},
     }
-    return irdl_op_definition(type(f"{row.mnemonic.title()}Op", (IsaOp,), body))
+    return irdl_op_definition(type(name, (IsaOp,), body))
 
 
 OPS: dict[str, type[IsaOp]] = {
@@ -516,6 +517,17 @@ class UndefOp(IRDLOperation):
 
     def __init__(self, type_: RegType | PredType):
         super().__init__(result_types=[type_])
+
+
+@irdl_op_definition
+class FenceOp(IRDLOperation):
+    """No instruction moves across it when instructions are scheduled. Emitted as nothing."""
+
+    name = "dstc_isa.fence"
+    assembly_format = "attr-dict"
+
+    def __init__(self) -> None:
+        super().__init__()
 
 
 @irdl_op_definition
@@ -653,6 +665,6 @@ def is_tensor(op: Operation) -> bool:
 
 DSTC_ISA = Dialect(
     "dstc_isa",
-    [*OPS.values(), UndefOp, JumpOp, BranchOp, ExitOp, KernelOp],
+    [*OPS.values(), UndefOp, FenceOp, JumpOp, BranchOp, ExitOp, KernelOp],
     [RegType, PredType],
 )

@@ -59,7 +59,14 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 from xdsl.utils.str_enum import StrEnum
 
-from ..backend.isa.table import MAX_ACC_TILES, TILE_M, VALUE_REGISTERS, WINDOWS
+from ..backend.isa.table import (
+    MAX_ACC_TILES,
+    NM_SHAPE,
+    NM_SHAPES,
+    TILE_M,
+    VALUE_REGISTERS,
+    WINDOWS,
+)
 
 
 class Id(StrEnum):
@@ -442,6 +449,20 @@ class BarrierOp(IRDLOperation):
 
 
 @irdl_op_definition
+class FenceOp(IRDLOperation):
+    """Nothing is moved across it when instructions are scheduled; it does nothing when it runs.
+
+    So that loads spread over a loop's body instead of all being issued at its start.
+    """
+
+    name = "dstc_tile.fence"
+    assembly_format = "attr-dict"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+@irdl_op_definition
 class BallotOp(IRDLOperation):
     """A word whose bit i says whether the predicate holds in lane i."""
 
@@ -650,6 +671,68 @@ class HmmaStepOp(IRDLOperation):
         _check_layouts(self.layout_a, self.layout_b)
 
 
+@irdl_op_definition
+class HmmaSpOp(IRDLOperation):
+    """A 16 x 16 step on the dense tensor core whose one operand is n:m sparse: HMMA.SP.
+
+    `shape` 888 or 8816 (depth 8, 2:4; depth 16, 4:16). `values`: the sparse operand's, `indices`
+    where they belong, of which `slice` counts; `dense`: the other operand in HMMA.SP's `layout`.
+    The sparse operand is the left one, or with `right` the right one.
+    """
+
+    name = "dstc_tile.hmma_sp"
+    shape = prop_def(StringAttr)
+    layout = prop_def(StringAttr)
+    slice = prop_def(IntegerAttr[I64])
+    right = opt_prop_def(UnitAttr)
+    values = operand_def(_I32)
+    indices = operand_def(_I32)
+    dense = operand_def(VectorType)
+    c = operand_def(eq(ACCUMULATOR))
+    result = result_def(eq(ACCUMULATOR))
+    traits = traits_def(Pure())
+    assembly_format = (
+        "(`right` $right^)? $shape $layout $slice `,` $values $indices `,` $dense `,` $c attr-dict "
+        "`:` type($dense)"
+    )
+
+    def __init__(
+        self,
+        values: SSAValue,
+        indices: SSAValue,
+        dense: SSAValue,
+        c: SSAValue,
+        *,
+        shape: str,
+        layout: str,
+        slice: int,
+        right: bool,
+    ):
+        super().__init__(
+            operands=[values, indices, dense, c],
+            properties={
+                "shape": StringAttr(shape),
+                "layout": StringAttr(layout),
+                "slice": IntegerAttr(slice, i64),
+                "right": UnitAttr() if right else None,
+            },
+            result_types=[ACCUMULATOR],
+        )
+
+    def verify_(self) -> None:
+        if self.shape.data not in NM_SHAPES:
+            raise VerifyException(f"shape is {' or '.join(NM_SHAPES)}, not {self.shape.data}")
+        if self.layout.data not in ("ALONG", "ACROSS"):
+            raise VerifyException(f"layout is ALONG or ACROSS, not {self.layout.data}")
+        registers = NM_SHAPE.registers[NM_SHAPE.choices.index(self.shape.data)]
+        words = VectorType(i32, [registers])
+        if self.dense.type != words:
+            raise VerifyException(f"shape {self.shape.data} takes {words}, not {self.dense.type}")
+        slices = 16 // words.get_shape()[0]
+        if not 0 <= self.slice.value.data < slices:
+            raise VerifyException(f"slice must be 0 to {slices - 1}, not {self.slice.value.data}")
+
+
 def _check_layouts(a: StringAttr, b: StringAttr) -> None:
     if a.data not in ("AROW", "ACOL") or b.data not in ("BROW", "BCOL"):
         raise VerifyException("layouts are AROW or ACOL, and BROW or BCOL")
@@ -795,8 +878,9 @@ DSTC_TILE = Dialect(
     "dstc_tile",
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
-        BarrierOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp, CombineOp,
-        SplatOp, HmmaOp, HmmaStepOp, LoadValuesOp, SpwmmaOp, AccClearOp, AccReadOp,
+        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp,
+        CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp, AccClearOp,
+        AccReadOp,
     ],
     [IdAttr, SpaceAttr],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import SPLIT_STEP, ceil_div
 from ..backend.isa.table import TILE_M
 from ..dialects.dstc import Engine, ScheduleAttr
-from ..runtime.machine import Machine
+from ..runtime.machine import MACHINE_OF, Machine
 
 AUTO = "auto"
 Size2 = tuple[int, int]
@@ -42,8 +42,9 @@ class Tiles:
 class Kernels:
     """What the code generator offers for one engine.
 
-    `feature`: what the machine must have; `swaps`: which operand may take the 8-side; `splits`:
-    parts of K to try; `accumulators`: the results of a warp stand in the accumulation buffer.
+    `feature`: what the machine must have; `swaps`: which operand may take the 8-side or be the
+    sparse one; `splits`: parts of K to try; `accumulators`: the results of a warp stand in the
+    accumulation buffer.
     """
 
     tiles: tuple[Tiles, ...]
@@ -115,6 +116,19 @@ KERNELS: dict[Engine, Kernels] = {
         splits=(1, 2, 3, 4, 6, 8),
         accumulators=True,
     ),
+    Engine.NM: Kernels(
+        _tiles(
+            (2,),
+            ((256, 128), (64, 64)),
+            ((128, 256), (64, 64)),
+            ((128, 128), (64, 64)),
+            ((128, 64), (64, 64)),
+            ((64, 128), (64, 64)),
+            ((64, 64), (64, 64)),
+        ),
+        feature="nm",
+        swaps=(False, True),
+    ),
 }
 """Engine -> its kernels. Stages of the dual engine divide the 8 steps of a turn of its loop, so
 that no register is copied; more do not fit into a lane's 255 registers, or gained nothing."""
@@ -132,12 +146,12 @@ def engines(machine: Machine, engine: str = AUTO) -> list[Engine]:
     if engine not in there:
         raise DstcError(
             f"machine {machine.name} has no {_UNITS[Engine(engine)]}; use --engine dense or "
-            "--machine dstc"
+            f"--machine {MACHINE_OF[KERNELS[Engine(engine)].feature or '']}"
         )
     return [Engine(engine)]
 
 
-_UNITS = {Engine.DUAL: "dual-side tensor core"}
+_UNITS = {Engine.DUAL: "dual-side tensor core", Engine.NM: "weight-only n:m tensor core"}
 """Engine -> the unit that a machine may lack."""
 
 

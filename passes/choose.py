@@ -186,6 +186,8 @@ def choose(
     found: list[Candidate] = []
     for schedule in candidates(product.sizes, machine, engine):
         scheduled = replace(product, schedule=schedule)
+        if schedule.engine.data == Engine.NM and scheduled.pattern is None:
+            continue  # that operand is not n:m sparse
         dual = schedule.engine.data == Engine.DUAL
         window = schedule.vectors
         if dual and window not in counted:

@@ -21,15 +21,17 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import BitmapType, Engine, MatmulOp, ScheduleAttr
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
 from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
 from .matmul_dense import dense_kernel
 from .matmul_dual import dual_kernel
+from .matmul_nm import nm_kernel
 from .matmul_split import PARAMS, scratch_types
 
 _KERNELS: dict[str, Callable[[MatmulOp, ScheduleAttr, str, list[str]], tile.KernelOp]] = {
     Engine.DENSE: dense_kernel,
+    Engine.NM: nm_kernel,
     Engine.DUAL: dual_kernel,
 }
 
@@ -47,16 +49,18 @@ class _ConvertMatmul(RewritePattern):
             )
         engine = schedule.engine.data
         bitmaps = {isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs)}
-        if bitmaps != {engine == Engine.DUAL}:
+        sparse = [isinstance(v.type, NmType) for v in (op.lhs, op.rhs)]
+        if bitmaps != {engine == Engine.DUAL} or any(sparse) != (engine == Engine.NM):
             raise DstcError(
                 f"{self.names.where(op)}: the {engine} engine does not take operands of types "
                 f"{op.lhs.type} and {op.rhs.type}; run encode-operands first"
             )
         self._check_elements(op)
         self._check_forms(op, engine)
-        inputs = [op.lhs, op.rhs, *([] if op.bias is None else [op.bias])]
+        given = {"a": op.lhs, "b": op.rhs, "bias": op.bias, "residual": op.residual}
+        inputs = {name: value for name, value in given.items() if value is not None}
         scratch = scratch_types(op, schedule)
-        params = ["a", "b", *([] if op.bias is None else ["bias"]), "c", *PARAMS[: len(scratch)]]
+        params = [*inputs, "c", *PARAMS[: len(scratch)]]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
         kernel = _KERNELS[engine](op, schedule, name, params)
         m, n, k = op.sizes
@@ -66,7 +70,7 @@ class _ConvertMatmul(RewritePattern):
             kernel,
             tile.LaunchOp(
                 name,
-                inputs,
+                list(inputs.values()),
                 [op.result.type, *scratch],
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,
@@ -76,7 +80,7 @@ class _ConvertMatmul(RewritePattern):
         )
 
     def _check_forms(self, op: MatmulOp, engine: str) -> None:
-        if engine != Engine.DENSE and any(op.transposed):
+        if engine == Engine.DUAL and any(op.transposed):
             raise DstcError(
                 f"{self.names.where(op)}: the {engine} engine takes no transposed operands; "
                 "run encode-operands first"
@@ -85,7 +89,7 @@ class _ConvertMatmul(RewritePattern):
     def _check_elements(self, op: MatmulOp) -> None:
         for value in (op.lhs, op.rhs):
             if (
-                not isinstance(value.type, BitmapType)
+                not isinstance(value.type, BitmapType | NmType)
                 and DeviceTensor.of(value.type).element_bytes != 2
             ):
                 raise DstcError(

@@ -1,4 +1,4 @@
-"""What a scheduled product takes, on either engine, in closed form. Not a pass.
+"""What a scheduled product takes, on each engine, in closed form. Not a pass.
 
 In: a `dstc.matmul` with its schedule, a machine; for the dual engine popcounts, else expected ones
 from the densities. Out: predicted cycles and what limits them, in well under a millisecond.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import Attribute
+
 from ..backend.isa.errors import DstcError
-from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
-from . import cost_dense, cost_dual
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
+from ..runtime.nm_format import Pattern
+from . import cost_dense, cost_dual, cost_nm
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
 from .device_tensor import DeviceTensor
@@ -25,6 +29,8 @@ class ScheduledProduct:
     transposed: tuple[bool, bool] = (False, False)
     out_bytes: int = 4
     densities: tuple[float, float] = (1.0, 1.0)
+    patterns: tuple[Pattern | None, Pattern | None] = (None, None)
+    """n:m patterns of the operands, where they have one."""
 
     @staticmethod
     def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
@@ -36,8 +42,12 @@ class ScheduledProduct:
             op.sizes,
             schedule,
             op.transposed,
-            DeviceTensor.of(op.result.type).element_bytes,
+            # a bitmap's values are f16
+            2
+            if isinstance(op.result.type, BitmapType)
+            else DeviceTensor.of(op.result.type).element_bytes,
             op.densities,
+            (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
         )
 
     @property
@@ -59,6 +69,22 @@ class ScheduledProduct:
             s.parts,
         )  # fmt: skip
 
+    @property
+    def pattern(self) -> Pattern | None:
+        """Of the operand that the n:m engine takes sparse with this schedule."""
+        return self.patterns[self.schedule.swapped]
+
+    @property
+    def nm(self) -> cost_nm.NmPlan:
+        """What the n:m engine's closed form takes; `DstcError` without a pattern."""
+        s, which = self.schedule, int(self.schedule.swapped)
+        if self.pattern is None:
+            raise DstcError("a product on the nm engine needs the pattern of its sparse operand")
+        along = not self.transposed[0] if which else self.transposed[1]
+        return cost_nm.NmPlan(
+            self.sizes, self.pattern, which, along, s.cta_tile, s.warp_tile, self.out_bytes
+        )
+
     def operands(self, chip: Chip) -> Operands:
         """Popcounts as they are expected from the densities."""
         window = self.schedule.vectors
@@ -69,6 +95,13 @@ class ScheduledProduct:
         engine = self.schedule.engine.data
         if engine == Engine.DENSE:
             return cost_dense.predict(*self.dense, chip)
-        if engine != Engine.DUAL:
-            raise DstcError(f"there is no closed form for the {engine} engine; simulate it")
+        if engine == Engine.NM:
+            return cost_nm.predict(self.nm, chip)
         return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
+
+
+def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:
+    """The pattern of an operand, by its type or as it was stated."""
+    if isinstance(type_, NmType):
+        return type_.pattern
+    return None if stated is None else Pattern.parse(stated.data)

@@ -25,6 +25,8 @@ class Chip:
     sms: int
     sub_cores: int
     hmma_interval: int
+    hmma_sp_interval: int
+    """Of HMMA.SP; 0 without weight-only n:m."""
     alu_interval: int
     lsu_interval: int
     lsu_off_interval: int
@@ -69,6 +71,7 @@ class Chip:
             sms=machine["sm.count"],
             sub_cores=machine["sm.sub_cores"],
             hmma_interval=machine["hmma.interval"],
+            hmma_sp_interval=machine.get("hmma_sp.interval", 0),
             alu_interval=machine["alu.interval"],
             lsu_interval=machine["lsu.interval"],
             lsu_off_interval=machine["lsu.off_interval"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, gcd, sqrt
 
-from ..backend.isa.layout import PITCH_ALIGN, SPLIT_STEP, ceil_div, round_up
+from ..backend.isa.layout import PITCH_ALIGN, SPLIT_STEP, STEP_K, ceil_div, round_up
 from ..backend.isa.table import HMMA_MACS
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
 from .matmul_raster import panel_columns
@@ -34,7 +34,7 @@ RUN_BYTES = 1024
 """Neighbouring bytes that lie in one DRAM channel."""
 LINE_SECTORS = 4
 """Sectors of a line of L2."""
-_K_BYTES = SPLIT_STEP * 2
+_K_BYTES = STEP_K * 2
 """Bytes of a line of an operand in a main-loop step."""
 
 
@@ -158,7 +158,7 @@ class Tiling:
     @property
     def step_hmmas(self) -> int:
         """HMMAs of a CTA a step."""
-        return self.cta[0] * self.cta[1] * SPLIT_STEP // HMMA_MACS
+        return self.cta[0] * self.cta[1] * STEP_K // HMMA_MACS
 
 
 def registers(tiling: Tiling, steps: int) -> int:
@@ -181,7 +181,7 @@ def occupancy(
     lane = registers(tiling, steps)
     of_warp = round_up(lane * 32, chip.register_granularity)
     lines = zip(tiling.cta, along_k, strict=True)
-    staged = sum(extent * (SPLIT_STEP + LINE_PAD * along) for extent, along in lines)
+    staged = sum(extent * (STEP_K + LINE_PAD * along) for extent, along in lines)
     shared = round_up(2 * staged * 2, chip.shared_granularity)
     if lane > 255:
         return 0
@@ -193,7 +193,7 @@ def occupancy(
 
 def predict(product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTED) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
-    all_steps = ceil_div(product.sizes[2], SPLIT_STEP)
+    all_steps = ceil_div(product.sizes[2], STEP_K)
     held = occupancy(tiling, chip, ceil_div(all_steps, tiling.split), product.along_k)
     if held < 1:
         return Prediction(float("inf"), {"registers": float("inf")})
@@ -205,8 +205,10 @@ class _Model:
         self.product, self.tiling, self.chip, self.f, self.held = product, tiling, chip, f, held
         m, n, k = product.sizes
         (cm, cn), (wm, wn), warps = tiling.cta, tiling.warp, tiling.warps
-        self.all_steps = ceil_div(k, SPLIT_STEP)
-        self.steps = ceil_div(self.all_steps, tiling.split)
+        self.all_steps = ceil_div(k, STEP_K)
+        self.steps = min(
+            self.all_steps, ceil_div(k, SPLIT_STEP * tiling.split) * (SPLIT_STEP // STEP_K)
+        )
         self.parts = ceil_div(self.all_steps, self.steps)
         rows, columns = ceil_div(m, cm), ceil_div(n, cn)
         self.ctas = rows * columns * self.parts
@@ -369,7 +371,7 @@ class _Model:
                 least += rows / self.all_steps
                 touched += lines / max(1.0, ROW_REACH / pitch)
             else:
-                bytes_ = 2 * lines * SPLIT_STEP
+                bytes_ = 2 * lines * STEP_K
                 rows = bytes_ / chip.row_bytes
                 reading += self.parts * rows
                 least += rows
@@ -386,7 +388,7 @@ class _Model:
         (m, n, k), (gy, gx) = self.product.sizes, self.grid
         # lines along K have padding, those along M or N are read in whole steps
         depths = (
-            round_up(k, PITCH_ALIGN) if along else self.all_steps * SPLIT_STEP
+            round_up(k, PITCH_ALIGN) if along else self.all_steps * STEP_K
             for along in self.product.along_k
         )
         once = sum(2.0 * s * d for s, d in zip(self.product.stored, depths, strict=True))

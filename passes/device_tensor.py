@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType, f32, i32
+from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType, VectorType, f32, i32
 from xdsl.ir import Attribute, SSAValue
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import DenseLayout
 from ..dialects import dstc_tile as tile
 from .kernel_builder import KernelBuilder, Value
+
+MOST_WORDS = 4
+"""Words of the widest access."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,26 @@ def load_element(
         return b.load(tile.Space.GLOBAL, address, f32, predicate=predicate)
     raw = b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=predicate)
     return b.insert(tile.UnpackOp(raw))
+
+
+def load_run(b: KernelBuilder, tensor: DeviceTensor, address: Value, count: int) -> list[SSAValue]:
+    """`count` neighbouring elements (a power of two) as f32, with as few accesses as possible."""
+    if count * tensor.element_bytes < 4 or count == 1:
+        return [load_element(b, tensor, address)]
+    words = count * tensor.element_bytes // 4
+    size = min(words, MOST_WORDS)
+    element = i32 if tensor.element_bytes == 2 else f32
+    values: list[SSAValue] = []
+    for first in range(0, words, size):
+        type_ = element if size == 1 else VectorType(element, [size])
+        loaded = b.load(tile.Space.GLOBAL, address, type_, offset=4 * first)
+        parts = [loaded] if size == 1 else [b.extract(loaded, e) for e in range(size)]
+        for part in parts:
+            if tensor.element_bytes == 4:
+                values.append(part)
+            else:
+                values += [b.insert(tile.UnpackOp(part, high=high)) for high in (False, True)]
+    return values
 
 
 def store_element(

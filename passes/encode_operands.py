@@ -1,17 +1,18 @@
-"""encode-operands: products on the dual-side engine get bitmap operands.
+"""encode-operands: products on the sparse engines get encoded operands.
 
-In: `dstc.matmul` whose schedule names the dual engine, with dense operands. Out: the same on
-`!dstc.bitmap` operands; an im2col encodes as it goes, anything else goes through `dstc.encode` (a
-constant ahead of time).
+In: `dstc.matmul` whose schedule names the dual or nm engine, with dense operands. Out: the same on
+`!dstc.bitmap` operands, or with its one sparse operand as `!dstc.nm`; an im2col encodes a bitmap as
+it goes, anything else goes through `dstc.encode` (a constant ahead of time).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from xdsl.context import Context
 from xdsl.dialects import builtin
-from xdsl.dialects.builtin import Float16Type, TensorType
+from xdsl.dialects.builtin import Float16Type, TensorType, f16
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -23,12 +24,15 @@ from xdsl.pattern_rewriter import (
 from xdsl.utils.hints import isa
 
 from ..backend.isa.errors import DstcError
+from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.dstc import (
     BitmapType,
+    ConstantOp,
     EncodeOp,
     Engine,
     Im2colOp,
     MatmulOp,
+    NmType,
     Side,
     TransposeOp,
     copy_source,
@@ -36,16 +40,18 @@ from ..dialects.dstc import (
     source_of,
     tensor,
 )
+from ..runtime.nm_format import Pattern
 
 
 def _encoded(
-    value: SSAValue, side: Side, transposed: bool, op: MatmulOp, rewriter: PatternRewriter
-) -> SSAValue:
+    value: SSAValue, side: Side, transposed: bool, op: MatmulOp, rewriter: PatternRewriter,
+    pattern: Pattern | None = None,
+) -> SSAValue:  # fmt: skip
     """`value` as bitmap: encoded already, made so by its im2col, or by a new `dstc.encode`.
 
-    A transposed operand is turned over first.
+    A transposed operand is turned over first. With a `pattern` it becomes an n:m operand instead.
     """
-    if isinstance(value.type, BitmapType):
+    if isinstance(value.type, BitmapType | NmType):
         return value
     if not isa(value.type, TensorType[Float16Type]):
         source = source_of(op)
@@ -60,10 +66,18 @@ def _encoded(
         rewriter.insert(flipped)
         value = flipped.result
     rows, columns = matrix_shape(value.type)
-    assert op.schedule is not None
-    type_ = BitmapType.of(rows, columns, side, op.schedule.vectors)
     owner = value.owner
-    if isinstance(owner, Im2colOp) and side == Side.B and value.has_one_use():
+    if pattern is not None:
+        type_ = NmType.of(rows, columns, pattern, side)
+    else:
+        assert op.schedule is not None
+        type_ = BitmapType.of(rows, columns, side, op.schedule.vectors)
+    if (
+        isinstance(owner, Im2colOp)
+        and isinstance(type_, BitmapType)
+        and side == Side.B
+        and value.has_one_use()
+    ):
         kernel, strides, pads, dilations = owner.window
         new = Im2colOp(
             owner.x, type_, kernel=kernel, strides=strides, pads=pads, dilations=dilations
@@ -87,18 +101,63 @@ def _encoded(
     return encode.result
 
 
+def _turned(value: SSAValue, pool: ConstantPool, rewriter: PatternRewriter) -> SSAValue:
+    """A constant turned over; other values as they are."""
+    owner = value.owner
+    if not isinstance(owner, ConstantOp) or owner.constant.data not in pool:
+        return value
+    name = owner.constant.data
+    array = np.ascontiguousarray(pool[name].T)
+    rows, columns = matrix_shape(value.type)
+    type_ = tensor((columns, rows), f16)
+    new = ConstantOp(pool.add(f"{name}.t", array), type_)
+    new.density = owner.density
+    copy_source(new, owner)
+    rewriter.insert(new)
+    return new.result
+
+
+def _encode_sparse(
+    op: MatmulOp, right: bool, pool: ConstantPool, rewriter: PatternRewriter
+) -> None:
+    """Give a product on the nm engine its n:m operand."""
+    which, side = (1, Side.B) if right else (0, Side.A)
+    value = (op.lhs, op.rhs)[which]
+    pattern = op.b_pattern if right else op.a_pattern
+    if isinstance(value.type, NmType):
+        return
+    if pattern is None:
+        source = source_of(op)
+        raise DstcError(
+            f"{f'node {source[0]!r}' if source else op.name}: the nm engine needs the n:m pattern "
+            f"of its operand {side}; give {side}_pattern, as annotate-sparsity does"
+        )
+    parsed = Pattern.parse(pattern.data)
+    turn = op.transposed[which]
+    turned = _turned(value, pool, rewriter) if turn else value
+    new = _encoded(turned, side, turn and turned is value, op, rewriter, parsed)
+    op.operands[which] = new
+    op.properties.pop(f"trans_{side}", None)
+    rewriter.notify_op_modified(op)
+
+
 class _EncodeOperands(RewritePattern):
+    def __init__(self, pool: ConstantPool):
+        self.pool = pool
+
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: MatmulOp, rewriter: PatternRewriter) -> None:
-        if op.schedule is None or op.schedule.engine.data != Engine.DUAL:
+        if op.schedule is None or op.schedule.engine.data == Engine.DENSE:
+            return
+        if op.schedule.engine.data == Engine.NM:
+            _encode_sparse(op, op.schedule.swapped, self.pool, rewriter)
             return
         if all(isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs)):
             return
         lhs = _encoded(op.lhs, Side.A, op.transposed[0], op, rewriter)
         rhs = _encoded(op.rhs, Side.B, op.transposed[1], op, rewriter)
-        operands = [lhs, rhs, *([] if op.bias is None else [op.bias])]
         new = MatmulOp.create(
-            operands=operands,
+            operands=[lhs, rhs, *op.operands[2:]],
             result_types=[op.result.type],
             properties={k: v for k, v in op.properties.items() if not k.startswith("trans_")},
             attributes=dict(op.attributes),
@@ -109,9 +168,9 @@ class _EncodeOperands(RewritePattern):
 
 @dataclass(frozen=True)
 class EncodeOperands(ModulePass):
-    """Give products on the dual-side engine bitmap operands."""
+    """Give products on the sparse engines encoded operands."""
 
     name = "encode-operands"
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
-        PatternRewriteWalker(_EncodeOperands()).rewrite_module(op)
+        PatternRewriteWalker(_EncodeOperands(constants_of(ctx))).rewrite_module(op)

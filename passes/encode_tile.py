@@ -63,81 +63,108 @@ def encode_rows(
     vectors = [b.value(b.add(lowest, i)) for i in range(0, layout.window, WARP_SIZE)]
     turns = tiles_per_warp(layout, machine)
     k_first = b.mul(b.id(tile.Id.CTA_Y), turns)
-    below = b.sub(b.shl(b.value(1), b.lane), 1)
     tile_inside = b.less(v_tile, layout.v_tiles) if layout.v_tiles % WARPS else None
-    is_lane0 = b.compare("eq", b.lane, 0)
-    lane_words = b.less(b.lane, TILE_K) if layout.bitmap_words < WARP_SIZE else None
 
     def body(turn: Value, carried: Sequence[SSAValue]) -> list[SSAValue]:
         del carried
         k_tile = b.add(k_first, turn)
         last = b.less(k_tile, layout.k_tiles) if layout.k_tiles % turns else None
         inside = b.both(tile_inside, last)
-        index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
-        slot_offset = b.mul(index, layout.tile_bytes)
-        slot = b.add(b.add(base, slot_offset), layout.values_offset)
-        place: Value = slot
-        word: SSAValue = b.value(0)
         found: list[list[SSAValue]] = []
         for vector in vectors:
             found.append([])
             for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
                 here = b.both(inside, exists)
                 found[-1].append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=here))
-        for depth, values in enumerate(zip(*found, strict=True)):
-            for half, value in enumerate(values):
-                nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
-                ballot = b.insert(tile.BallotOp(nonzero))
-                rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
-                at = b.mad(rank, 2, place)
-                b.store(tile.Space.GLOBAL, value, at, bits=16, predicate=nonzero)
-                holder = b.compare("eq", b.lane, half * TILE_K + depth)
-                word = b.select(holder, ballot, word)
-                place = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, place)
-        count = b.shr(b.sub(place, slot), 1)
-        words = b.mad(index, layout.bitmap_words * 4, b.mad(b.lane, 4, base))
-        b.store(
-            tile.Space.GLOBAL,
-            word,
-            words,
-            offset=layout.bitmaps_offset,
-            predicate=b.both(lane_words, inside),
-        )
-        header = b.or_(
-            b.mul(k_tile, layout.tile_bytes << HEADER_SHIFT),
-            b.div(b.add(count, _PIECE - 1), _PIECE),
-        )
-        at_lane0 = b.both(is_lane0, inside)
-        b.store(
-            tile.Space.GLOBAL,
-            b.value(header),
-            b.mad(b.mad(v_tile, layout.header_stride, k_tile), 4, base),
-            offset=layout.headers_offset,
-            predicate=at_lane0,
-        )
-        first, wide = b.compare("eq", k_tile, 0), b.compare("ugt", count, NARROW_VALUES)
-        start = b.select(first, b.mul(v_tile, layout.k_tiles * layout.tile_bytes), 0)
-        start = b.or_(start, b.select(wide, WIDE, 0))
-        b.builder.insert(
-            tile.AtomicOrOp(
-                b.value(start),
-                b.value(b.mad(v_tile, 4, base)),
-                offset=layout.starts_offset,
-                predicate=b.both(at_lane0, b.compare("ne", start, 0)),
-            )
-        )
-        bit = b.shl(b.value(1), b.and_(k_tile, 31))
-        row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
-        b.builder.insert(
-            tile.AtomicOrOp(
-                b.value(bit),
-                b.value(b.mad(row, 4, base)),
-                predicate=b.both(at_lane0, b.compare("ne", count, 0)),
-            )
-        )
+        store_tile(b, layout, base, (v_tile, k_tile), found, inside)
         return []
 
     if turns == 1:
         body(0, [])
     else:
         b.loop(0, turns, 1, [], body)
+
+
+def store_tile(
+    b: KernelBuilder,
+    layout: BitmapLayout,
+    base: Value,
+    place: tuple[Value, Value],
+    found: Sequence[Sequence[SSAValue]],
+    inside: SSAValue | None,
+) -> None:
+    """Store tile `place` (v_tile, k_tile) of the operand at `base`, if it is `inside`.
+
+    `found`: 16 elements of each of the lane's vectors, which lie `WARP_SIZE` apart: f16 in the low
+    half of a word, zero where there is none.
+    """
+    v_tile, k_tile = place
+    below = b.sub(b.shl(b.value(1), b.lane), 1)
+    index = b.mad(v_tile, layout.k_tiles, k_tile, "tile")
+    slot = b.add(b.add(base, b.mul(index, layout.tile_bytes)), layout.values_offset)
+    end: Value = slot
+    word: SSAValue = b.value(0)
+    for depth, values in enumerate(zip(*found, strict=True)):
+        for half, value in enumerate(values):
+            nonzero = b.compare("ne", b.and_(value, 0x7FFF), 0)
+            ballot = b.insert(tile.BallotOp(nonzero))
+            rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
+            b.store(tile.Space.GLOBAL, value, b.mad(rank, 2, end), bits=16, predicate=nonzero)
+            holder = b.compare("eq", b.lane, half * TILE_K + depth)
+            word = b.select(holder, ballot, word)
+            end = b.mad(b.insert(tile.PopulationCountOp(ballot)), 2, end)
+    b.store(
+        tile.Space.GLOBAL,
+        word,
+        b.mad(index, layout.bitmap_words * 4, b.mad(b.lane, 4, base)),
+        offset=layout.bitmaps_offset,
+        predicate=b.both(
+            b.less(b.lane, TILE_K) if layout.bitmap_words < WARP_SIZE else None, inside
+        ),
+    )
+    count = b.shr(b.sub(end, slot), 1)
+    at_lane0 = b.both(b.compare("eq", b.lane, 0), inside)
+    _store_directory(b, layout, base, place, count, at_lane0)
+
+
+def _store_directory(
+    b: KernelBuilder,
+    layout: BitmapLayout,
+    base: Value,
+    place: tuple[Value, Value],
+    count: Value,
+    at_lane0: SSAValue | None,
+) -> None:
+    """Header, row start and bit of the warp-bitmap of tile `place`, which has `count` values."""
+    v_tile, k_tile = place
+    header = b.or_(
+        b.mul(k_tile, layout.tile_bytes << HEADER_SHIFT),
+        b.div(b.add(count, _PIECE - 1), _PIECE),
+    )
+    b.store(
+        tile.Space.GLOBAL,
+        b.value(header),
+        b.mad(b.mad(v_tile, layout.header_stride, k_tile), 4, base),
+        offset=layout.headers_offset,
+        predicate=at_lane0,
+    )
+    first, wide = b.compare("eq", k_tile, 0), b.compare("ugt", count, NARROW_VALUES)
+    start = b.select(first, b.mul(v_tile, layout.k_tiles * layout.tile_bytes), 0)
+    start = b.or_(start, b.select(wide, WIDE, 0))
+    b.builder.insert(
+        tile.AtomicOrOp(
+            b.value(start),
+            b.value(b.mad(v_tile, 4, base)),
+            offset=layout.starts_offset,
+            predicate=b.both(at_lane0, b.compare("ne", start, 0)),
+        )
+    )
+    bit = b.shl(b.value(1), b.and_(k_tile, 31))
+    row = b.mad(v_tile, layout.warp_words, b.shr(k_tile, 5))
+    b.builder.insert(
+        tile.AtomicOrOp(
+            b.value(bit),
+            b.value(b.mad(row, 4, base)),
+            predicate=b.both(at_lane0, b.compare("ne", count, 0)),
+        )
+    )

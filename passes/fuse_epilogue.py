@@ -1,7 +1,7 @@
-"""Bias and ReLU behind a product become the product's own epilogue.
+"""Bias, residual and ReLU behind a product become the product's own epilogue.
 
-In: level-1 IR. Out: `dstc.matmul` and `dstc.conv2d` with `bias` and `activation`; a reshape
-between product and ReLU goes behind both. The arithmetic stays the same, bit for bit.
+In: level-1 IR. Out: `dstc.matmul` and `dstc.conv2d` with `bias`, `residual` and `activation`; a
+reshape between product and ReLU goes behind both. The arithmetic stays the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -46,13 +46,20 @@ def _may_round_later(product: Product, result: SSAValue) -> bool:
 
 
 def _replace(
-    rewriter: PatternRewriter, op: Operation, product: Product, operands: Sequence[SSAValue]
+    rewriter: PatternRewriter,
+    op: Operation,
+    product: Product,
+    *,
+    bias: SSAValue | None = None,
+    residual: SSAValue | None = None,
 ) -> Product:
-    """Put a copy of `product` with other operands where `op` stands, and drop both."""
-    fused = type(product).create(
-        operands=operands,
+    """Put a copy of `product`, with more operands, where `op` stands, and drop both."""
+    groups = (product.operands[:1], product.operands[1:2])
+    addends = (bias or product.bias, residual or product.residual)
+    fused = type(product).build(
+        operands=[*groups, *addends],
         result_types=op.result_types,
-        properties=product.properties.copy(),
+        properties={k: v for k, v in product.properties.items() if k != "operandSegmentSizes"},
         attributes=product.attributes.copy(),
     )
     dstc.copy_source(fused, product, op)
@@ -85,6 +92,7 @@ class AddToBias(RewritePattern):
             if (
                 product is None
                 or product.bias is not None
+                or product.residual is not None
                 or not isinstance(vector.owner, dstc.ConstantOp)
                 or not isinstance(_type(value).element_type, Float32Type)
                 or _type(value).get_shape() != _type(op.result).get_shape()
@@ -100,10 +108,31 @@ class AddToBias(RewritePattern):
                 dstc.copy_source(flat, op)
                 rewriter.insert(flat)
                 vector = flat.result
-            fused = _replace(rewriter, op, product, [*product.operands, vector])
+            fused = _replace(rewriter, op, product, bias=vector)
             if isinstance(fused, dstc.MatmulOp):
                 fused.bias_along = StringAttr(along)
             return
+
+
+class AddToResidual(RewritePattern):
+    """product + tensor of the same shape -> product with residual.
+
+    Of two products the first operand takes in the other.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: dstc.AddOp, rewriter: PatternRewriter) -> None:
+        shape = _type(op.result).get_shape()
+        for value, other in ((op.lhs, op.rhs), (op.rhs, op.lhs)):
+            product = _product(value)
+            if (
+                product is not None
+                and product.residual is None
+                and isinstance(_type(value).element_type, Float32Type)
+                and shape == _type(value).get_shape() == _type(other).get_shape()
+            ):
+                _replace(rewriter, op, product, residual=other)
+                return
 
 
 class ReluToActivation(RewritePattern):
@@ -114,7 +143,7 @@ class ReluToActivation(RewritePattern):
         product = _product(op.x)
         if product is None or not _may_round_later(product, op.result):
             return
-        fused = _replace(rewriter, op, product, product.operands)
+        fused = _replace(rewriter, op, product)
         fused.activation = dstc.ActivationAttr(dstc.Activation.RELU)
 
 
@@ -141,11 +170,13 @@ class ReluBeforeReshape(RewritePattern):
 
 @dataclass(frozen=True)
 class FuseEpilogue(ModulePass):
-    """Fuse bias additions and ReLU into the matmul or conv2d before them."""
+    """Fuse additions of bias and residual, and ReLU, into the matmul or conv2d before them."""
 
     name = "fuse-epilogue"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         PatternRewriteWalker(
-            GreedyRewritePatternApplier([AddToBias(), ReluToActivation(), ReluBeforeReshape()])
+            GreedyRewritePatternApplier(
+                [AddToBias(), AddToResidual(), ReluToActivation(), ReluBeforeReshape()]
+            )
         ).rewrite_module(op)

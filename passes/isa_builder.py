@@ -300,6 +300,17 @@ class KernelConverter:
             group = self.emit("MOV", uses, immediates=immediates).value
         return group
 
+    def part(self, words: Sequence[Word]) -> Use:
+        """The words as consecutive registers: part of the group they are in, or a new group."""
+        first, size = words[0], len(words)
+        if (
+            isinstance(first, Use)
+            and first.sub % min(4, size) == 0
+            and list(words) == [Use(first.value, first.sub + i) for i in range(size)]
+        ):
+            return first
+        return Use(self.group(words, size))
+
     def pieces(self, value: SSAValue) -> list[SSAValue]:
         """A value in its canonical groups, to be carried into a block."""
         self.check_carried(value)

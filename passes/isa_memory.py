@@ -8,7 +8,7 @@ from __future__ import annotations
 from xdsl.ir import Operation, SSAValue
 
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc_isa import Use
+from ..dialects.dstc_isa import FenceOp, Use
 from .isa_builder import (
     Constant,
     Handler,
@@ -122,6 +122,11 @@ def _barrier(c: KernelConverter, op: Operation) -> None:
     c.emit("BAR", modifiers=("SYNC",))
 
 
+def _fence(c: KernelConverter, op: Operation) -> None:
+    del op
+    c.place(FenceOp(), at_top=False)
+
+
 def _ballot(c: KernelConverter, op: tile.BallotOp) -> None:
     predicate = c.predicate(op.predicate)
     uses = {} if predicate is None else {"pa": predicate}
@@ -163,6 +168,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.AtomicOrOp: _atomic_or,
     tile.AtomicAddOp: _atomic_add,
     tile.BarrierOp: _barrier,
+    tile.FenceOp: _fence,
     tile.BallotOp: _ballot,
     tile.ShuffleOp: _shuffle,
     tile.PopulationCountOp: _popcount,

@@ -38,6 +38,25 @@ def _hmma(c: KernelConverter, op: tile.HmmaOp | tile.HmmaStepOp) -> None:
     c.words[op.result] = acc
 
 
+def _hmma_sp(c: KernelConverter, op: tile.HmmaSpOp) -> None:
+    acc = list(c.words[op.c])
+    uses, _ = c.operands(c.word(op.values))
+    indices = c.register(c.word(op.indices))
+    if indices is not None:
+        uses["e"] = indices
+    uses["b"] = c.part(c.all_words(op.dense))
+    side = "A" if op.right is None else "B"
+    for step in range(4):
+        pair = acc[2 * step : 2 * step + 2]
+        into = {} if pair == [Constant(0)] * 2 else {"c": c.group(pair, 2)}
+        modifiers = (
+            op.shape.data, side, op.layout.data, f"STEP{step}", f"SLICE{op.slice.value.data}",
+        )  # fmt: skip
+        d = c.emit("HMMA.SP", {**uses, **into}, modifiers=modifiers)
+        acc[2 * step : 2 * step + 2] = [Use(d.value, 0), Use(d.value, 1)]
+    c.words[op.result] = acc
+
+
 def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
     lane = c.special("SR_LANE")
     registers = tile.word_count(op.result.type)
@@ -102,6 +121,7 @@ def _acc_read(c: KernelConverter, op: tile.AccReadOp) -> None:
 HANDLERS: dict[type[Operation], Handler] = {
     tile.HmmaOp: _hmma,
     tile.HmmaStepOp: _hmma,
+    tile.HmmaSpOp: _hmma_sp,
     tile.LoadValuesOp: _load_values,
     tile.SpwmmaOp: _spwmma,
     tile.AccClearOp: _acc_clear,

@@ -304,6 +304,10 @@ class KernelBuilder:
         """All warps of the CTA meet."""
         self.builder.insert(tile.BarrierOp())
 
+    def fence(self) -> None:
+        """Scheduling moves nothing across."""
+        self.builder.insert(tile.FenceOp())
+
     def extract(self, vector: SSAValue, index: int) -> SSAValue:
         """Element `index`."""
         return self.insert(tile.ExtractOp(vector, index))

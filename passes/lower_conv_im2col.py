@@ -60,6 +60,7 @@ class ConvToMatmul(RewritePattern):
             image=(n, oh, ow),
             a_density=op.a_density,
             b_density=op.b_density,
+            residual=op.residual,
         )
         for new in (weights, lowered, product):
             dstc.copy_source(new, op)

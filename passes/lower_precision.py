@@ -34,7 +34,7 @@ _HALF_OPERANDS: dict[type[Operation], int] = {dstc.MatmulOp: 2, dstc.Conv2dOp: 2
 """How many leading operands of an op must be f16."""
 
 _BIAS = 2
-"""Which operand of a product is its bias, which is f32."""
+"""Which operand of a product is its bias, if it has one, which is f32."""
 
 _SAME_TYPE = dstc.ReshapeOp
 """Ops that move values without touching them: operand and result have one type."""
@@ -98,8 +98,8 @@ class _Lowering:
         keep: set[SSAValue] = set()
         for op in self.main.body.walk():
             values = tuple(op.operands) if isinstance(op, ReturnOp | dstc.SoftmaxOp) else ()
-            if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp):
-                values = tuple(op.operands)[_BIAS:]
+            if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp) and op.bias is not None:
+                values = (op.bias,)
             for value in values:
                 keep.add(value)
                 while isinstance(owner := value.owner, _SAME_TYPE):
@@ -135,7 +135,7 @@ class _Lowering:
         if isinstance(op, _SAME_TYPE):
             return _element(op.result.type)
         if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp) and index == _BIAS:
-            return f32
+            return f32 if op.bias is not None else None
         if index < _HALF_OPERANDS.get(type(op), 0) and _is_f32_tensor(op.operands[index]):
             return f16
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import f32, i32
@@ -19,7 +20,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, ScheduleAttr
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
-from .matmul_epilogue import Epilogue
+from .matmul_epilogue import Epilogue, Unit, run_ahead
 from .matmul_raster import tile_place
 from .matmul_split import Split
 from .matmul_staging import SLICES, AcrossK, AlongK, Staging, Strip
@@ -31,6 +32,8 @@ _FORMS: dict[tuple[int, bool], tuple[type[Staging], str]] = {
     (1, True): (AlongK, "BCOL"),
 }
 """(operand, transposed) -> how it is staged, and HMMA's layout of its fragments."""
+_AHEAD = 1
+"""Rows of fragments whose residual is on its way while others are stored."""
 
 
 def dense_kernel(
@@ -47,7 +50,7 @@ def dense_kernel(
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(shared))
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     origins = [
-        _origin(b, place, strip.cta, size)
+        tile_origin(b, place, strip.cta, round_up(size, PITCH_ALIGN))
         for place, strip, size in zip(tile_place(b, grid[1], grid[0]), strips, sizes, strict=False)
     ]
     columns_of_warps = cn // wn
@@ -76,18 +79,18 @@ def dense_kernel(
     accs = _main_loop(
         b, stagings, (forms[0][1], forms[1][1]), split.count(b, part), sum(shared), strips
     )
-    result = _Result(b, Epilogue(b, op), strips, (origins[0], origins[1]), warps_at)
+    stored = round_up(sizes[0], PITCH_ALIGN), round_up(sizes[1], PITCH_ALIGN)
+    result = Result(b, Epilogue(b, op), strips, (origins[0], origins[1]), warps_at, stored)
     split.finish(b, schedule, part, accs, result.store)
     return b.finish()
 
 
-def _origin(b: KernelBuilder, place: Value, extent: int, size: int) -> Value:
+def tile_origin(b: KernelBuilder, place: Value, extent: int, stored: int) -> Value:
     """First row or column of the CTA's tile; the last tile overlaps the one before it.
 
-    So no tile reaches beyond the stored operand, unless it is larger than that. What two CTAs
-    compute they compute alike.
+    So no tile reaches beyond the `stored` lines of the operand, unless it is larger than that. What
+    two CTAs compute they compute alike.
     """
-    stored = round_up(size, PITCH_ALIGN)
     if stored <= extent:
         return 0
     start = b.mul(place, extent)
@@ -143,7 +146,7 @@ class _Span:
 
 
 @dataclass
-class _Result:
+class Result:
     """Where a warp's accumulators go in the result."""
 
     b: KernelBuilder
@@ -151,6 +154,8 @@ class _Result:
     strips: tuple[Strip, Strip]
     origins: tuple[Value, Value]
     warps_at: tuple[Value, Value]
+    stored: tuple[int, int]
+    """Rows and columns that the operands have with their padding."""
 
     def store(self, accs: Sequence[SSAValue]) -> None:
         """Epilogue and stores of all accumulators: what a lane has of a row lies side by side."""
@@ -171,25 +176,37 @@ class _Result:
             for lane_pair_line in [columns.line(b, block, b.add(lane_pair, 4 * half), 0)]
             for start in range(0, width, together)
         ]
+
+        def load(row: Value) -> list[SSAValue | None]:
+            return [
+                v for span in spans for v in epilogue.residuals(row, span.places[0][0], together)
+            ]
+
+        def put(i: int, half: int, row: Value, residuals: Sequence[SSAValue | None]) -> None:
+            address = b.mad(row, epilogue.row_stride, b.params["c"])
+            inside = None if self._whole(m, 0) else b.less(row, m)
+            for at, span in enumerate(spans):
+                values: list[SSAValue] = []
+                for e, (name, fragment, register, mask) in enumerate(span.places):
+                    acc = accs[i * columns.fragments + fragment]
+                    value = b.extract(acc, 4 * half + register)
+                    residual = residuals[at * together + e]
+                    value = epilogue.finish(value, epilogue.bias(row, name), residual)
+                    values.append(value if mask is None else self._masked(value, mask))
+                epilogue.store(
+                    values,
+                    b.add(address, span.offset),
+                    offset=0,
+                    # in this order the columns' condition is the one that is computed anew
+                    predicate=b.both(span.inside, inside),
+                )
+
+        units: list[Unit] = []
         for i in range(rows.fragments):
             for half in range(2):
                 row = b.add(row0, rows.line(b, i, b.add(lane_row, 4 * half), lane_odd))
-                address = b.mad(row, epilogue.row_stride, b.params["c"])
-                inside = None if self._whole(m, rows.cta) else b.less(row, m)
-                for span in spans:
-                    values: list[SSAValue] = []
-                    for name, fragment, register, mask in span.places:
-                        acc = accs[i * columns.fragments + fragment]
-                        value = b.extract(acc, 4 * half + register)
-                        value = epilogue.finish(value, epilogue.bias(row, name))
-                        values.append(value if mask is None else self._masked(value, mask))
-                    epilogue.store(
-                        values,
-                        b.add(address, span.offset),
-                        offset=0,
-                        # in this order the columns' condition is the one that is computed anew
-                        predicate=b.both(span.inside, inside),
-                    )
+                units.append(Unit(partial(load, row), partial(put, i, half, row)))
+        run_ahead(units, _AHEAD)
 
     def _span(self, block: int, half: int, start: int, together: int, first: Value) -> _Span:
         """Columns start to start + together of those that a lane has in a group of fragments."""
@@ -202,12 +219,12 @@ class _Result:
             fragment, odd = divmod(start + e, 2)
             mask = b.select(b.less(name, n), -1, 0) if ragged and e else None
             places.append((name, block + fragment, 2 * half + odd, mask))
-        inside = None if self._whole(n, self.strips[1].cta) else b.less(names[0], n)
+        inside = None if self._whole(n, 1) else b.less(names[0], n)
         return _Span(self.epilogue.column_offset(names[0]), inside, places)
 
-    def _whole(self, size: int, extent: int) -> bool:
-        """No tile reaches beyond the result."""
-        return size % PITCH_ALIGN == 0 and size >= extent
+    def _whole(self, size: int, which: int) -> bool:
+        """No tile reaches beyond the result's rows (0) or columns (1)."""
+        return size == self.stored[which] and size >= self.strips[which].cta
 
     def _masked(self, value: SSAValue, mask: SSAValue) -> SSAValue:
         """The f32, or zero where the mask is."""

@@ -20,20 +20,22 @@ from xdsl.ir import SSAValue
 from ..backend.isa.layout import (
     HEADER_GROUP,
     HEADER_SHIFT,
+    NARROW_VALUES,
+    STEP_K,
     VALUE_ALIGN,
     WIDE,
     BitmapLayout,
     ceil_div,
 )
-from ..backend.isa.table import TILE_K, TILE_M, WARP_SIZE
+from ..backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_store import read_tiles, store_tiles
+from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
 from .matmul_split import SHARED_BYTES, Split
-from .matmul_staging import STEP_K
 
 _HEADERS = VectorType(i32, [HEADER_GROUP])
 CHUNK = 8
@@ -42,8 +44,8 @@ DISTANCE = 3
 """Chunks by which that is ahead of the products."""
 LEAD = 2
 """Chunks by which fetching the headers that it needs is ahead of that."""
-_NARROW_REGISTERS = 4
-"""Registers of a lane that hold the values of a tile, where no tile is wide."""
+_VALUE_REGISTERS = 96
+"""Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
 _SECTOR = 32
 _MOST_SECTORS = 11
 """Sectors of a 32x16 tile, up to which it is fetched into L1 first: measured at densities of 0.2 to
@@ -126,7 +128,7 @@ class _Operands:
         self.values = [b.mad(b.lane, 16, t.values) for t in self.tiles]
         self.bitmaps = [b.mad(b.lane, 4, t.bitmap) for t in self.tiles]
         self.wide = b.and_(reduce(b.or_, starts), WIDE)
-        """Not 0 if a tile of these rows has more values than `_NARROW_REGISTERS` hold."""
+        """Not 0 if a tile of these rows has more than `NARROW_VALUES`."""
         alone = layouts[0].k_tiles % self.shared
         self.lower = b.less(b.lane, alone * layouts[0].bitmap_words) if alone else None
         """Lanes with bitmaps in a load that brings those of the last steps."""
@@ -300,11 +302,13 @@ def dual_kernel(
     last_k_tiles = ceil_div(k, TILE_K) - (split.parts - 1) * k_tiles
     main_loops = partial(_main_loops, b, operands, schedule, op.densities)
     split.each(b, part, (k_tiles, last_k_tiles), main_loops)
-    store = partial(store_tiles, b, Epilogue(b, op), schedule, (row0, column0))
+    put = encode_tiles if isinstance(op.result.type, BitmapType) else store_tiles
+    store = partial(put, b, Epilogue(b, op), schedule, (row0, column0))
     if split.parts == 1:
         store()
     else:
-        split.finish(b, schedule, part, read_tiles(b, schedule), store)
+        transposed = schedule.swapped != lanes_are_rows(op)
+        split.finish(b, schedule, part, read_tiles(b, schedule, transposed), store)
     return b.finish()
 
 
@@ -322,8 +326,12 @@ class _Steps:
 
     @property
     def ahead(self) -> int:
-        """Steps by which values are loaded before they are multiplied."""
-        return self.schedule.stages.value.data - 1
+        """Steps by which values are loaded before they are multiplied.
+
+        Steps of wide tiles are long: there are as few as registers demand, at least one.
+        """
+        most = _VALUE_REGISTERS // (self.registers * len(self.operands.tiles))
+        return max(1, min(self.schedule.stages.value.data - 1, most))
 
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
@@ -412,14 +420,19 @@ def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
     return work[len(work) * number // parts : len(work) * (number + 1) // parts]
 
 
+def _many_values(density: float, window: int, deviations: float) -> float:
+    """Mean number of values of a tile with random zeros, and so many standard deviations more."""
+    values = window * TILE_K * density
+    return values + deviations * sqrt(values * (1 - density))
+
+
 def prefetched_sectors(density: float, window: int) -> int:
     """32-byte sectors of a tile's values that are fetched into L1 ahead of loads, 0: no tile is.
 
     Those of nearly all tiles with random zeros. Denser tiles make long steps, which loads to
     registers are far enough ahead of.
     """
-    values = window * TILE_K * density
-    most = values + 2 * sqrt(values * (1 - density))
+    most = _many_values(density, window, 2)
     sectors = ceil((2 * most + _SECTOR - VALUE_ALIGN) / _SECTOR)
     return sectors if sectors <= _MOST_SECTORS * window // TILE_M else 0
 
@@ -431,19 +444,23 @@ def _main_loops(
     densities: tuple[float, float],
     k_tiles: int,
 ) -> None:
-    """One loop for rows without wide tiles, which loads less, and one for all others."""
+    """One loop for rows without wide tiles, if there may be such, which loads less; one for all."""
     sectors = [
         prefetched_sectors(density, operands.layout.window)
         for density, count in zip(densities, operands.counts, strict=True)
         for _ in range(count)
     ]
     prefetch = _Prefetch(b, operands, sectors)
-    for relation, registers in (
-        ("eq", _NARROW_REGISTERS),
-        ("ne", operands.layout.value_registers),
-    ):
+
+    def loop(registers: int) -> None:
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
-        b.when(b.compare(relation, operands.wide, 0), partial(_main_loop, steps, k_tiles))
+        _main_loop(steps, k_tiles)
+
+    if max(_many_values(d, operands.layout.window, 1) for d in densities) > NARROW_VALUES:
+        loop(operands.layout.value_registers)
+        return
+    b.when(b.compare("eq", operands.wide, 0), partial(loop, NARROW_VALUES // REGISTER_VALUES))
+    b.when(b.compare("ne", operands.wide, 0), partial(loop, operands.layout.value_registers))
 
 
 def _main_loop(main: _Steps, k_tiles: int) -> None:

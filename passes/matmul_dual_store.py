@@ -7,7 +7,7 @@ bytes follow each other: so L2 hands DRAM whole lines, and the stores go at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from ..backend.isa.table import TILE_M
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
-from .matmul_epilogue import Epilogue
+from .matmul_epilogue import Epilogue, Unit, run_ahead
 
 _PART = 8
 """Rows of an accumulation tile that one read gives."""
@@ -39,7 +39,7 @@ def store_tiles(
     `origin`: (row, column) of the first element. `sums`: what is stored instead of the buffer's
     contents, as `read_tiles` gives it.
     """
-    blocks = _blocks(schedule)
+    blocks = blocks_of(schedule)
     tiles = _Tiles(b, epilogue, schedule, origin, sums)
     along_m, along_n = (tiles.bias_along == which for which in "mn")
     columns = [b.add(tiles.line(1, j), b.lane) for j in range(blocks[1])]
@@ -52,47 +52,55 @@ def store_tiles(
     ]
     of_column = [epilogue.bias(0, column) if along_n else None for column in columns]
 
-    def load(first: Value) -> list[SSAValue | None]:
-        return [*epilogue.bias_run(first, _PART)] if along_m else [None] * _PART
+    def load(line: range, first: Value) -> list[SSAValue | None]:
+        """Biases of the rows, then the residuals of each tile of the line."""
+        biases = [*epilogue.bias_run(first, _PART)] if along_m else [None] * _PART
+        rows = [b.add(first, r) for r in range(_PART)]
+        return biases + [
+            v for j in line for row in rows for v in epilogue.residuals(row, columns[j])
+        ]
 
     def store(
-        place: tuple[int, int], line: range, first: Value, of_row: Sequence[SSAValue | None]
+        place: tuple[int, int], line: range, first: Value, loaded: Sequence[SSAValue | None]
     ) -> None:
         i, part = place
         inside = [
             b.less(b.add(first, r), epilogue.op.sizes[0]) if ragged else None for r in range(_PART)
         ]
-        for j in line:
+        for at, j in enumerate(line, 1):
             start = b.mad(first, epilogue.row_stride, starts[j])
             for r, value in enumerate(tiles.read(i, j, part)):
+                bias = of_column[j] if along_n else loaded[r]
                 epilogue.store(
-                    [epilogue.finish(value, of_column[j] if along_n else of_row[r])],
+                    [epilogue.finish(value, bias, loaded[_PART * at + r])],
                     start,
                     offset=r * epilogue.row_stride,
                     predicate=b.both(insides[j], inside[r]),
                 )
 
-    units: list[_Unit] = []
+    units: list[Unit] = []
     step = _LINE_BYTES // (TILE_M * epilogue.out.element_bytes)
+    if epilogue.residual is not None:
+        step = blocks[1]  # the rows' places in the residual are worked out once, and not kept
     for j in range(0, blocks[1], step):
         line = range(j, min(j + step, blocks[1]))
         for place in ((i, part) for i in range(blocks[0]) for part in range(_PARTS)):
             first = b.add(tiles.line(0, place[0]), _PART * place[1])
-            units.append(_Unit(partial(load, first), partial(store, place, line, first)))
-    _run_ahead(units)
+            units.append(Unit(partial(load, line, first), partial(store, place, line, first)))
+    run_ahead(units, _AHEAD)
 
 
-def _blocks(schedule: ScheduleAttr) -> tuple[int, int]:
+def blocks_of(schedule: ScheduleAttr) -> tuple[int, int]:
     """Rows and columns of a warp's accumulation tiles."""
     wm, wn = schedule.warp_tile
     return wm // TILE_M, wn // TILE_M
 
 
-def read_tiles(b: KernelBuilder, schedule: ScheduleAttr) -> list[SSAValue]:
-    """The whole of a warp's tiles, 8 rows a vector; lanes are columns."""
-    rows, columns = _blocks(schedule)
+def read_tiles(b: KernelBuilder, schedule: ScheduleAttr, transposed: bool) -> list[SSAValue]:
+    """The whole of a warp's tiles, 8 rows a vector (`transposed`: columns of the buffer's)."""
+    rows, columns = blocks_of(schedule)
     return [
-        b.insert(tile.AccReadOp(t, part, transposed=schedule.swapped))
+        b.insert(tile.AccReadOp(t, part, transposed=transposed))
         for t in range(rows * columns)
         for part in range(_PARTS)
     ]
@@ -132,19 +140,3 @@ class _Tiles:
         """m, n, or no bias."""
         along = self.epilogue.op.bias_along
         return None if along is None else along.data
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """Stores that belong together, and the loads that they need."""
-
-    load: Callable[[], list[SSAValue | None]]
-    store: Callable[[Sequence[SSAValue | None]], None]
-
-
-def _run_ahead(units: Sequence[_Unit]) -> None:
-    """Load and store every unit, loads some units ahead: no load passes a store later on."""
-    loaded: list[list[SSAValue | None]] = []
-    for at, unit in enumerate(units):
-        loaded += [later.load() for later in units[len(loaded) : at + 1 + _AHEAD]]
-        unit.store(loaded[at])

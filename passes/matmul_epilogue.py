@@ -1,4 +1,4 @@
-"""The epilogue of a product: bias, activation, rounding, output addresses. Not a pass.
+"""The epilogue of a product: bias, residual, activation, rounding, addresses. Not a pass.
 
 In: f32 accumulator values with their row and columns. Out: loads of what is added to them, and the
 store to the result tensor, which is M x N, or N x M x H x W where the columns are pixels.
@@ -6,7 +6,7 @@ store to the result tensor, which is M x N, or N x M x H x W where the columns a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 
@@ -17,12 +17,10 @@ from xdsl.ir import SSAValue
 from ..backend.isa.layout import PITCH_ALIGN, round_up
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, int_values
-from .device_tensor import DeviceTensor, store_element
+from .device_tensor import MOST_WORDS, DeviceTensor, load_run, store_element
 from .kernel_builder import KernelBuilder, Value
 
-_MOST_WORDS = 4
-"""Words of the widest access."""
-_RUN = VectorType(f32, [_MOST_WORDS])
+_RUN = VectorType(f32, [MOST_WORDS])
 
 
 @dataclass
@@ -41,19 +39,46 @@ class Epilogue:
         return DeviceTensor.of(self.op.result.type)
 
     @property
+    def residual(self) -> DeviceTensor | None:
+        """What is added to the product, if anything is; it is laid out as the result."""
+        residual = self.op.residual
+        return None if residual is None else DeviceTensor.of(residual.type)
+
+    @property
     def row_stride(self) -> int:
         """Bytes from a row of the product to the next, in the result."""
-        return self.out.strides[0] if self.op.image is None else self.out.strides[1]
+        return self._row_stride(self.out)
+
+    def _row_stride(self, tensor: DeviceTensor) -> int:
+        return tensor.strides[0 if self.op.image is None else 1]
 
     def column_offset(self, column: Value) -> Value:
         """Byte offset of a column of the product in the result."""
-        b, out = self.b, self.out
+        return self._column_offset(self.out, column)
+
+    def _column_offset(self, tensor: DeviceTensor, column: Value) -> Value:
+        b = self.b
         if self.op.image is None:
-            return b.mul(column, out.strides[1])
+            return b.mul(column, tensor.strides[1])
         _, h, w = int_values(self.op.image)
         image = b.div(column, h * w)
         pixel = b.sub(column, b.mul(image, h * w))
-        return b.mad(image, out.strides[0], b.mul(pixel, out.strides[3]))
+        return b.mad(image, tensor.strides[0], b.mul(pixel, tensor.strides[3]))
+
+    def residuals(self, row: Value, column: Value, count: int = 1) -> list[SSAValue | None]:
+        """What is added to `count` neighbouring columns of a row, the first a multiple of `count`.
+
+        Beyond the result it is some other element: no predicates are needed.
+        """
+        b, tensor = self.b, self.residual
+        if tensor is None:
+            return [None] * count
+        m, n, _ = self.op.sizes
+        row = b.min_(row, m - 1)
+        column = b.min_(column, (n - 1) // count * count)
+        start = b.add(self._column_offset(tensor, column), b.params["residual"])
+        address = b.mad(row, self._row_stride(tensor), start)
+        return [*load_run(b, tensor, address, count)]
 
     def adjacent(self, most: int) -> int:
         """Columns, `most` or a smaller power of two, that one access can store side by side.
@@ -92,16 +117,19 @@ class Epilogue:
         clamped = b.min_(first, stored - count)
         address = b.mad(clamped, 4, b.params["bias"])
         values: list[SSAValue] = []
-        for start in range(0, count, _MOST_WORDS):
+        for start in range(0, count, MOST_WORDS):
             run = b.load(tile.Space.GLOBAL, address, _RUN, offset=4 * start)
-            values += [b.extract(run, e) for e in range(_MOST_WORDS)]
+            values += [b.extract(run, e) for e in range(MOST_WORDS)]
         return values
 
-    def finish(self, value: SSAValue, bias: SSAValue | None) -> SSAValue:
-        """Bias and activation."""
+    def finish(
+        self, value: SSAValue, bias: SSAValue | None, residual: SSAValue | None = None
+    ) -> SSAValue:
+        """Bias, residual and activation."""
         b = self.b
-        if bias is not None:
-            value = b.insert(arith.AddfOp(value, bias))
+        for addend in (bias, residual):
+            if addend is not None:
+                value = b.insert(arith.AddfOp(value, addend))
         if self.op.relu:
             value = b.insert(arith.MaximumfOp(value, b.float(0.0)))
         return value
@@ -137,8 +165,24 @@ class Epilogue:
     ) -> None:
         """Store words (a power of two) one behind the other."""
         b = self.b
-        for first in range(0, len(words), _MOST_WORDS):
-            part = words[first : first + _MOST_WORDS]
+        for first in range(0, len(words), MOST_WORDS):
+            part = words[first : first + MOST_WORDS]
             value = part[0] if len(part) == 1 else b.insert(tile.CombineOp(*part))
             at = offset + 4 * first
             b.store(tile.Space.GLOBAL, value, address, offset=at, predicate=predicate)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Stores that belong together, and the loads that they need."""
+
+    load: Callable[[], Sequence[SSAValue | None]]
+    store: Callable[[Sequence[SSAValue | None]], None]
+
+
+def run_ahead(units: Sequence[Unit], ahead: int) -> None:
+    """Load and store every unit, loads `ahead` units earlier: no load passes a store later on."""
+    loaded: list[Sequence[SSAValue | None]] = []
+    for at, unit in enumerate(units):
+        loaded += [later.load() for later in units[len(loaded) : at + 1 + ahead]]
+        unit.store(loaded[at])

@@ -18,11 +18,10 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import TensorType, VectorType, f32, i32
 from xdsl.ir import Attribute, SSAValue
 
-from ..backend.isa.layout import ceil_div, split_ranges
+from ..backend.isa.layout import STEP_K, ceil_div, split_ranges
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
-from .matmul_staging import STEP_K
 
 PARAMS = ("partials", "arrivals")
 """Parameters of a split kernel, after the result's."""

@@ -17,13 +17,11 @@ from math import gcd
 from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.layout import SPLIT_STEP
+from ..backend.isa.layout import STEP_K
 from ..dialects import dstc_tile as tile
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
 
-STEP_K = SPLIT_STEP
-"""Depth of a main-loop step."""
 SLICES = STEP_K // 4
 """HMMA steps in it."""
 _LANES = 32

@@ -21,6 +21,7 @@ PASSES = {
     "lower-conv-im2col": "lower_conv_im2col:LowerConvIm2col",
     "select-schedule": "select_schedule:SelectSchedule",
     "encode-operands": "encode_operands:EncodeOperands",
+    "fuse-encode": "fuse_encode:FuseEncode",
     "encode-inputs": "encode_inputs:EncodeInputs",
     "convert-matmul-to-tile": "convert_matmul_to_tile:ConvertMatmulToTile",
     "convert-im2col-to-tile": "convert_im2col_to_tile:ConvertIm2colToTile",

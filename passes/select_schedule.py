@@ -10,16 +10,19 @@ from dataclasses import dataclass, replace
 
 from xdsl.context import Context
 from xdsl.dialects import builtin
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 
 from ..backend.isa.errors import DstcError
+from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.dstc import (
     BitmapType,
     ConstantOp,
     Engine,
     Im2colOp,
     MatmulOp,
+    NmType,
     matrix_shape,
     source_of,
 )
@@ -27,6 +30,7 @@ from ..runtime.machine import Machine
 from .candidates import AUTO, candidates, engines
 from .choose import Choice, Chooser, choose, chooser_of, tuned
 from .cost import ScheduledProduct
+from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 _Known = dict[tuple[ScheduledProduct, float, str], Choice]
@@ -50,7 +54,7 @@ class SelectSchedule(ModulePass):
     tune: int = 0
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
-        machine, chooser = machine_of(ctx, self.machine), chooser_of(ctx)
+        machine, chooser, pool = machine_of(ctx, self.machine), chooser_of(ctx), constants_of(ctx)
         engines(machine, self.engine)
         if self.tune < 0:
             raise DstcError(f"tune must be a number of candidates, not {self.tune}")
@@ -59,6 +63,7 @@ class SelectSchedule(ModulePass):
         known: _Known = {}
         for inner in op.walk():
             if isinstance(inner, MatmulOp) and inner.schedule is None:
+                self._state_patterns(inner, machine, pool)
                 choice = self._choice(inner, machine, chooser, known)
                 inner.schedule = choice.best.schedule
                 chooser.choices.append(choice)
@@ -73,8 +78,10 @@ class SelectSchedule(ModulePass):
         """The choice for one product; products alike are chosen for once."""
         any_schedule = next(candidates(op.sizes, machine, self.engine))
         product, encoding = ScheduledProduct.of(op, any_schedule), self._encoding(op, machine)
-        encoded = any(isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs))
-        engine = Engine.DUAL if encoded and self.engine == AUTO else self.engine
+        engine = self.engine
+        for type_, takes in ((BitmapType, Engine.DUAL), (NmType, Engine.NM)):
+            if engine == AUTO and any(isinstance(v.type, type_) for v in (op.lhs, op.rhs)):
+                engine = takes
         key = product, encoding, engine
         if key not in known:
             choice = choose(product, machine, engine, encoding=encoding)
@@ -82,6 +89,15 @@ class SelectSchedule(ModulePass):
                 choice = tuned(choice, machine, chooser.measure, self.tune)
             known[key] = choice
         return replace(known[key], source=source_of(op))
+
+    def _state_patterns(self, op: MatmulOp, machine: Machine, pool: ConstantPool) -> None:
+        """State on the op what n:m patterns its operands have that the engine could take."""
+        if Engine.NM not in engines(machine, self.engine):
+            return
+        patterns = patterns_of(op, pool)
+        if self.engine == Engine.NM and not any(patterns):
+            raise refusal(op, pool)
+        op.a_pattern, op.b_pattern = (None if p is None else StringAttr(str(p)) for p in patterns)
 
     def _encoding(self, op: MatmulOp, machine: Machine) -> float:
         """Cycles to launch an encoding kernel for each operand that needs one, and to read it."""

@@ -1,4 +1,4 @@
-"""Device images of arrays: dense with pitch and padding, or two-level bitmap.
+"""Device images of arrays: dense with pitch and padding, two-level bitmap, or n:m.
 
 In: numpy arrays and the plan's buffers. Out: the bytes that lie in device memory, and back.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..backend.isa.layout import DenseLayout
 from ..backend.isa.program import Buffer
-from . import formats
+from . import formats, nm_format
 
 DTYPES: dict[str, type[np.number[Any]]] = {
     "f16": np.float16,
@@ -30,6 +30,9 @@ def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
             side, window = buffer.bitmap["side"], buffer.bitmap_window
             encoded = formats.encode(matrix, side, window=window)
             return np.frombuffer(encoded.to_bytes(), np.uint8)
+        if buffer.nm is not None:
+            encoded = nm_format.encode(np.asarray(array, np.float16), *_nm(buffer))
+            return np.frombuffer(encoded, np.uint8)
         dtype = DTYPES[buffer.dtype]
         layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
         image = np.zeros((layout.padded_rows, layout.pitch), dtype)
@@ -42,7 +45,7 @@ def padding_of(buffer: Buffer) -> NDArray[np.bool_]:
 
     A bitmap's words are built up from zeros, and counters (u32) count from it: all of them counts.
     """
-    if buffer.bitmap is not None or buffer.dtype == "u32":
+    if buffer.bitmap is not None or buffer.nm is not None or buffer.dtype == "u32":
         return np.ones(buffer.bytes, np.bool_)
     dtype = np.dtype(DTYPES[buffer.dtype])
     layout = DenseLayout.of(buffer.shape, dtype.itemsize)
@@ -55,10 +58,20 @@ def from_image(data: NDArray[np.uint8], buffer: Buffer) -> NDArray[Any]:
     """The array that the buffer's bytes stand for: f16 or f32, of the buffer's shape."""
     if buffer.bitmap is not None:
         return formats.decode(bitmap_of(data, buffer))
+    if buffer.nm is not None:
+        pattern, side = _nm(buffer)
+        rows, columns = buffer.shape
+        return nm_format.decode(data.tobytes(), pattern, (rows, columns), side)
     dtype = DTYPES[buffer.dtype]
     layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
     image = data[: layout.bytes].view(dtype).reshape(layout.padded_rows, layout.pitch)
     return image[: layout.rows, : layout.columns].reshape(buffer.shape).copy()
+
+
+def _nm(buffer: Buffer) -> tuple[nm_format.Pattern, str]:
+    """Pattern and side of an n:m buffer."""
+    assert buffer.nm is not None
+    return nm_format.Pattern(buffer.nm["n"], buffer.nm["m"]), buffer.nm["side"]
 
 
 def bitmap_of(data: NDArray[np.uint8], buffer: Buffer) -> formats.Bitmap:

@@ -29,6 +29,16 @@ DUAL_SIDE_KEYS = (
     "accumulator.rows_per_cycle", "accumulator.latency", "accumulator.clear_cycles",
 )  # fmt: skip
 """Parameters that a machine with the feature `dual_side` must have."""
+NM_KEYS = ("hmma_sp.interval", "hmma_sp.latency", "hmma_sp.accumulate_latency")
+"""Parameters that a machine with the feature `nm` must have."""
+FEATURE_KEYS: dict[str, tuple[str, ...]] = {
+    "dual_side": DUAL_SIDE_KEYS, "sequencer": (), "window_64": (), "nm": NM_KEYS,
+}  # fmt: skip
+"""Features that a machine may have -> the parameters that it must then have."""
+MACHINE_OF = {
+    "dual_side": "dstc", "sequencer": "dstc", "window_64": "dstc-plus", "nm": "v100-nm",
+}  # fmt: skip
+"""The shipped machine to use for a feature, and to inherit its parameters from."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +153,6 @@ class Machine:
 def list_machines() -> list[str]:
     """Names of the shipped machines, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
-
-
-def example_machine(feature: str) -> str:
-    """The first shipped machine that has a feature."""
-    return next(name for name in list_machines() if feature in Machine.load(name).features)
 
 
 def _hint(word: str, known: Mapping[str, object] | list[str]) -> str:
@@ -294,7 +299,8 @@ def _entry(p: Parameter) -> str:
 
 def _required(name: str, parameters: Mapping[str, Parameter], key: str) -> Any:
     if key not in parameters:
-        parent = "dstc" if key in DUAL_SIDE_KEYS else "v100"
+        parents = (MACHINE_OF[f] for f, keys in FEATURE_KEYS.items() if key in keys)
+        parent = next(parents, "v100")
         raise DstcError(f"machine {name} lacks parameter '{key}'; add it, or inherit from {parent}")
     return parameters[key].value
 
@@ -305,8 +311,15 @@ def _check(name: str, parameters: Mapping[str, Parameter], features: frozenset[s
     def value(key: str) -> Any:
         return _required(name, parameters, key)
 
-    for key in DUAL_SIDE_KEYS if "dual_side" in features else ():
-        value(key)
+    unknown = sorted(features - set(FEATURE_KEYS))
+    if unknown:
+        raise DstcError(
+            f"machine {name}: there is no feature '{unknown[0]}'{_hint(unknown[0], FEATURE_KEYS)}; "
+            f"there are {', '.join(FEATURE_KEYS)}"
+        )
+    for feature in sorted(features):
+        for key in FEATURE_KEYS[feature]:
+            value(key)
     if "dual_side" in features and value("accumulator.banks") != 128:
         raise DstcError(f"machine {name}: accumulator.banks other than 128 are not modelled")
     if value("l2.request_latency") >= value("l2.latency"):
@@ -329,8 +342,11 @@ def _check(name: str, parameters: Mapping[str, Parameter], features: frozenset[s
         )
     if value("dram.latency") < value("l2.latency") + value("dram.open_cycles"):
         raise DstcError(f"machine {name}: dram.latency is less than l2.latency + dram.open_cycles")
-    if value("hmma.accumulate_latency") > value("hmma.latency"):
-        raise DstcError(f"machine {name}: hmma.accumulate_latency is more than hmma.latency")
+    for unit in ("hmma", "hmma_sp") if "nm" in features else ("hmma",):
+        if value(f"{unit}.accumulate_latency") > value(f"{unit}.latency"):
+            raise DstcError(
+                f"machine {name}: {unit}.accumulate_latency is more than {unit}.latency"
+            )
     if value("l1.line_bytes") != 128 or value("l2.line_bytes") != 128:
         raise DstcError(f"machine {name}: cache lines other than 128 bytes are not modelled")
     if value("shared.banks") != 32:

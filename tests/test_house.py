@@ -31,7 +31,13 @@ ARROWS = {
 }
 """Room -> rooms that it may import, besides itself and the leaves."""
 
-LEAVES = ("backend.isa", "runtime.machine", "runtime.formats", "runtime.host_ops")
+LEAVES = (
+    "backend.isa",
+    "runtime.machine",
+    "runtime.formats",
+    "runtime.nm_format",
+    "runtime.host_ops",
+)
 """Modules that every room may import; they import only each other and numpy."""
 
 THIRD_PARTY = {

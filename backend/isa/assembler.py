@@ -180,6 +180,8 @@ DIRECTIVES = (".kernel", *_NUMBERS, ".param", ".source", ".end")
 def _modifiers(text: str) -> tuple[Instruction, dict[str, str]]:
     """Row and modifiers of `MNEMONIC.SUFFIX...`; suffixes in the table's order."""
     mnemonic, *suffixes = text.split(".")
+    if suffixes and f"{mnemonic}.{suffixes[0]}" in INSTRUCTIONS:  # HMMA.SP
+        mnemonic += f".{suffixes.pop(0)}"
     row = INSTRUCTIONS.get(mnemonic)
     if row is None:
         hint = _hint(mnemonic.upper(), INSTRUCTIONS, "see `dstc isa`")

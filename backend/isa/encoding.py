@@ -128,7 +128,8 @@ FIELDS: dict[str, BitField] = {
     "acc": BitField(0, 57, 5, 0, "accumulation tile"),
     "imm": BitField(1, 0, 32, 0, "immediate, signed address offset, parameter offset in bytes, "
                                  "branch target (instruction index), special register"),
-    "modifiers": BitField(1, 32, 32, 0, "modifier indices, in the table's order from bit 32"),
+    "modifiers": BitField(1, 32, 24, 0, "modifier indices, in the table's order from bit 32"),
+    "re": BitField(1, 56, 8, 0, "register e"),
 }  # fmt: skip
 """Every field, at the same place in every instruction. Bits of no field are zero."""
 
@@ -142,7 +143,7 @@ def modifier_fields(row: Instruction) -> list[tuple[Modifier, int]]:
     for modifier in row.modifiers:
         result.append((modifier, shift))
         shift += modifier.bits
-    assert shift <= 64, row.mnemonic
+    assert shift <= FIELDS["modifiers"].shift + FIELDS["modifiers"].bits, row.mnemonic
     return result
 
 
@@ -167,7 +168,7 @@ _CODECS = {mnemonic: _Codec.of(row) for mnemonic, row in INSTRUCTIONS.items()}
 
 
 def _put(name: str, value: int) -> int:
-    """What to exclusive-or into the blank word 0 so that field `name` holds `value`."""
+    """What to exclusive-or into the blank word of field `name` so that it holds `value`."""
     at = FIELDS[name]
     return (value ^ at.unused) << at.shift
 
@@ -205,7 +206,8 @@ _Decoder = Callable[[int, int, Operand], Value]
 def _encode_reg(
     value: object, operand: Operand, row: Instruction, mods: Mapping[str, str]
 ) -> tuple[int, int]:
-    return _put(operand.field, _register(value, operand, row, mods)), 0
+    bits = _put(operand.field, _register(value, operand, row, mods))
+    return (0, bits) if FIELDS[operand.field].word else (bits, 0)
 
 
 def _pair(value: object, operand: Operand, what: str) -> tuple[object, object]:
@@ -285,8 +287,9 @@ def _get(word: int, name: str) -> int:
     return (word >> at.shift) & ((1 << at.bits) - 1)
 
 
-def _decode_reg(w0: int, _w1: int, operand: Operand) -> Value:
-    return (w0 >> FIELDS[operand.field].shift) & 0xFF
+def _decode_reg(w0: int, w1: int, operand: Operand) -> Value:
+    at = FIELDS[operand.field]
+    return ((w1 if at.word else w0) >> at.shift) & 0xFF
 
 
 def _decode_pred(w0: int, _w1: int, operand: Operand) -> Value:

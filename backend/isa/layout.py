@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .table import REGISTER_VALUES, TILE_K, TILE_M
+from .table import NM_VALUES, REGISTER_VALUES, TILE_K, TILE_M
 
 VALUE_ALIGN = 16
 """Condensed values of a tile start at a multiple of this many bytes (one LDG.128 a lane)."""
@@ -32,9 +32,12 @@ def round_up(a: int, b: int) -> int:
     return ceil_div(a, b) * b
 
 
+STEP_K = 32
+"""Depth of a main-loop step of the dense kernel, whose operands are padded with zeros to whole
+steps."""
 SPLIT_STEP = 64
-"""Products are split along K at multiples of this: main-loop steps of the dense kernel, whose
-operands are padded with zeros to whole steps, and `HEADER_GROUP` tiles of a bitmap."""
+"""Products are split along K at multiples of this: whole steps of the dense kernel, and
+`HEADER_GROUP` tiles of a bitmap."""
 
 
 def split_ranges(k: int, parts: int) -> list[tuple[int, int]]:
@@ -209,6 +212,91 @@ def hmma_b_position(layout: str, k: int, column: int) -> tuple[int, int]:
     if layout == "BCOL":  # lane 2*column + k//2 holds two consecutive k of a column
         return 2 * column + k // 2, k % 2
     return 8 * k + column // 2, column % 2  # BROW: two consecutive columns of one k
+
+
+NM_BLOCK_K = 64
+"""k that one register of indices describes (HMMA.SP's e), and that a tile of `NmLayout` is deep."""
+NM_BLOCK_LINES = 64
+"""Lines of a tile of `NmLayout`: four fragments of 16."""
+NM_INDEX_BYTES = 512
+"""Bytes of a tile's indices: a register of each of the four fragments."""
+
+
+@dataclass(frozen=True)
+class NmLayout:
+    """An n:m operand on the device: `lines` (along M or N) by `depth` (along K), n of each m kept.
+
+    Cut into tiles of 64 lines x 64 k; tile (l, k) has index l * k_tiles + k. One allocation: the
+    values of all tiles, then the indices. Line 8p + 2f + o of a tile is line 2p + o of fragment f.
+    Values of a tile: slice by slice (4 values of each line), in a slice lane by lane, in a lane the
+    words of the four fragments (`nm_value_position`). Indices: lane by lane, the words of the four
+    fragments (`nm_index_position`). So a lane fetches four fragments with one 16-byte access.
+    """
+
+    lines: int
+    depth: int
+    n: int
+    m: int
+
+    @property
+    def line_tiles(self) -> int:
+        """Tiles along M or N."""
+        return ceil_div(self.lines, NM_BLOCK_LINES)
+
+    @property
+    def k_tiles(self) -> int:
+        """Tiles along K."""
+        return ceil_div(self.depth, NM_BLOCK_K)
+
+    @property
+    def slice_depth(self) -> int:
+        """k that one HMMA.SP covers."""
+        return NM_VALUES * self.m // self.n
+
+    @property
+    def slices(self) -> int:
+        """HMMA.SPs deep that a tile is."""
+        return NM_BLOCK_K // self.slice_depth
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a tile's values."""
+        return NM_BLOCK_LINES * NM_VALUES * self.slices * 2
+
+    @property
+    def indices_offset(self) -> int:
+        """Byte offset of the indices."""
+        return self.line_tiles * self.k_tiles * self.tile_bytes
+
+    @property
+    def bytes(self) -> int:
+        """Bytes allocated."""
+        return self.indices_offset + self.line_tiles * self.k_tiles * NM_INDEX_BYTES
+
+
+def nm_value_position(line: int, value: int) -> tuple[int, int]:
+    """(lane, half) of value 0..3 of a line (0..15) in HMMA.SP's operand a."""
+    return 2 * line + value // 2, value % 2
+
+
+def nm_index_position(depth: int, line: int, part: int, value: int) -> tuple[int, int]:
+    """(lane, lowest bit) of where a value belongs, in HMMA.SP's operand e.
+
+    depth: k an instruction (8: 2:4, indices of 2 bits; 16: 4:16, of 4 bits), part: its slice. Lane
+    2 * line has the indices of the first 32 k, the next lane those of the others. An index counts
+    from the first k of its group.
+    """
+    bits = depth // 4
+    within = part * depth % 32 // depth * 4 + value
+    return 2 * line + part * depth // 32, within * bits
+
+
+def nm_dense_position(layout: str, depth: int, k: int, line: int) -> tuple[int, int, int]:
+    """(lane, register, half) of the element at k (0..depth-1) of a line in HMMA.SP's operand b."""
+    if layout == "ALONG":  # lane 2*line + h holds half the k of a line, side by side
+        h, within = divmod(k, depth // 2)
+        return 2 * line + h, within // 2, within % 2
+    return 8 * (k % 4) + line // 2, k // 4, line % 2  # ACROSS: two lines at every fourth k
 
 
 def hmma_d_position(step: int, row: int, column: int) -> tuple[int, int]:

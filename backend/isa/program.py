@@ -16,8 +16,8 @@ import numpy as np
 from .encoding import ALWAYS, Words, decode, scan
 from .errors import DstcError
 from .files import read_bytes, write_atomic
-from .layout import BitmapLayout, DenseLayout
-from .table import INSTRUCTIONS, MAX_ACC_TILES, NUM_REGISTERS, TILE_M, WINDOWS
+from .layout import BitmapLayout, DenseLayout, NmLayout
+from .table import INSTRUCTIONS, MAX_ACC_TILES, NM_SHAPES, NUM_REGISTERS, TILE_M, WINDOWS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]*")
 """Names of kernels and parameters."""
@@ -26,7 +26,7 @@ MAX_WARPS = 32
 BUFFER_KINDS = ("input", "output", "constant", "temporary")
 ELEMENT_BYTES = {"f16": 2, "f32": 4, "u32": 4}
 """Bytes an element of the dense dtypes. Words (u32) are counters, which start from zero."""
-DTYPES = (*ELEMENT_BYTES, "bitmap")
+DTYPES = (*ELEMENT_BYTES, "bitmap", "nm")
 
 
 def _require(holds: bool, where: str, what: str) -> None:
@@ -133,6 +133,7 @@ class Buffer:
     bytes: int
     data: str | None = None
     bitmap: dict[str, Any] | None = None
+    nm: dict[str, Any] | None = None
 
     @property
     def bitmap_window(self) -> int:
@@ -271,12 +272,28 @@ def _validate_plan(program: Program, plan: Plan) -> None:
                  f"grid {step.grid} must be three positive sizes")  # fmt: skip
 
 
+def _nm_bytes(buffer: Buffer, where: str) -> int:
+    """Bytes that an n:m buffer needs."""
+    assert buffer.nm is not None
+    _require(buffer.dtype == "nm" and buffer.bitmap is None, where, "only an nm buffer has `nm`")
+    side, pair = buffer.nm.get("side"), (buffer.nm.get("n"), buffer.nm.get("m"))
+    _require(side in ("a", "b"), where, f"side must be 'a' or 'b', not {side!r}")
+    _require(pair in NM_SHAPES.values(), where, f"pattern {pair[0]}:{pair[1]} is unknown")
+    lines, depth = (
+        s if type(s) is int and s > 0 else 0 for s in map(buffer.nm.get, ("lines", "depth"))
+    )
+    _require(lines > 0 and depth > 0, where, "lines and depth must be positive")
+    return NmLayout(lines, depth, int(buffer.nm["n"]), int(buffer.nm["m"])).bytes
+
+
 def _validate_buffer(buffer: Buffer, data: dict[str, bytes]) -> None:
     where = f"buffer {buffer.name!r}"
     _require(buffer.kind in BUFFER_KINDS, where, f"kind {buffer.kind!r} is unknown")
     _require(buffer.dtype in DTYPES, where, f"dtype {buffer.dtype!r} is unknown")
     _require(all(extent >= 0 for extent in buffer.shape), where, "its shape is negative")
-    if buffer.bitmap is None:
+    if buffer.nm is not None:
+        needed = _nm_bytes(buffer, where)
+    elif buffer.bitmap is None:
         _require(buffer.dtype in ELEMENT_BYTES, where, "a bitmap buffer needs `bitmap`")
         needed = DenseLayout.of(buffer.shape, ELEMENT_BYTES[buffer.dtype]).bytes
     else:

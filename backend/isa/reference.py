@@ -22,12 +22,15 @@ from .layout import (
     hmma_a_position,
     hmma_b_position,
     hmma_d_position,
+    nm_dense_position,
     value_position,
 )
 from .table import (
     FEATURES,
     INSTRUCTIONS,
     MAX_ACC_TILES,
+    NM_SHAPES,
+    NM_VALUES,
     NUM_PREDICATES,
     NUM_REGISTERS,
     SPECIAL_REGISTERS,
@@ -174,6 +177,7 @@ def _tensor_layouts() -> list[str]:
         "**c and d**, one 8x8 quadrant; a cell is `lane.register` (0 or 1 of the pair). Step s has "
         "rows 8*(s/2) to 8*(s/2)+7 and columns 8*(s%2) to 8*(s%2)+7 of D.",
         _grid(lambda r, c: pair(hmma_d_position(0, r, c)), 8, 8, "row \\ column"),
+        *_nm_layouts(),
         f"**Condensed values** of a {TILE_M}x{TILE_K} tile, for SPWMMA: which two values each of "
         "the eight registers of a lane holds (low half, high half). Two 128-bit loads a lane, at "
         "byte 16*lane and 512 + 16*lane of the tile's values, put them there. Registers 8 to 15, "
@@ -197,6 +201,32 @@ def _tensor_layouts() -> list[str]:
         "columns) between a tile and eight registers: register r of lane l is row 8p + r, column "
         "l (with `.T`: column 8p + r, row l).",
     ]
+    return parts
+
+
+def anchor(row: Instruction) -> str:
+    """The name of an instruction's heading in a link."""
+    return row.mnemonic.lower().replace(".", "")
+
+
+def _nm_layouts() -> list[str]:
+    """Operands of HMMA.SP."""
+    parts = [
+        "**HMMA.SP**: lines are rows of A or columns of B, 16 of each operand; a step is a "
+        "quadrant of D as HMMA's. **a** holds value v of line i in lane 2i + v/2, half "
+        "v%2. **e** holds the indices of line i in lanes 2i (the first 32 k of 64) and 2i + 1, "
+        "from bit 0 on: 2 bits a value counted from the first k of its four (2:4), or 4 "
+        "bits from the first of its sixteen (4:16); within a group they ascend. **b**, by shape "
+        "and layout; a cell is `lane.register.half`, for the first lines."
+    ]
+    for shape, (n, m) in NM_SHAPES.items():
+        for layout in ("ALONG", "ACROSS"):
+            depth = NM_VALUES * m // n
+
+            def cell(line: int, k: int, layout: str = layout, depth: int = depth) -> str:
+                return ".".join(map(str, nm_dense_position(layout, depth, k, line)))
+
+            parts += [f"**b, `.{shape}`, `.{layout}`**", _grid(cell, 3, depth, "line \\ k")]
     return parts
 
 

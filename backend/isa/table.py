@@ -36,6 +36,7 @@ FEATURES = {
     "dual_side": "dual-side extension",
     "sequencer": "sequenced dual-side extension",
     "window_64": "extension to windows of 64",
+    "nm": "weight-only n:m extension",
 }
 """Features of a machine file that instructions need, and what they are called."""
 WINDOWS = (32, 64)
@@ -126,6 +127,14 @@ class Instruction:
         return min(4, self.registers(operand, modifiers))
 
 
+NM_SHAPES: dict[str, tuple[int, int]] = {"888": (2, 4), "8816": (4, 16)}
+"""HMMA.SP's shapes -> the n:m pattern of the sparse operand: 4 values stand for 8 or 16 k."""
+NM_VALUES = 4
+"""Values of a line of the sparse operand that one HMMA.SP takes."""
+NM_SHAPE = Modifier(
+    "shape", tuple(NM_SHAPES), tuple(NM_VALUES * m // n // 4 for n, m in NM_SHAPES.values())
+)
+"""It says how many registers hold the dense operand, two halves of 16 lines each."""
 WIDTH_BYTES = {"U8": 1, "U16": 2, "32": 4, "64": 8, "128": 16}
 WIDTH = Modifier("width", tuple(WIDTH_BYTES), (1, 1, 1, 2, 4))
 SIGN = Modifier("sign", ("U32", "S32"))
@@ -293,6 +302,20 @@ _ROWS: tuple[Instruction, ...] = (
                 (Modifier("shape", ("884",)), Modifier("layout_a", ("AROW", "ACOL")),
                  Modifier("layout_b", ("BROW", "BCOL")),
                  Modifier("step", ("STEP0", "STEP1", "STEP2", "STEP3")))),
+    # Weight-only n:m extension
+    Instruction("HMMA.SP", 0x51, Unit.TENSOR,
+                (_d(2), _r("a"), Operand("b", Kind.REG, "rb", 0, sized_by="shape"), _r("c", 2),
+                 _r("e")),
+                "HMMA on an operand whose lines (rows of A or, with B, columns of B) are n:m "
+                "sparse along k: 2:4 and 8 k deep (888), or 4:16 and 16 deep (8816). a holds four "
+                "values a line, by ascending k, b the other operand whole, e where the values "
+                "belong: SLICE i takes the i-th 8 or 16 of the 64 k that e describes. Step and "
+                "rounding as HMMA's; a value that is zero adds nothing, whatever it meets. "
+                "Layouts: docs/isa.md, 'Tensor operand layouts'",
+                (NM_SHAPE, Modifier("sparse", ("A", "B")),
+                 Modifier("layout", ("ALONG", "ACROSS")),
+                 Modifier("step", ("STEP0", "STEP1", "STEP2", "STEP3")),
+                 Modifier("slice", tuple(f"SLICE{i}" for i in range(8)))), features=("nm",)),
     # Dual-side extension
     Instruction("SPWMMA", 0x60, Unit.TENSOR,
                 (_ACC, _values("a"), _values("b"), _r("c"), _r("e", at="rd")),

@@ -103,8 +103,9 @@ def _print_one(row: dict[str, Any]) -> None:
     if row["operands"]:
         print("\noperands")
     for operand in row["operands"]:
-        count = operand["registers"]
-        size = "by width" if isinstance(count, dict) else str(count)
+        count: int | dict[str, int] = operand["registers"]
+        counts = list(count.values()) if isinstance(count, dict) else [count]
+        size = "/".join(dict.fromkeys(map(str, counts)))
         group = f", {size} registers" if operand["kind"] == "reg" and size != "1" else ""
         access = "written" if operand["write"] else "read"
         optional = ", optional (PT)" if operand["optional"] else ""

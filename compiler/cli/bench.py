@@ -39,9 +39,16 @@ def add_parsers(subparsers: Any) -> None:
         )
     p.add_argument(
         "--pattern",
-        choices=("random", "block"),
+        choices=("random", "block", "2:4", "4:16"),
         default="random",
-        help="zeros anywhere, or in whole 32 x 16 tiles of the format (default: random)",
+        help="zeros anywhere, in whole 32 x 16 tiles of the format, or one operand pruned to n:m "
+        "(default: random)",
+    )
+    p.add_argument(
+        "--pattern-side",
+        choices=("a", "b"),
+        default="a",
+        help="the operand that an n:m pattern prunes (default: a)",
     )
     for side, sizes in (("a", "K x M"), ("b", "N x K")):
         p.add_argument(
@@ -101,6 +108,7 @@ def gemm(args: argparse.Namespace) -> int:
         trans_a=args.trans_a,
         trans_b=args.trans_b,
         out=args.out,
+        pattern_side=args.pattern_side,
     )
     rows: list[dict[str, Any]] = []
     with steps_shown("bench") as progress:

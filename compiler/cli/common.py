@@ -49,9 +49,9 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "engine": (
         ("--engine",),
         {
-            "choices": ("auto", "dense", "dual"),
+            "choices": ("auto", "dense", "nm", "dual"),
             "default": "auto",
-            "help": "how products are computed: dense inner product, "
+            "help": "how products are computed: dense inner product, weight-only n:m, "
             "dual-side sparse outer product; auto lets the cost model choose (default)",
         },
     ),

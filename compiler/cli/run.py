@@ -216,8 +216,10 @@ class _Job:
                 raise DstcError("--dim sets sizes at compile time; this is a program already")
             compiled = load_program(self.args.model, target)
         else:
+            from ...passes.candidates import engines
+
             engine = self.args.engine
-            if not main and engine == "dual" and "dual_side" not in target.features:
+            if not main and engine not in engines(target):
                 engine = "auto"
             with passes_shown(f"compile for {target.name}") as on_pass:
                 compiled = compile_model(

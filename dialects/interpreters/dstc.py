@@ -16,8 +16,10 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_i
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import InterpretationError
 
+from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import split_ranges
 from ...runtime.host_ops import Window, pool, softmax, windows
+from ...runtime.nm_format import violation
 from .. import dstc
 from ..constants import ConstantPool
 
@@ -30,7 +32,7 @@ _BLOCK = 1 << 16
 
 def element_dtype(type_: Attribute) -> type[np.float16] | type[np.float32]:
     """The numpy type of a tensor's or bitmap's elements."""
-    if isinstance(type_, dstc.BitmapType):
+    if isinstance(type_, dstc.BitmapType | dstc.NmType):
         return np.float16
     if isinstance(type_, TensorType):
         element = cast("TensorType[Attribute]", type_).element_type
@@ -42,25 +44,33 @@ def element_dtype(type_: Attribute) -> type[np.float16] | type[np.float32]:
 
 
 def rounded(array: Array, type_: Attribute) -> Array:
-    """`array` as a value of `type_`: nearest even; a bitmap has no -0."""
+    """`array` as a value of `type_`: nearest even; a bitmap or n:m operand has no -0.
+
+    Raises `DstcError` for an array that does not keep the type's n:m pattern.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         result = array.astype(element_dtype(type_))
-    if isinstance(type_, dstc.BitmapType):
+    if isinstance(type_, dstc.NmType):
+        where = violation(result, type_.pattern, type_.side.data)
+        if where is not None:
+            raise DstcError(f"a value of type {type_} is not {type_.pattern}: {where}")
+    if isinstance(type_, dstc.BitmapType | dstc.NmType):
         result = np.where(result == 0, np.float16(0), result)
     return result
 
 
-def matmul_f32(a: Array, b: Array, skip_zeros: bool = False) -> NDArray[np.float32]:
+def matmul_f32(a: Array, b: Array, skip_zeros: bool | str = False) -> NDArray[np.float32]:
     """M x K times K x N in f32, by rank-1 updates in ascending k.
 
     Products of f16 are exact in f32, so each element is one chain of f32 additions. With
-    `skip_zeros` a zero operand contributes nothing, even against infinity and NaN.
+    `skip_zeros` a zero operand contributes nothing, even against infinity and NaN; with "a" or "b"
+    only zeros of that one do not.
     """
     a, b = a.astype(np.float32), b.astype(np.float32)
     (m, depth), n = a.shape, b.shape[1]
     acc = np.zeros((m, n), np.float32)
     finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
-    masked = skip_zeros and not finite
+    masked = "" if finite or not skip_zeros else "ab" if skip_zeros is True else skip_zeros
     # a zero times a finite number adds 0, which changes no sum that began with +0
     live = np.flatnonzero((a != 0).any(axis=0) & (b != 0).any(axis=1)) if finite else range(depth)
     columns = np.ascontiguousarray(a.T)
@@ -72,14 +82,18 @@ def matmul_f32(a: Array, b: Array, skip_zeros: bool = False) -> NDArray[np.float
             product = np.empty_like(block)
             for k in live:
                 np.multiply(columns[k][:, None], part[k], out=product)
-                if masked:
-                    product[(columns[k] == 0)[:, None] | (part[k] == 0)] = 0
+                if "a" in masked:
+                    product[columns[k] == 0] = 0
+                if "b" in masked:
+                    product[:, part[k] == 0] = 0
                 block += product
             acc[:, start : start + step] = block
     return acc
 
 
-def matmul_split(a: Array, b: Array, parts: int, skip_zeros: bool = False) -> NDArray[np.float32]:
+def matmul_split(
+    a: Array, b: Array, parts: int, skip_zeros: bool | str = False
+) -> NDArray[np.float32]:
     """`matmul_f32` of each part of K (`split_ranges`), added in ascending order."""
     total: NDArray[np.float32] | None = None
     for start, stop in split_ranges(a.shape[1], parts):
@@ -88,6 +102,13 @@ def matmul_split(a: Array, b: Array, parts: int, skip_zeros: bool = False) -> ND
             total = part if total is None else total + part
     assert total is not None
     return total
+
+
+def engine_skips(schedule: dstc.ScheduleAttr) -> bool | str:
+    """Whose zeros contribute nothing on the schedule's engine: `matmul_f32`'s `skip_zeros`."""
+    if schedule.engine.data == dstc.Engine.NM:
+        return "b" if schedule.swapped else "a"
+    return schedule.engine.data == dstc.Engine.DUAL
 
 
 def relu(x: Array) -> Array:
@@ -103,13 +124,20 @@ def im2col(x: Array, window: Window) -> Array:
 
 
 def epilogue(
-    acc: NDArray[np.float32], bias: Array | None, along: str, activation: bool
+    acc: NDArray[np.float32],
+    bias: Array | None,
+    along: str,
+    activation: bool,
+    residual: Array | None = None,
 ) -> NDArray[np.float32]:
-    """Bias (along m or n) and ReLU on the f32 accumulator (M x N)."""
+    """Bias (along m or n), residual (M x N) and ReLU on the f32 accumulator (M x N)."""
     if bias is not None:
         bias = bias.astype(np.float32)
         with np.errstate(all="ignore"):
             acc = acc + (bias[:, None] if along == "m" else bias)
+    if residual is not None:
+        with np.errstate(all="ignore"):
+            acc = acc + residual.astype(np.float32)
     return relu(acc) if activation else acc
 
 
@@ -117,6 +145,21 @@ def image_of(matrix: Array, image: Sequence[int]) -> Array:
     """M x (N*H*W) as N x M x H x W."""
     n, h, w = image
     return matrix.reshape(matrix.shape[0], n, h, w).transpose(1, 0, 2, 3)
+
+
+def matrix_of(images: Array) -> Array:
+    """N x M x H x W as M x (N*H*W): the converse of `image_of`."""
+    return images.transpose(1, 0, 2, 3).reshape(images.shape[1], -1)
+
+
+def addends(op: dstc.MatmulOp | dstc.Conv2dOp, args: Arrays) -> tuple[Array | None, Array | None]:
+    """(bias, residual as M x N) of a product's operands beyond its factors."""
+    rest = list(args[2:])
+    bias = None if op.bias is None else rest.pop(0)
+    residual = None if op.residual is None else rest.pop(0)
+    if residual is not None and residual.ndim == 4:
+        residual = matrix_of(residual)
+    return bias, residual
 
 
 @register_impls
@@ -140,25 +183,26 @@ class DstcFunctions(InterpreterFunctions):
 
     @impl(dstc.Conv2dOp)
     def run_conv2d(self, _: Interpreter, op: dstc.Conv2dOp, args: Arrays) -> Arrays:
-        x, w, *bias = args
+        x, w = args[:2]
+        bias, residual = addends(op, args)
         n, _k, oh, ow = dstc.matrix_shape(op.result.type)
         acc = matmul_f32(w.reshape(w.shape[0], -1), im2col(x, op.window))
         activation = op.activation is not None and op.activation.data == dstc.Activation.RELU
-        acc = epilogue(acc, bias[0] if bias else None, "m", activation)
+        acc = epilogue(acc, bias, "m", activation, residual)
         return (rounded(image_of(acc, (n, oh, ow)), op.result.type),)
 
     @impl(dstc.MatmulOp)
     def run_matmul(self, _: Interpreter, op: dstc.MatmulOp, args: Arrays) -> Arrays:
-        lhs, rhs, *bias = args
         lhs, rhs = (
-            x.T if flipped else x for x, flipped in zip((lhs, rhs), op.transposed, strict=True)
+            x.T if flipped else x for x, flipped in zip(args[:2], op.transposed, strict=True)
         )
+        bias, residual = addends(op, args)
         if op.schedule is not None and op.schedule.parts > 1:
             acc = matmul_split(lhs, rhs, op.schedule.parts, skips_zeros(op))
         else:
             acc = matmul_f32(lhs, rhs, skips_zeros(op))
         along = op.bias_along.data if op.bias_along is not None else "n"
-        acc = epilogue(acc, bias[0] if bias else None, along, op.relu)
+        acc = epilogue(acc, bias, along, op.relu, residual)
         if op.image is not None:
             acc = image_of(acc, dstc.int_values(op.image))
         return (rounded(acc, op.result.type),)
@@ -209,8 +253,14 @@ class DstcFunctions(InterpreterFunctions):
         return (rounded(softmax(args[0], op.axis.value.data), op.result.type),)
 
 
-def skips_zeros(op: dstc.MatmulOp) -> bool:
-    """Zero operands contribute nothing: the dual engine, or both operands are bitmaps."""
-    if op.schedule is not None and op.schedule.engine.data == dstc.Engine.DUAL:
-        return True
+def skips_zeros(op: dstc.MatmulOp) -> bool | str:
+    """Zero operands contribute nothing: the dual engine, or both operands are bitmaps.
+
+    "a" or "b": only this operand's, on the n:m engine or where it is an n:m operand.
+    """
+    if op.schedule is not None and op.schedule.engine.data != dstc.Engine.DENSE:
+        return engine_skips(op.schedule)
+    for side, value in (("a", op.lhs), ("b", op.rhs)):
+        if isinstance(value.type, dstc.NmType):
+            return side
     return all(isinstance(v.type, dstc.BitmapType) for v in (op.lhs, op.rhs))

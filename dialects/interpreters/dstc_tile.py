@@ -20,8 +20,9 @@ from xdsl.utils.hints import isa
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import DenseLayout
+from ...runtime import nm_format
 from ...runtime.formats import Bitmap, decode, encode
-from ..dstc import BitmapType
+from ..dstc import BitmapType, NmType
 from ..dstc_tile import KernelOp, LaunchOp
 from .lane_ops import LANE
 from .simt import Simt
@@ -92,14 +93,38 @@ class _Encoded:
         return decode(Bitmap.from_bytes(image, at.vectors, at.depth, side, at.window))
 
 
-def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded:
+@dataclass(frozen=True)
+class _Sparse:
+    """An n:m operand in device memory."""
+
+    type_: NmType
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.type_.shape
+
+    @property
+    def bytes(self) -> int:
+        return self.type_.layout.bytes
+
+    def image(self, value: Array) -> bytes:
+        matrix = value.astype(np.float16, copy=False)
+        return nm_format.encode(matrix, self.type_.pattern, self.type_.side.data)
+
+    def value(self, image: bytes) -> Array:
+        return nm_format.decode(image, self.type_.pattern, self.shape, self.type_.side.data)
+
+
+def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded | _Sparse:
+    if isinstance(type_, NmType):
+        return _Sparse(type_)
     if isinstance(type_, BitmapType):
         return _Encoded(type_)
     if isa(type_, TensorType) and (dtype := _DTYPES.get(type_.element_type)) is not None:
         return _Dense(type_.get_shape(), dtype)
     raise DstcError(
         f"launch of {op.kernel.data}: {type_} has no place in device memory; "
-        "use tensors of f16, f32 or i32, or !dstc.bitmap"
+        "use tensors of f16, f32 or i32, !dstc.bitmap or !dstc.nm"
     )
 
 

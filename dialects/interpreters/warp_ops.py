@@ -18,15 +18,27 @@ from ...backend.isa.layout import (
     hmma_a_position,
     hmma_b_position,
     hmma_d_position,
+    nm_dense_position,
+    nm_index_position,
+    nm_value_position,
     value_position,
 )
-from ...backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
+from ...backend.isa.table import (
+    NM_SHAPES,
+    NM_VALUES,
+    REGISTER_VALUES,
+    TILE_K,
+    TILE_M,
+    WARP_SIZE,
+)
 from ..dstc_tile import (
     AccClearOp,
     AccReadOp,
     BallotOp,
     BarrierOp,
+    FenceOp,
     HmmaOp,
+    HmmaSpOp,
     HmmaStepOp,
     LoadValuesOp,
     ShuffleOp,
@@ -124,6 +136,59 @@ def _hmma(simt: Simt, op: HmmaOp | HmmaStepOp, operands: tuple[Array, ...]) -> t
     left = tiles(a, hmma_index("a", op.layout_a.data, registers), np.float16)
     right = tiles(b, hmma_index("b", op.layout_b.data, registers), np.float16)
     rank_one_updates(total, left, right)
+    result = np.empty((len(total), 256), np.float32)
+    result[:, accumulator_index()] = total
+    return (result.reshape(*outer, WARP_SIZE, 8),)
+
+
+@cache
+def _sparse_index() -> Index:
+    """Position in a warp's 32 words, as halves, of the values of each line: (16, 4)."""
+    places = [[nm_value_position(line, v) for v in range(NM_VALUES)] for line in range(16)]
+    return np.array([[2 * lane + half for lane, half in line] for line in places])
+
+
+@cache
+def _dense_index(layout: str, depth: int) -> Index:
+    """Position in a warp's words of the dense operand, as halves, of [line, k]: (16, depth)."""
+    index = np.empty((16, depth), np.int64)
+    for line in range(16):
+        for k in range(depth):
+            lane, register, half = nm_dense_position(layout, depth, k, line)
+            index[line, k] = (lane * (depth // 4) + register) * 2 + half
+    return index
+
+
+def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    values, indices, dense, c = operands
+    n, m = NM_SHAPES[op.shape.data]
+    depth = NM_VALUES * m // n
+    outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
+
+    def whole(value: Array, index: Index, dtype: Any) -> Array:
+        found = _flat(value, dtype)[..., index]
+        return np.broadcast_to(found, (*outer, *index.shape)).reshape(-1, *index.shape)
+
+    places = np.empty((16, NM_VALUES, 2), np.int64)
+    for line in range(16):
+        for value in range(NM_VALUES):
+            places[line, value] = nm_index_position(depth, line, op.slice.value.data, value)
+    words = whole(indices[..., None], places[..., 0], np.uint32)
+    k = ((words >> places[..., 1].astype(np.uint32)) & np.uint32(m - 1)).astype(np.int64)
+    k += m * (np.arange(NM_VALUES) // n)
+    sparse = whole(values[..., None], _sparse_index(), np.float16).astype(np.float32)
+    other = whole(dense, _dense_index(op.layout.data, depth), np.float16).astype(np.float32)
+    total = np.array(whole(c, accumulator_index(), np.float32))
+    total = total if op.right is None else np.ascontiguousarray(total.swapaxes(1, 2))
+    for v in range(NM_VALUES):
+        # the elements of all other lines at the k of each line's value
+        met = np.take_along_axis(
+            other, np.broadcast_to(k[..., v, None], (*k.shape[:2], 16)).swapaxes(1, 2), axis=2
+        )
+        more = total + sparse[..., v, None] * met.swapaxes(1, 2)
+        total = np.where(sparse[..., v, None] != 0, more, total)
+    total = total if op.right is None else total.swapaxes(1, 2)
     result = np.empty((len(total), 256), np.float32)
     result[:, accumulator_index()] = total
     return (result.reshape(*outer, WARP_SIZE, 8),)
@@ -242,12 +307,19 @@ def _barrier(simt: Simt, op: BarrierOp, operands: tuple[Array, ...]) -> tuple[()
     return ()
 
 
+def _fence(simt: Simt, op: FenceOp, operands: tuple[Array, ...]) -> tuple[()]:
+    del simt, op, operands
+    return ()
+
+
 WARP: dict[type[Operation], Handler] = {
     BarrierOp: _barrier,
+    FenceOp: _fence,
     BallotOp: _ballot,
     ShuffleOp: _shuffle,
     HmmaOp: _hmma,
     HmmaStepOp: _hmma,
+    HmmaSpOp: _hmma_sp,
     LoadValuesOp: _load_values,
     SpwmmaOp: _spwmma,
     AccClearOp: _acc_clear,

@@ -22,12 +22,14 @@ MODELLED = (
     "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
     "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
     "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM",
-    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "SPWMMA", "BOHMMA", "OHMMA",
-    "ACLR", "ARD", "AWR", "SPWMMA64",
+    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "HMMA.SP", "SPWMMA", "BOHMMA",
+    "OHMMA", "ACLR", "ARD", "AWR", "SPWMMA64",
 )  # fmt: skip
 """Instructions that the simulator executes: a test holds it equal to the table."""
-Op: Any = namedtuple("Op", MODELLED)(*(INSTRUCTIONS[m].opcode for m in MODELLED))
-"""Opcode of every instruction."""
+Op: Any = namedtuple("Op", [m.replace(".", "_") for m in MODELLED])(
+    *(INSTRUCTIONS[m].opcode for m in MODELLED)
+)
+"""Opcode of every instruction, under its mnemonic (HMMA_SP: HMMA.SP)."""
 
 
 _SPECIAL = [name.removeprefix("SR_") for name in SPECIAL_REGISTERS]

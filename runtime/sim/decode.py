@@ -28,7 +28,7 @@ from ...backend.isa.table import (
     Operand,
     Unit,
 )
-from ..machine import Machine, example_machine
+from ..machine import MACHINE_OF, Machine
 from .aligned import aligned
 from .alu import FORM_NUMBER
 from .constants import (
@@ -48,12 +48,14 @@ from .constants import (
 from .intrinsics import hmma_form
 
 _FLEX_PARAMETER = 2
-_REGISTER_COLUMN = {"rd": D.RE, "ra": D.RA, "rb": D.RB, "rc": D.RC}
+_REGISTER_COLUMN = {"re": D.RE, "rd": D.RE, "ra": D.RA, "rb": D.RB, "rc": D.RC}
 _TIMING = {
-    "HMMA": "hmma", "BOHMMA": "bohmma", "OHMMA": "ohmma", "SPWMMA": "ohmma", "SPWMMA64": "ohmma",
-    "ACLR": "", "ARD": "", "AWR": "", "SHFL": "lsu",
+    "HMMA": "hmma", "HMMA.SP": "hmma_sp", "BOHMMA": "bohmma", "OHMMA": "ohmma", "SPWMMA": "ohmma",
+    "SPWMMA64": "ohmma", "ACLR": "", "ARD": "", "AWR": "", "SHFL": "lsu",
 }  # fmt: skip
 """Section of the machine file for instructions that their unit does not time."""
+_ACCUMULATE = ("HMMA", "HMMA.SP")
+"""Those that add to registers: c is needed later than the other operands."""
 _HALVES = {"SPWMMA": 1, "SPWMMA64": 2}
 """Bitmap words of a depth: windows of 32 or 64 vectors."""
 _MODIFIERS = 5
@@ -69,9 +71,9 @@ _UNIT_SECTION = {
 }  # fmt: skip
 
 
-def _field(w0: int, name: str) -> int:
+def _field(words: int, name: str) -> int:
     field = FIELDS[name]
-    return w0 >> field.shift & (1 << field.bits) - 1
+    return words >> (field.shift + 64 * field.word) & (1 << field.bits) - 1
 
 
 @dataclass(frozen=True)
@@ -118,21 +120,22 @@ class _Decoder:
         return known
 
     def decoded(self, w0: int, w1: int, pc: int) -> list[int]:
-        spec = BY_OPCODE[_field(w0, "opcode")]
+        words = w0 | w1 << 64
+        spec = BY_OPCODE[_field(words, "opcode")]
         for feature in spec.features:
             if feature not in self.machine.features:
                 raise DstcError(
                     f"kernel {self.kernel.name}, instruction {pc}: {spec.mnemonic} belongs to the "
                     f"{FEATURES[feature]}, which machine {self.machine.name} lacks; use --machine "
-                    f"{example_machine(feature)}"
+                    f"{MACHINE_OF[feature]}"
                 )
         row = [0] * DECODED_COLUMNS
         row[D.OP] = spec.opcode
         row[D.OUTSIDE] = spec.unit is Unit.GLOBAL or spec.mnemonic == "EXIT"
         modifiers = self.modifiers(spec, w1, row)
         self.timing(spec, row)
-        row[D.GUARD] = _field(w0, "guard")
-        row[D.GUARD_NOT] = FULL_MASK * _field(w0, "guard_negate")
+        row[D.GUARD] = _field(words, "guard")
+        row[D.GUARD_NOT] = FULL_MASK * _field(words, "guard_negate")
         row[D.NREG] = 1
         row[D.PD] = DUMP_PREDICATE
         row[D.PA] = row[D.PB] = PT
@@ -142,7 +145,7 @@ class _Decoder:
         row[D.IMM] = word
         groups: list[tuple[int, int]] = []
         for operand in spec.operands:
-            self.operand(spec, operand, modifiers, w0, word, row, groups, pc)
+            self.operand(spec, operand, modifiers, words, word, row, groups, pc)
         groups += [(0, 0)] * (SOURCE_GROUPS - len(groups))
         row[D.NSRC] = sum(1 for _, count in groups if count)
         row[D.SRC : D.SRC + 2 * SOURCE_GROUPS] = [number for group in groups for number in group]
@@ -197,7 +200,9 @@ class _Decoder:
         row[D.LATENCY] = self.machine[f"{section}.latency"] if section not in _OWN_LATENCY else 0
         if spec.mnemonic == "HMMA":
             row[D.FORM] = hmma_form(row[D.M0 + 1], row[D.M0 + 2], row[D.M0 + 3])
-            row[D.CREDIT] = self.machine["hmma.latency"] - self.machine["hmma.accumulate_latency"]
+        if spec.mnemonic in _ACCUMULATE:
+            early = self.machine[f"{section}.accumulate_latency"]
+            row[D.CREDIT] = self.machine[f"{section}.latency"] - early
         if spec.mnemonic in ("ARD", "AWR", "ACLR"):
             row[D.PIPE] = Pipe.NONE if spec.mnemonic == "ACLR" else Pipe.ACC
             row[D.CAUSE] = Cause.ACCUMULATOR
@@ -210,23 +215,23 @@ class _Decoder:
         return row * WARP_SIZE
 
     def operand(
-        self, spec: Instruction, operand: Operand, modifiers: dict[str, str], w0: int, word: int,
+        self, spec: Instruction, operand: Operand, modifiers: dict[str, str], words: int, word: int,
         row: list[int], groups: list[tuple[int, int]], pc: int,
     ) -> None:  # fmt: skip
         match operand.kind:
             case Kind.PRED:
-                index = _field(w0, operand.field)
+                index = _field(words, operand.field)
                 column = {"pd": D.PD, "pa": D.PA, "pb": D.PB}[operand.field]
                 if operand.write:
                     row[column] = DUMP_PREDICATE if index == PT else index
                 else:
-                    negate = _field(w0, f"{operand.field}_negate")
+                    negate = _field(words, f"{operand.field}_negate")
                     row[column], row[column + 1] = index, FULL_MASK * negate
             case Kind.ACC:
-                row[D.ACC], row[D.TILES] = _field(w0, "acc"), operand.regs
-            case Kind.FLEX if _field(w0, "form"):
+                row[D.ACC], row[D.TILES] = _field(words, "acc"), operand.regs
+            case Kind.FLEX if _field(words, "form"):
                 value = word
-                if _field(w0, "form") == _FLEX_PARAMETER:
+                if _field(words, "form") == _FLEX_PARAMETER:
                     if word % 4 or word // 4 >= len(self.parameters):
                         raise DstcError(
                             f"kernel {self.kernel.name}, instruction {pc}: parameter c[{word:#x}] "
@@ -235,15 +240,15 @@ class _Decoder:
                     value = int(self.parameters[word // 4])
                 row[D.RB], row[D.RB_REL] = self.constant(value), 0
             case Kind.REG | Kind.FLEX | Kind.ADDR:
-                self.register(spec, operand, modifiers, w0, row, groups)
+                self.register(spec, operand, modifiers, words, row, groups)
             case Kind.IMM | Kind.LABEL | Kind.SREG:
                 row[D.IMM] = word
 
     def register(
-        self, spec: Instruction, operand: Operand, modifiers: dict[str, str], w0: int,
+        self, spec: Instruction, operand: Operand, modifiers: dict[str, str], words: int,
         row: list[int], groups: list[tuple[int, int]],
     ) -> None:  # fmt: skip
-        index = _field(w0, operand.field)
+        index = _field(words, operand.field)
         count = 1 if operand.kind is not Kind.REG else spec.registers(operand, modifiers)
         if operand.role in ("d", "b") and "width" in modifiers:
             row[D.NREG] = count
@@ -258,7 +263,7 @@ class _Decoder:
             row[column], row[column + 1] = 0, 0
             return
         row[column], row[column + 1] = index * WARP_SIZE, 1
-        if spec.mnemonic == "HMMA" and operand.role == "c":
+        if spec.mnemonic in _ACCUMULATE and operand.role == "c":
             row[D.FWD], row[D.NFWD] = index, count
         else:
             groups.append((index, count))

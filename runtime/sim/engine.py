@@ -367,6 +367,7 @@ class _State:
         counters["dram_bytes"] = counters["dram_read"] + counters["dram_written"]
         counters["register_conflicts"] = int((issued * self.decoded.rows[:, D.EXTRA]).sum())
         counters["hmma"] = opcodes.get("HMMA", 0)
+        counters["hmma_sp"] = opcodes.get("HMMA.SP", 0)
         cycles = int(self.chip[END]) if self.timed else 0
         stalls = self.stalls.sum(axis=0)[: len(Cause)]
         if self.timed:  # the tail: sub-cores that had run dry, and SMs that got no CTA

@@ -35,6 +35,7 @@ from .tensor import (
     spwmma,
     write_part,
 )
+from .tensor_nm import hmma_sp
 
 
 @inline
@@ -104,14 +105,21 @@ def control(op: int, row: Any, pc: int, mask: int, warps: Any, w: int, stack: An
 
 
 @inline
-def tensor_step(row: Any, regs: Any, base: int, frame: int, mask: int) -> None:
-    """HMMA, the most frequent instruction by far, has its own way."""
+def tensor_step(
+    row: Any, regs: Any, fregs: Any, base: int, frame: int, mask: int, wide: Any, scratch: int
+) -> None:
+    """HMMA and HMMA.SP, the most frequent instructions by far, have their own way."""
     d = base + row[D.RD]
     a = row[D.RA] + row[D.RA_REL] * base
     b = row[D.RB] + row[D.RB_REL] * base
     c = row[D.RC] + row[D.RC_REL] * base
     spare = base + frame - 256
-    hmma(regs, row[D.FORM], d if mask == FULL_MASK else spare, a, b, c)
+    to = d if mask == FULL_MASK else spare
+    if row[D.OP] == Op.HMMA:
+        hmma(regs, row[D.FORM], to, a, b, c)
+    else:
+        e = row[D.RE] + row[D.RE_REL] * base
+        hmma_sp(row, regs, fregs, to, a, b, c, e, wide, scratch)
     if mask != FULL_MASK:
         copy_lanes(regs, d, spare, np.uint32(mask))
         copy_lanes(regs, d + 32, spare + 32, np.uint32(mask))
@@ -142,7 +150,7 @@ def execute(
     base: int, frame: int, shared_base: int, shared_size: int, acc_tiles: int, out: Any,
     log: Any, log_data: Any, shadow: Any,
 ) -> int:  # fmt: skip
-    """Run `row`, not a HMMA that is on, in the lanes of `mask` (0: only the pc moves).
+    """Run `row`, not a HMMA or HMMA.SP that is on, in the lanes of `mask` (0: only the pc moves).
 
     Returns a `Fault`, 0 if none.
 

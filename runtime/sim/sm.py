@@ -38,6 +38,7 @@ from .dispatch import own_next, place_cta
 from .execute import atomic_kind, execute, fetch_operands, tensor_step
 from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
 from .intrinsics import natural, prefetch_1, prefetch_2
+from .tensor import WIDE_SIZE
 
 
 @inline
@@ -407,8 +408,8 @@ def run_sm(
                 prefetch_1(pc_issued, sm * pc_issued.shape[1] + place + 1)
                 prefetch_1(pc_stalled, (sm * code_size + place + 1) * pc_stalled.shape[2])
                 prefetch_2(program, min(pc + 2, code_size - 1) * DECODED_COLUMNS)
-                if op == Op.HMMA and mask != 0 and fault == 0:
-                    tensor_step(row, regs, base, frame, mask)
+                if (op == Op.HMMA or op == Op.HMMA_SP) and mask != 0 and fault == 0:
+                    tensor_step(row, regs, fregs, base, frame, mask, wide, sm * WIDE_SIZE)
                     warp[W.PC] = pc + 1
                     if timed:
                         sub[S.PIPE + Pipe.TENSOR] = now + row[D.INTERVAL]

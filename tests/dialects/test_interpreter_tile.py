@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from dstc.backend.isa.errors import DstcError
 from dstc.backend.isa.layout import (
+    NARROW_VALUES,
     BitmapLayout,
     DenseLayout,
     hmma_a_position,
     hmma_b_position,
     hmma_d_position,
+    tile_header,
     value_position,
 )
 from hypothesis import given, settings
@@ -529,23 +531,20 @@ def spwmma_body(layout_a, layout_b, k_tiles, high, transposed):
   %zero = arith.constant 0 : i32
   %one = arith.constant 1 : i32
   %steps = arith.constant {k_tiles} : i32
-  %c8 = arith.constant 8 : i32
   %c64 = arith.constant 64 : i32
   %lane16 = arith.muli %lane, %c16 : i32
   dstc_tile.acc_clear 1
   scf.for %k = %zero to %steps step %one : i32 {{
-    %h = arith.muli %k, %c8 : i32
+    %h = arith.muli %k, %c4 : i32
     %e = arith.muli %k, %c64 : i32
     %we = arith.addi %word, %e : i32
 """
     for i, at in enumerate((layout_a, layout_b)):
         body += f"""
     %h{i} = arith.addi %in{i}, %h : i32
-    %off{i} = dstc_tile.load global %h{i} + {at.headers_offset} : i32
-    %n{i} = dstc_tile.load global %h{i} + {at.headers_offset + 4} : i32
-    %v{i} = arith.addi %in{i}, %off{i} : i32
+    %n{i} = dstc_tile.load global %h{i} + {at.headers_offset} : i32
     %values{i} = arith.constant {at.values_offset} : i32
-    %vs{i} = arith.addi %v{i}, %values{i} : i32
+    %vs{i} = arith.addi %in{i}, %values{i} : i32
     %va{i} = arith.addi %vs{i}, %lane16 : i32
     %vals{i} = dstc_tile.load_values %va{i}, %n{i} : vector<8xi32>
     %w{i} = arith.addi %in{i}, %we : i32
@@ -607,8 +606,8 @@ def test_spwmma_skips_zero_times_infinity():
 
 def test_load_values_places_the_stream():
     values = np.arange(1, 513).astype(F16)
-    body = """
-  %n = arith.constant 301 : i32
+    body = f"""
+  %n = arith.constant {tile_header(16, 301)} : i32
   %c16 = arith.constant 16 : i32
   %lane16 = arith.muli %lane, %c16 : i32
   %from = arith.addi %in0, %lane16 : i32
@@ -624,7 +623,7 @@ def test_load_values_places_the_stream():
     halves = out.view(F16).reshape(32, 8, 2)
     for i in range(301):
         register, lane, half = value_position(i)
-        assert halves[lane, register, half] == values[i]
+        assert halves[lane, register, half] == values[8 + i]
 
 
 def test_bitmap_results_are_read_back():
@@ -664,8 +663,15 @@ def test_bitmap_results_are_read_back():
     %next = arith.addi %count, %more : i32
     scf.yield %next : i32
   }}
-  dstc_tile.store global %zero, %out0 + {layout.headers_offset} : i32
-  dstc_tile.store global %n, %out0 + {layout.headers_offset + 4} : i32
+  %seven = arith.constant 7 : i32
+  %three = arith.constant 3 : i32
+  %up = arith.addi %n, %seven : i32
+  %pieces = arith.shrui %up, %three : i32
+  dstc_tile.store global %pieces, %out0 + {layout.headers_offset} : i32
+  %full = arith.constant {NARROW_VALUES} : i32
+  %wide = arith.cmpi ugt, %n, %full : i32
+  %start = arith.extui %wide : i1 to i32
+  dstc_tile.store global %start, %out0 + {layout.starts_offset} : i32
   %any = arith.cmpi ne, %n, %zero : i32
   %bit = arith.extui %any : i1 to i32
   dstc_tile.store global %bit, %out0 + 0 : i32"""
@@ -738,9 +744,9 @@ ERRORS = {
         r"lane 1: the address less 16 bytes a lane is 4294967284, not that of lane 0",
     ),
     "too many values": (
-        "  %n = arith.constant 513 : i32\n  %l16 = arith.muli %lane4, %c4 : i32\n"
+        "  %n = arith.constant 65 : i32\n  %l16 = arith.muli %lane4, %c4 : i32\n"
         "  %v = dstc_tile.load_values %l16, %n : vector<8xi32>",
-        r"lane 0: 513 values; the registers hold at most 512",
+        r"lane 0: 520 values; the registers hold at most 512",
     ),
     "unknown op": (
         "  %h, %l = arith.mului_extended %lane, %lane : i32",

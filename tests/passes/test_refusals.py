@@ -124,7 +124,7 @@ REFUSALS = {
     "an unknown engine": (
         "select-schedule{engine=fast}",
         matmul(""),
-        "engine 'fast' is not known; use auto, dense, dual",
+        "engine 'fast' is not known; use auto, dense, nm, dual",
     ),
     "an engine that the machine lacks": (
         "select-schedule{machine=v100 engine=dual}",

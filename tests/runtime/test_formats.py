@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from dstc.backend.isa.errors import DstcError
-from dstc.backend.isa.layout import BitmapLayout
+from dstc.backend.isa.layout import NARROW_VALUES, WIDE, BitmapLayout, tile_header
 from dstc.runtime.formats import Bitmap, decode, encode, statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,20 +91,24 @@ def test_the_image_is_what_the_layout_says(slots, window):
     def word(offset):
         return int.from_bytes(image[offset : offset + 4], "little")
 
-    expected_offset = 0
     used = np.zeros(len(image), bool)
+    row_start = 0
     for v in range(layout.v_tiles):
+        start_word = word(layout.starts_offset + 4 * v)
+        assert start_word & ~WIDE == row_start
+        offset, wide = 0, False
         for k in range(layout.k_tiles):
             tile = v * layout.k_tiles + k
             part = x[window * v : window * (v + 1), 16 * k : 16 * k + 16]
             present = word(4 * (v * layout.warp_words + k // 32)) >> k % 32 & 1
             assert present == part.any()
-            offset, count = (word(layout.headers_offset + 8 * tile + 4 * i) for i in (0, 1))
-            assert count == np.count_nonzero(part)
-            assert offset == (tile * 32 * window if slots else expected_offset)
-            expected_offset += -(-2 * count // 16) * 16
+            count = np.count_nonzero(part)
+            wide |= count > NARROW_VALUES
+            header = word(layout.headers_offset + 4 * (v * layout.header_stride + k))
+            assert header == tile_header(offset, count)
             values = part.T[part.T != 0]
-            start = layout.values_offset + offset
+            start = layout.values_offset + row_start + offset
+            offset += 32 * window if slots else -(-2 * count // 16) * 16
             assert image[start : start + 2 * count] == values.tobytes()
             used[start : start + 2 * count] = True
             for j in range(16):
@@ -113,6 +117,8 @@ def test_the_image_is_what_the_layout_says(slots, window):
                 for half in range(window // 32):
                     at = layout.bitmaps_offset + 2 * window * tile + 64 * half + 4 * j
                     assert word(at) == ones >> 32 * half & 0xFFFFFFFF
+        assert bool(start_word & WIDE) == wide
+        row_start += offset
     rest = np.frombuffer(image, np.uint8)[layout.values_offset :][~used[layout.values_offset :]]
     assert not rest.any()
 
@@ -121,7 +127,7 @@ def test_what_lies_in_a_slot_beyond_its_values_does_not_matter():
     x = matrix((40, 40), 0.3)
     bitmap = encode(x, "b", slots=True)
     image = bytearray(bitmap.to_bytes())
-    end = bitmap.layout.values_offset + 2 * int(bitmap.headers[0, 1])
+    end = bitmap.layout.values_offset + 2 * int(bitmap.tile_counts()[0, 0])
     slot = bitmap.layout.values_offset + bitmap.layout.tile_bytes
     image[end:slot] = b"\xff" * (slot - end)
     assert same(decode(Bitmap.from_bytes(bytes(image), 40, 40, "b")), x)
@@ -130,15 +136,16 @@ def test_what_lies_in_a_slot_beyond_its_values_does_not_matter():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("bitmaps_offset", "its count is not its bitmap's number of ones"),
-        ("headers_offset", "its values are misaligned"),
+        ("bitmaps_offset", "its header's count is not its bitmap's number of ones in eighths"),
+        ("headers_offset", "its header's count is not its bitmap's number of ones in eighths"),
+        ("starts_offset", "it is wide, its row does not say so"),
         (None, "its warp-bitmap does not match"),
     ],
 )
 def test_an_inconsistent_image_is_refused(part, message):
     bitmap = encode(matrix((40, 40), 1), "a")
     image = bytearray(bitmap.to_bytes())
-    image[getattr(bitmap.layout, part) if part else 0] ^= 1
+    image[getattr(bitmap.layout, part) if part else 0] ^= 0xFF
     with pytest.raises(DstcError, match=message):
         Bitmap.from_bytes(bytes(image), 40, 40, "a")
 

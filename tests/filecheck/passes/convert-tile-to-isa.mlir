@@ -366,25 +366,31 @@ dstc_tile.kernel @dual ["x", "n", "y"] grid = [1, 1, 1], warps = 1, shared = 0, 
   dstc_tile.store global %e, %y + 0 : f32
   dstc_tile.return
 }
+// A header times 2^24 is its count of pieces, in the unit of which lanes are numbered; its upper 24 bits are an offset.
 // CHECK-LABEL: dstc_isa.kernel @dual ["x", "n", "y"]
-// CHECK-NEXT:  %[[V0:.*]] = dstc_isa.mov param(0)
-// CHECK-NEXT:  %[[V1:.*]] = dstc_isa.s2r sr(SR_LANE)
-// CHECK-NEXT:  %[[V2:.*]] = dstc_isa.imad<LO> a(%[[V1]]), b(8)
-// CHECK-NEXT:  %[[V3:.*]] = dstc_isa.iadd3 a(%[[V2]]), b(256)
-// CHECK-NEXT:  %[[V4:.*]] = dstc_isa.mov param(2)
+// CHECK-NEXT:  %[[X:.*]] = dstc_isa.mov param(0)
+// CHECK-NEXT:  %[[LANE:.*]] = dstc_isa.s2r sr(SR_LANE)
+// CHECK-NEXT:  %[[N:.*]] = dstc_isa.mov param(1)
+// CHECK-NEXT:  %[[LOW:.*]] = dstc_isa.imad<LO> a(%[[LANE]]), b(16777216)
+// CHECK-NEXT:  %[[HIGH:.*]] = dstc_isa.iadd3 a(%[[LOW]]), b(536870912)
+// CHECK-NEXT:  %[[Y:.*]] = dstc_isa.mov param(2)
 // CHECK-NEXT:  dstc_isa.aclr acc(1)
-// CHECK-NEXT:  %[[V5:.*]] = dstc_isa.ldg<32> a(%[[V0]])
-// CHECK-NEXT:  %[[V6:.*]] = dstc_isa.undef : !dstc_isa.reg<8>
-// CHECK-NEXT:  %[[V8:.*]] = dstc_isa.isetp<LT.U32> a(%[[V2]]), param(1)
-// CHECK-NEXT:  %[[V9:.*]] = dstc_isa.ldg<128> a(%[[V0]]), guard(%[[V8]]), into(%[[V6]])
-// CHECK-NEXT:  %[[V10:.*]] = dstc_isa.isetp<LT.U32> a(%[[V3]]), param(1)
-// CHECK-NEXT:  %[[V11:.*]] = dstc_isa.ldg<128> a(%[[V0]] + 512), guard(%[[V10]]), into(%[[V9]][4])
-// CHECK-NEXT:  %[[V12:.*]] = dstc_isa.undef : !dstc_isa.reg<8>
-// CHECK-NEXT:  %[[V14:.*]] = dstc_isa.isetp<LT.U32> a(%[[V2]]), b(%[[V5]])
-// CHECK-NEXT:  %[[V15:.*]] = dstc_isa.ldg<128> a(%[[V4]]), guard(%[[V14]]), into(%[[V12]])
-// CHECK-NEXT:  %[[V16:.*]] = dstc_isa.isetp<LT.U32> a(%[[V3]]), b(%[[V5]])
-// CHECK-NEXT:  %[[V17:.*]] = dstc_isa.ldg<128> a(%[[V4]] + 512), guard(%[[V16]]), into(%[[V15]][4])
-// CHECK-NEXT:  dstc_isa.spwmma<323216.ALO.BHI._._> a(%[[V11]]), b(%[[V17]]), c(%[[V5]]), e(%[[V5]]), acc(1)
-// CHECK-NEXT:  %[[V18:.*]] = dstc_isa.ard<P2.T> acc(1)
-// CHECK-NEXT:  dstc_isa.stg<32> a(%[[V4]]), b(%[[V18]][7])
+// CHECK-NEXT:  %[[WORD:.*]] = dstc_isa.ldg<32> a(%[[X]])
+// CHECK-NEXT:  %[[U0:.*]] = dstc_isa.undef : !dstc_isa.reg<8>
+// CHECK-NEXT:  %[[A0:.*]] = dstc_isa.imad<HI> a(%[[N]]), c(%[[X]]), b(16777216)
+// CHECK-NEXT:  %[[NA:.*]] = dstc_isa.imad<LO> a(%[[N]]), b(16777216)
+// CHECK-NEXT:  %[[P0:.*]] = dstc_isa.isetp<LT.U32> a(%[[LOW]]), b(%[[NA]])
+// CHECK-NEXT:  %[[A1:.*]] = dstc_isa.ldg<128> a(%[[A0]]), guard(%[[P0]]), into(%[[U0]])
+// CHECK-NEXT:  %[[P1:.*]] = dstc_isa.isetp<LT.U32> a(%[[HIGH]]), b(%[[NA]])
+// CHECK-NEXT:  %[[A2:.*]] = dstc_isa.ldg<128> a(%[[A0]] + 512), guard(%[[P1]]), into(%[[A1]][4])
+// CHECK-NEXT:  %[[U1:.*]] = dstc_isa.undef : !dstc_isa.reg<8>
+// CHECK-NEXT:  %[[B0:.*]] = dstc_isa.imad<HI> a(%[[WORD]]), c(%[[Y]]), b(16777216)
+// CHECK-NEXT:  %[[NB:.*]] = dstc_isa.imad<LO> a(%[[WORD]]), b(16777216)
+// CHECK-NEXT:  %[[P2:.*]] = dstc_isa.isetp<LT.U32> a(%[[LOW]]), b(%[[NB]])
+// CHECK-NEXT:  %[[B1:.*]] = dstc_isa.ldg<128> a(%[[B0]]), guard(%[[P2]]), into(%[[U1]])
+// CHECK-NEXT:  %[[P3:.*]] = dstc_isa.isetp<LT.U32> a(%[[HIGH]]), b(%[[NB]])
+// CHECK-NEXT:  %[[B2:.*]] = dstc_isa.ldg<128> a(%[[B0]] + 512), guard(%[[P3]]), into(%[[B1]][4])
+// CHECK-NEXT:  dstc_isa.spwmma<323216.ALO.BHI._._> a(%[[A2]]), b(%[[B2]]), c(%[[WORD]]), e(%[[WORD]]), acc(1)
+// CHECK-NEXT:  %[[R:.*]] = dstc_isa.ard<P2.T> acc(1)
+// CHECK-NEXT:  dstc_isa.stg<32> a(%[[Y]]), b(%[[R]][7])
 // CHECK-NEXT:  dstc_isa.exit

@@ -38,6 +38,20 @@ func.func @conv(%x: tensor<1x3x8x8xf16>, %w: tensor<4x27xf16>) -> (tensor<1x4x6x
 // CHECK-NEXT:  %[[D:.*]] = dstc.encode %d : tensor<27x36xf16> -> !dstc.bitmap<27x36xf16, b>
 // CHECK-NEXT:  dstc.matmul %[[W]], %[[D]]
 
+// The nm engine takes one operand sparse: the left, or with swap the right; that may be stored
+// transposed, and is turned over.
+func.func @sparse(%x: tensor<40x20xf16>, %w: tensor<30x20xf16>) -> (tensor<40x30xf32>, tensor<40x30xf32>) {
+  %y = dstc.matmul %x, %w {trans_b, a_pattern = "2:4", schedule = #dstc.schedule<nm, cta = 64x64, warp = 64x64, stages = 2>} : tensor<40x20xf16>, tensor<30x20xf16> -> tensor<40x30xf32>
+  %z = dstc.matmul %x, %w {trans_b, b_pattern = "4:16", schedule = #dstc.schedule<nm, cta = 64x64, warp = 64x64, stages = 2, swap>} : tensor<40x20xf16>, tensor<30x20xf16> -> tensor<40x30xf32>
+  func.return %y, %z : tensor<40x30xf32>, tensor<40x30xf32>
+}
+// CHECK-LABEL: @sparse
+// CHECK-NEXT:  %[[X:.*]] = dstc.encode %x : tensor<40x20xf16> -> !dstc.nm<40x20xf16, 2:4, a>
+// CHECK-NEXT:  dstc.matmul %[[X]], %w {{.*}}trans_b{{.*}} : !dstc.nm<40x20xf16, 2:4, a>, tensor<30x20xf16> -> tensor<40x30xf32>
+// CHECK-NEXT:  %[[T:.*]] = dstc.transpose %w
+// CHECK-NEXT:  %[[W:.*]] = dstc.encode %[[T]] : tensor<20x30xf16> -> !dstc.nm<20x30xf16, 4:16, b>
+// CHECK-NEXT:  dstc.matmul %x, %[[W]] {{.*}} : tensor<40x20xf16>, !dstc.nm<20x30xf16, 4:16, b> -> tensor<40x30xf32>
+
 // Left alone: the dense engine, and a product without a schedule.
 func.func @dense(%x: tensor<32x32xf16>) -> (tensor<32x32xf32>, tensor<32x32xf32>) {
   %y = dstc.matmul %x, %x {schedule = #dstc.schedule<dense, cta = 32x32, warp = 32x32, stages = 2>} : tensor<32x32xf16>, tensor<32x32xf16> -> tensor<32x32xf32>

@@ -47,6 +47,37 @@ func.func @behind_reshape(%x: tensor<4x8xf32>, %w: tensor<8x16xf32>) -> tensor<2
 // CHECK-NEXT:  dstc.matmul %x, %w {activation = #dstc<activation relu>}
 // CHECK-NEXT:  dstc.reshape
 
+// A tensor of the same shape is a residual, behind the bias; of two products, the first takes the other.
+func.func @residual(%x: tensor<4x8xf32>, %w: tensor<8x16xf32>, %r: tensor<4x16xf32>) -> tensor<4x16xf32> {
+  %b = dstc.constant "b" : tensor<16xf32>
+  %y = dstc.matmul %x, %w {dstc.source = ["one"]} : tensor<4x8xf32>, tensor<8x16xf32> -> tensor<4x16xf32>
+  %z = dstc.add %y, %b : tensor<4x16xf32>, tensor<16xf32> -> tensor<4x16xf32>
+  %s = dstc.add %r, %z {dstc.source = ["sum"]} : tensor<4x16xf32>, tensor<4x16xf32> -> tensor<4x16xf32>
+  %a = dstc.relu %s : tensor<4x16xf32> -> tensor<4x16xf32>
+  %p = dstc.matmul %x, %w : tensor<4x8xf32>, tensor<8x16xf32> -> tensor<4x16xf32>
+  %q = dstc.matmul %x, %w : tensor<4x8xf32>, tensor<8x16xf32> -> tensor<4x16xf32>
+  %t = dstc.add %p, %q : tensor<4x16xf32>, tensor<4x16xf32> -> tensor<4x16xf32>
+  %u = dstc.add %t, %a : tensor<4x16xf32>, tensor<4x16xf32> -> tensor<4x16xf32>
+  func.return %u : tensor<4x16xf32>
+}
+// CHECK-LABEL: @residual
+// CHECK:       %a = dstc.matmul %x, %w bias(%b) residual(%r) {dstc.source = ["one", "sum"], bias_along = "n", activation = #dstc<activation relu>} : tensor<4x8xf32>, tensor<8x16xf32>, tensor<16xf32> + tensor<4x16xf32> -> tensor<4x16xf32>
+// CHECK-NEXT:  %q = dstc.matmul
+// CHECK-NEXT:  %t = dstc.matmul %x, %w residual(%q)
+// CHECK-NEXT:  dstc.add %t, %a
+
+// Added before the bias: the bias stays an addition, for the sums' order.
+func.func @bias_last(%x: tensor<4x8xf32>, %w: tensor<8x16xf32>, %r: tensor<4x16xf32>) -> tensor<4x16xf32> {
+  %b = dstc.constant "b" : tensor<16xf32>
+  %y = dstc.matmul %x, %w : tensor<4x8xf32>, tensor<8x16xf32> -> tensor<4x16xf32>
+  %z = dstc.add %y, %r : tensor<4x16xf32>, tensor<4x16xf32> -> tensor<4x16xf32>
+  %s = dstc.add %z, %b : tensor<4x16xf32>, tensor<16xf32> -> tensor<4x16xf32>
+  func.return %s : tensor<4x16xf32>
+}
+// CHECK-LABEL: @bias_last
+// CHECK:       dstc.matmul %x, %w residual(%r)
+// CHECK-NEXT:  dstc.add
+
 // Not fused: another reader, a bias that is not constant, an addend that makes the result larger,
 // a ReLU of a value that was rounded to f16.
 func.func @kept(%x: tensor<1x8xf32>, %w: tensor<8x16xf32>, %v: tensor<16xf32>) -> (tensor<1x16xf32>, tensor<1x16xf32>, tensor<1x16xf32>, tensor<4x16xf32>, tensor<1x16xf32>) {

@@ -152,6 +152,22 @@ func.func @matmul_split(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
 
 // -----
 
+func.func @matmul_residual(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>, %r: tensor<5xf32>) {
+  %y = dstc.matmul %a, %b residual(%r) : tensor<2x3xf16>, tensor<3x5xf16> + tensor<5xf32> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: residual must be 2x5, not 5
+
+// -----
+
+func.func @result_window(%a: !dstc.bitmap<2x3xf16, a>, %b: !dstc.bitmap<3x5xf16, b>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 32x64, stages = 2>} : !dstc.bitmap<2x3xf16, a>, !dstc.bitmap<3x5xf16, b> -> !dstc.bitmap<2x5xf16, a, window = 64>
+  func.return
+}
+// CHECK: the warp tile is not whole windows of 64 of the result
+
+// -----
+
 func.func @bitmap_window(%a: !dstc.bitmap<2x3xf16, a, window = 48>) {
   func.return
 }
