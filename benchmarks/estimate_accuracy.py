@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dstc.backend.isa.table import TILE_M
 from dstc.compiler.bench import Gemm, run_gemm, schedule_facts
 from dstc.compiler.bench_estimate import counted, scheduled
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes.candidates import KERNELS
+from dstc.passes.choose import choose
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
 from dstc.runtime.machine import Machine
@@ -33,6 +34,8 @@ THIN = 96
 MOST_WORK = 2**29.5
 """Multiply-adds of a case at most, so that hundreds take minutes."""
 LEAST_DENSITY = 0.02
+MACHINES = {"dual": ("dstc", "dstc", "dstc-plus"), "dense": ("v100", "dstc")}
+"""Engine -> machines to draw from."""
 WORST = 12
 
 
@@ -54,7 +57,7 @@ def cases(count: int, seed: int, drawn_schedules: float = 0.0, thin: float = 0.0
     rng = random.Random(seed)
     for _ in range(count):
         engine = rng.choice(("dual", "dense"))
-        machine = "dstc" if engine == "dual" else rng.choice(("v100", "dstc"))
+        machine = rng.choice(MACHINES[engine])
         sizes = [1 << 12] * 3
         while sizes[0] * sizes[1] * sizes[2] > MOST_WORK:
             sizes = [_size(rng), _size(rng), _size(rng)]
@@ -67,7 +70,7 @@ def cases(count: int, seed: int, drawn_schedules: float = 0.0, thin: float = 0.0
                 *sizes, seed=gemm.seed, trans_a=rng.random() < 0.25, trans_b=rng.random() < 0.25,
                 out="f16" if rng.random() < 0.4 else "f32",
             )  # fmt: skip
-        schedule = _schedule(rng, engine, gemm) if rng.random() < drawn_schedules else None
+        schedule = _schedule(rng, engine, machine, gemm) if rng.random() < drawn_schedules else None
         yield Case(gemm, machine, engine, schedule)
 
 
@@ -82,16 +85,11 @@ def _density(rng: random.Random) -> float:
     return 1.0 if rng.random() < 0.12 else round(2 ** rng.uniform(log2(LEAST_DENSITY), 0), 3)
 
 
-def _schedule(rng: random.Random, engine: str, gemm: Gemm) -> ScheduleAttr:
-    kernels = KERNELS[Engine(engine)]
-    tiles = rng.choice(kernels.tiles)
-    stages, swap = rng.choice(tiles.stages), rng.choice(kernels.swaps)
-    splits = [s for s in (1, 1, 1, 2, 3, 4, 6) if s in kernels.splits and s <= -(-gemm.k // 32)]
-    scratch = (gemm.m + tiles.cta[0]) * (gemm.n + tiles.cta[1]) * 4
-    fitting = [s for s in splits if s == 1 or s * scratch <= 1 << 22]
-    return ScheduleAttr.of(
-        Engine(engine), tiles.cta, tiles.warp, stages, swap, split=rng.choice(fitting)
-    )
+def _schedule(rng: random.Random, engine: str, machine: str, gemm: Gemm) -> ScheduleAttr:
+    """One of the schedules that the machine can run."""
+    target = Machine.load(machine)
+    choice = choose(scheduled(gemm, target, engine), target, engine)
+    return rng.choice(choice.candidates).schedule
 
 
 def measured(case: Case) -> dict[str, Any]:
@@ -133,7 +131,13 @@ def rebuilt(row: dict[str, Any]) -> tuple[Gemm, ScheduledProduct]:
     gemm = Gemm(**{name: row[name] for name in Gemm.__dataclass_fields__ if name in row})
     s = row["schedule"]
     schedule = ScheduleAttr.of(
-        Engine(s["engine"]), tuple(s["cta"]), tuple(s["warp"]), s["stages"], s["swap"], s["split"]
+        Engine(s["engine"]),
+        tuple(s["cta"]),
+        tuple(s["warp"]),
+        s["stages"],
+        s["swap"],
+        s["split"],
+        s.get("window", TILE_M),
     )
     return gemm, ScheduledProduct(
         (gemm.m, gemm.n, gemm.k), schedule, (gemm.trans_a, gemm.trans_b),
@@ -159,7 +163,7 @@ def line(row: dict[str, Any]) -> str:
     form = "".join(x for x in "ab" if row[f"trans_{x}"])
     return (
         f"{row['m']:5} {row['n']:5} {row['k']:5} {row['a_density']:6.3f} {row['b_density']:6.3f} "
-        f"{row['pattern']:6} {form:2} {row['out']} {row['machine']:4} {s['engine']:5} {cta:>7}/"
+        f"{row['pattern']:6} {form:2} {row['out']} {row['machine']:9} {s['engine']:5} {cta:>7}/"
         f"{warp:5} {s['split']:2} {row['cycles']:9,} {row['estimate']:11,.0f} {row['error']:+6.1%} "
         f"{row['limit']}"
     )

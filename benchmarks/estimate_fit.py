@@ -2,8 +2,7 @@
 
 In: rows of `estimate_accuracy.py --json` and of `chooser.py --json`, whose many tiles of a product
 teach the forms to rank them. Out: the numbers with which the estimates of each engine come nearest,
-and what the choice by them loses, printed or written into the passes; with --loops what one warp
-of the dual kernel takes a step (`LOOPS`), measured.
+and what the choice by them loses, printed or written into the passes.
 
     python benchmarks/chooser.py --cases 120 --seed 21 --json tiles
     python benchmarks/estimate_accuracy.py --cases 400 --seed 11 --thin 0.4 --json thin
@@ -19,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dstc.compiler.bench import Gemm, compile_gemm
+from dstc.compiler.bench import Gemm
 from dstc.compiler.bench_estimate import counted
-from dstc.dialects.dstc import Engine, ScheduleAttr
+from dstc.dialects.dstc import Engine
 from dstc.passes import cost_dense, cost_dual
-from dstc.passes.candidates import KERNELS
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
-from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 from estimate_accuracy import rebuilt
 from numpy.typing import NDArray
@@ -38,11 +35,6 @@ LINEAR = 0.12
 """Errors beyond this count linearly, not squared: no case decides alone."""
 PRIOR = 0.25
 """How much a factor e on a number has to gain: numbers that hardly matter stay as they are."""
-PROMPT = {
-    "sm.count": 1, "l2.latency": 60, "l2.request_latency": 20, "dram.latency": 101,
-    "simulation.quantum": 16, "noc.read_bytes_per_sm_cycle": 1024,
-}  # fmt: skip
-"""A machine whose memory answers at once, for --loops."""
 
 
 def residuals(predict: Callable[[Any], list[float]], cycles: F64, start: Any) -> Any:
@@ -151,45 +143,14 @@ def write(engine: str, fitted: Any) -> None:
     path.write_text(text)
 
 
-def print_loops() -> None:
-    """What one warp of the dual kernel, alone or beside another, takes a step."""
-    usual, prompt = Machine.load("dstc", {"sm.count": 1}), Machine.load("dstc", PROMPT)
-    print("CTA       warp     CTAs  density  products  step  (cycles of a sub-core)")
-    for tiles in KERNELS[Engine.DUAL].tiles:
-        cta, warp = tiles.cta, tiles.warp
-        schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, tiles.stages[0])
-        for ctas in (1, 2):
-            for density in (0.05, 0.3, 1):
-                found: list[tuple[int, int]] = []
-                for depth in (1024, 2048):
-                    gemm = Gemm(cta[0] * ctas, cta[1], depth, density, density)
-                    compiled, _ = compile_gemm(gemm, usual, "dual", schedule)
-                    inputs = dict(zip(("arg0", "arg1"), gemm.operands(), strict=True))
-                    run = compiled.run(inputs, device=Device(prompt, threads=1), statistics=False)
-                    result = run.kernels[0].result
-                    found.append((result.cycles, result.counters["tensor_busy"]))
-                (c0, b0), (c1, b1) = found
-                subs = min(4, schedule.warps * ctas)
-                names = ("x".join(map(str, t)) for t in (cta, warp))
-                print(
-                    "{:9} {:8}".format(*names)
-                    + f" {ctas:4} {density:8} {(b1 - b0) / 64 / subs:9.1f}"
-                    f" {(c1 - c0) / 64:5.1f}",
-                    flush=True,
-                )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help="JSON of estimate_accuracy.py")
     parser.add_argument("--write", action="store_true", help="put the numbers into the passes")
-    parser.add_argument("--loops", action="store_true", help="measure the dual kernel's main loops")
     parser.add_argument(
         "--chosen", action="store_true", help="leave out rows whose schedules were drawn"
     )
     args = parser.parse_args()
-    if args.loops:
-        print_loops()
     rows = [row for file in args.rows for row in json.loads(Path(file).read_text())["rows"]]
     if args.chosen:
         rows = [row for row in rows if row["chosen"]]

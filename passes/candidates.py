@@ -12,6 +12,7 @@ from functools import cache
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import SPLIT_STEP, ceil_div
+from ..backend.isa.table import TILE_M
 from ..dialects.dstc import Engine, ScheduleAttr
 from ..runtime.machine import MACHINE_OF, Machine
 
@@ -26,11 +27,15 @@ MOST_ROUNDS = 8
 
 @dataclass(frozen=True)
 class Tiles:
-    """A kernel's CTA tile, warp tile (M x N) and the depths of operand pipeline worth trying."""
+    """A kernel's CTA tile, warp tile (M x N) and the depths of operand pipeline worth trying.
+
+    `window`: vectors that its operands condense over; beyond 32 the machine must have it.
+    """
 
     cta: Size2
     warp: Size2
     stages: tuple[int, ...]
+    window: int = TILE_M
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,28 @@ class Kernels:
     accumulators: bool = False
 
 
-def _tiles(stages: tuple[int, ...], *pairs: tuple[Size2, Size2]) -> tuple[Tiles, ...]:
-    return tuple(Tiles(cta, warp, stages) for cta, warp in pairs)
+def _tiles(
+    stages: tuple[int, ...], *pairs: tuple[Size2, Size2], window: int = TILE_M
+) -> tuple[Tiles, ...]:
+    return tuple(Tiles(cta, warp, stages, window) for cta, warp in pairs)
+
+
+_LARGE: tuple[tuple[Size2, Size2], ...] = (
+    ((128, 128), (64, 64)),
+    ((64, 256), (64, 64)),
+    ((256, 64), (64, 64)),
+    ((128, 64), (64, 64)),
+    ((64, 128), (64, 64)),
+    ((64, 64), (64, 64)),
+)
+"""Warps of 64x64: a step brings four tiles for four products."""
+_LARGER: tuple[tuple[Size2, Size2], ...] = (
+    ((128, 256), (64, 128)),
+    ((256, 128), (128, 64)),
+    ((256, 256), (64, 128)),
+    ((256, 256), (128, 64)),
+)
+"""Six for eight, where the accumulation buffer holds them."""
 
 
 KERNELS: dict[Engine, Kernels] = {
@@ -77,12 +102,18 @@ KERNELS: dict[Engine, Kernels] = {
     ),
     Engine.DUAL: Kernels(
         (
-            *_tiles((4,), ((128, 128), (64, 64))),
-            *_tiles((6,), ((64, 128), (32, 64)), ((128, 64), (64, 32))),
-            *_tiles((8,), ((64, 64), (32, 32)), ((32, 64), (32, 32)), ((32, 32), (32, 32))),
+            *_tiles((4,), *_LARGE, ((128, 256), (64, 64)), ((256, 128), (64, 64))),
+            *_tiles((2,), *_LARGER, ((256, 256), (128, 128))),
+            *_tiles((4,), ((64, 128), (32, 64)), ((128, 64), (64, 32)), ((64, 32), (64, 32))),
+            *_tiles((4,), ((32, 64), (32, 64))),
+            *_tiles((4, 8), ((64, 64), (32, 32)), ((32, 64), (32, 32)), ((32, 32), (32, 32))),
+            *_tiles((4,), *_LARGE, *_LARGER, window=64),
+            *_tiles((4,), ((128, 256), (64, 64)), ((256, 128), (64, 64)), window=64),
+            *_tiles((2,), ((256, 256), (128, 128)), window=64),
         ),
         feature="dual_side",
         swaps=(False, True),
+        splits=(1, 2, 3, 4, 6, 8),
         accumulators=True,
     ),
     Engine.NM: Kernels(
@@ -99,8 +130,10 @@ KERNELS: dict[Engine, Kernels] = {
         swaps=(False, True),
     ),
 }
-"""Engine -> its kernels. Stages of the dual engine: the fastest on whole products at densities 1,
-0.5 and 0.1; more would not fit into a lane's 255 registers, or gained nothing."""
+"""Engine -> its kernels. Stages of the dual engine divide the 8 steps of a turn of its loop, so
+that no register is copied; more do not fit into a lane's 255 registers, or gained nothing."""
+_WINDOWS = {TILE_M: None, 64: "window_64"}
+"""Window -> the feature that it needs."""
 
 
 def engines(machine: Machine, engine: str = AUTO) -> list[Engine]:
@@ -132,6 +165,9 @@ def candidates(
         kernels = KERNELS[name]
         for tiles in kernels.tiles:
             (cm, cn), (wm, wn) = tiles.cta, tiles.warp
+            feature = _WINDOWS[tiles.window]
+            if feature is not None and feature not in machine.features:
+                continue
             if kernels.accumulators and wm * wn > machine["accumulator.tiles"] * 32 * 32:
                 continue
             ctas = ceil_div(m, cm) * ceil_div(n, cn)
@@ -145,12 +181,10 @@ def candidates(
                     break
                 for stages in tiles.stages:
                     for swap in kernels.swaps:
-                        yield _schedule(name, tiles.cta, tiles.warp, stages, swap, split)
+                        yield _schedule(name, tiles, stages, swap, split)
 
 
 @cache
-def _schedule(
-    engine: Engine, cta: Size2, warp: Size2, stages: int, swap: bool, split: int
-) -> ScheduleAttr:
+def _schedule(engine: Engine, t: Tiles, stages: int, swap: bool, split: int) -> ScheduleAttr:
     """A schedule; made once, since making an attribute takes as long as a prediction."""
-    return ScheduleAttr.of(engine, cta, warp, stages, swap, split)
+    return ScheduleAttr.of(engine, t.cta, t.warp, stages, swap, split, t.window)

@@ -8,7 +8,7 @@ candidates from the best on, with predicted (and measured) cycles and what limit
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from xdsl.context import Context
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.table import TILE_M
 from ..dialects.dstc import Engine, ScheduleAttr
 from ..runtime.machine import Machine
 from .candidates import AUTO, candidates
@@ -148,6 +149,7 @@ def describe(schedule: ScheduleAttr, *, engine: bool = True) -> str:
         + f"{cta}/{warp}"
         + (" swap" if schedule.swapped else "")
         + (f" /{schedule.parts}" if schedule.parts > 1 else "")
+        + (f" w{schedule.vectors}" if schedule.vectors != TILE_M else "")
     )
 
 
@@ -160,6 +162,7 @@ def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
         "stages": int(schedule.stages.value.data),
         "swap": schedule.swapped,
         "split": schedule.parts,
+        "window": schedule.vectors,
     }
 
 
@@ -169,26 +172,27 @@ def choose(
     engine: str = AUTO,
     *,
     encoding: float = 0.0,
-    operands: Operands | None = None,
+    operands: Mapping[int, Operands] | None = None,
 ) -> Choice:
     """Every candidate of a product, the one that is predicted fastest first.
 
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before;
-    `operands`: popcounts, if they are known. Of candidates within `ALIKE` of the best, the one of
-    the fewest parts is first. Raises `DstcError` if no candidate fits the machine.
+    `operands`: by window, popcounts, if they are known. Of candidates within `ALIKE` of the best,
+    the one of the fewest parts is first. Raises `DstcError` if no candidate fits the machine.
     """
     started = time.perf_counter()
     chip = Chip.of(machine)
-    counted: Operands | None = operands
+    counted = dict(operands or {})
     found: list[Candidate] = []
     for schedule in candidates(product.sizes, machine, engine):
         scheduled = replace(product, schedule=schedule)
         if schedule.engine.data == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse
         dual = schedule.engine.data == Engine.DUAL
-        if dual and counted is None:
-            counted = product.operands(chip)
-        prediction = scheduled.predict(chip, counted if dual else None)
+        window = schedule.vectors
+        if dual and window not in counted:
+            counted[window] = scheduled.operands(chip)
+        prediction = scheduled.predict(chip, counted[window] if dual else None)
         if isfinite(prediction.cycles):
             found.append(Candidate(scheduled, prediction, encoding if dual else 0.0))
     if not found:

@@ -65,8 +65,9 @@ class ScheduledProduct:
         s = self.schedule
         stages = int(s.stages.value.data)
         return cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors
-        )
+            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors,
+            s.parts,
+        )  # fmt: skip
 
     @property
     def pattern(self) -> Pattern | None:

@@ -29,6 +29,9 @@ class Chip:
     """Of HMMA.SP; 0 without weight-only n:m."""
     alu_interval: int
     lsu_interval: int
+    lsu_off_interval: int
+    """Of an access that is switched off in all lanes."""
+    ohmma_interval: int
     registers: int
     register_granularity: int
     shared_bytes: int
@@ -42,6 +45,7 @@ class Chip:
     squash: int | None
     """OHMMAs dropped beside an issue; None with a sequencer (`cost_issue`)."""
     l1_sectors: int
+    l1_latency: int
     read_bytes: int
     write_bytes: int
     slices: int
@@ -70,6 +74,8 @@ class Chip:
             hmma_sp_interval=machine.get("hmma_sp.interval", 0),
             alu_interval=machine["alu.interval"],
             lsu_interval=machine["lsu.interval"],
+            lsu_off_interval=machine["lsu.off_interval"],
+            ohmma_interval=machine.get("ohmma.interval", 0),
             registers=machine["sm.registers"],
             register_granularity=machine["sm.register_granularity"],
             shared_bytes=machine["sm.shared_memory_bytes"],
@@ -80,6 +86,7 @@ class Chip:
             empty_step=machine.get("spwmma.min_busy", 0),
             squash=squash_of(machine),
             l1_sectors=machine["l1.sectors_per_cycle"],
+            l1_latency=machine["l1.latency"],
             read_bytes=machine["noc.read_bytes_per_sm_cycle"],
             write_bytes=machine["noc.write_bytes_per_sm_cycle"],
             slices=machine["l2.slices"],

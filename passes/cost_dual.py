@@ -12,45 +12,48 @@ from math import sqrt
 
 import numpy as np
 
-from ..backend.isa.layout import ceil_div, round_up
-from ..backend.isa.table import TILE_K, TILE_M
+from ..backend.isa.layout import HEADER_GROUP, ceil_div, round_up
+from ..backend.isa.table import NUM_REGISTERS, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
-from .cost_operands import F64, Operands
+from .cost_operands import Operands
+from .matmul_dual import CHUNK, DISTANCE, prefetched_sectors
+from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
 
-
-@dataclass(frozen=True)
-class Loop:
-    """A main loop as the compiler makes it: what one warp alone on its sub-core takes a step.
-
-    A step takes max(products, products but for the last `hidden` + `fetch`); `unit`: cycles of the
-    load/store unit. Measured with memory that answers at once: `estimate_fit.py --loops`.
-    """
-
-    registers: int
-    hidden: int
-    fetch: float
-    unit: float
-
-
-LOOPS = {
-    (1, False): Loop(registers=212, hidden=1, fetch=35, unit=35.5),
-    (1, True): Loop(registers=193, hidden=0, fetch=28, unit=35.5),
-    (2, False): Loop(registers=228, hidden=2, fetch=52.5, unit=51.5),
-    (4, False): Loop(registers=209, hidden=2, fetch=72, unit=72),
+REGISTERS = {
+    (32, 2): {2: 102, 3: 113, 4: 137, 5: 160, 6: 178, 8: 182},
+    (32, 3): {2: 134, 3: 167, 4: 171, 5: 240, 6: 250, 8: 250},
+    (32, 4): {2: 168, 3: 170, 4: 221, 5: 245},
+    (32, 6): {2: 183, 3: 235},
+    (32, 8): {2: 235},
+    (64, 2): {2: 209, 3: 209, 4: 253, 5: 253},
+    (64, 3): {2: 164, 3: 252, 4: 214},
+    (64, 4): {2: 255},
 }
-"""(32x32 tiles of a warp, CTA of one warp) -> its loop, with the stages of select-schedule."""
-STAGE_REGISTERS, HEADER_REGISTERS, OTHER_REGISTERS = 11, 2, 6
-"""Registers of a lane: an operand tile under way (values, bitmap, header), a header, others."""
+"""(window, operand tiles of a warp) -> stages -> registers of a lane, as compiled with a long K;
+what is not here does not fit into 255."""
+PART_REGISTERS = 40
+"""Beside its sums, those of a warp that adds up the parts of a split product."""
+LEAST_REGISTERS = 68
+"""Of a warp with a single step."""
 BITMAP_SECTORS, HEADER_SECTORS = 2, 0.25
 """Of a tile, 32-byte sectors: 16 words of bitmap (twice that with a window of 64); four headers
-share a sector, each is a load."""
+share a sector, and a load."""
+L2_SHARE = 0.85
+"""Share of L2 that what is written, or read again, can fill and still be there."""
 RUN_BYTES = 1024
 """Neighbouring bytes that lie in one DRAM channel."""
 LINE_SECTORS = 4
 """Sectors of a line, which all come from one slice of L2."""
+LOAD_ALU, NEXT_ALU, TILE_ALU, FETCH_ALU = 3.0, 1.0, 0.375, 12.0
+"""Arithmetic: of a tile's first load of values, of each further one, of its bitmap and headers,
+and of a group of tiles whose sectors are fetched into L1 a chunk: counted in compiled loops."""
+HOPS = 3
+"""Loads before the first product that wait for each other: row starts, headers, values."""
+GROUP = 4
+"""Tiles whose sectors are fetched together (`matmul_dual._Prefetch`)."""
 
 
 @dataclass(frozen=True)
@@ -61,47 +64,57 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 128
+    start: float = 33.4
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 77.2
-    """The same for each further tile of a warp."""
-    latency_extra: float = 6.98
+    start_tile: float = 11.7
+    """The same for each operand tile of a sub-core's warps."""
+    end_start: float = 55.1
+    """Cycles before the first store."""
+    end_row: float = 1.9
+    """Cycles of a row of 32 results beside its store."""
+    latency_extra: float = 6.82
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharpness: float = 2.92
-    """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 2.53
-    """The same of an SM and L2,"""
-    sharp_end: float = 7.67
+    sharp_alone: float = 3.25
+    """How little the units that one warp feeds disturb each other (`smooth_max`)."""
+    sharpness: float = 2.57
+    """The same of the resources of an SM,"""
+    sharp_l2: float = 9.57
+    """of an SM and L2,"""
+    sharp_end: float = 12
     """of stores and what else goes on,"""
-    sharp_dram: float = 9.67
+    sharp_dram: float = 4.86
     """of DRAM and all else."""
-    l2_share: float = 1.29
+    l2_share: float = 0.872
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    dram_share: float = 0.841
+    l2_uneven: float = 0.0895
+    """How much the fullest slice holds up a step, of the spread over slices."""
+    dram_share: float = 0.888
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.117
+    l2_mean: float = 0.0702
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.646
+    l2_spread: float = 0.702
     """and of the spread over slices;"""
-    dram_mean: float = 0.209
+    dram_mean: float = 0.158
     """the same for DRAM's channels."""
-    dram_spread: float = 0.18
-    first: float = 1.34
+    dram_spread: float = 0.267
+    shared_l1: float = 0.302
+    """Share of what CTAs of an SM could share in L1 that they do."""
+    first: float = 0.536
     """Share of a burst's queueing that is before the first step."""
-    variation: float = 0.0256
-    """Variance of the time of a product that is not empty, over its mean squared."""
-    turn_products: float = 1.31
-    """How much the spread of products counts in that of a turn,"""
-    turn_spread: float = 0.0975
-    """and the spread of the rest, as a share of the turn."""
-    pack: float = 0.402
+    turn_spread: float = 0.206
+    """How much turns differ, as a share of one."""
+    pack: float = 0.435
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 0.496
+    overlap: float = 1.06
     """Share of a CTA's stores that delay the CTA after it."""
-    stagger: float = 0.0575
+    stagger: float = 0.0468
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    write: float = 0.792
-    """Share of what L2 writes back that nothing overlaps."""
+    part_share: float = 0.988
+    """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
+    arrive: float = 1.24e03
+    """Cycles to count an arrival: atomic, barriers, shared memory."""
+    write: float = 2.02
+    """Cycles that L2 takes to write back, over those of its bytes."""
 
 
 FITTED = Fitted()
@@ -118,6 +131,7 @@ class DualPlan:
     swap: bool = False
     out_bytes: int = 4
     window: int = TILE_M
+    split: int = 1
 
     @property
     def warps(self) -> int:
@@ -140,23 +154,22 @@ class DualPlan:
         return self.warp[0] * self.warp[1] // TILE_M**2
 
     @property
-    def loop(self) -> Loop:
-        """The main loop."""
-        tiles = self.accumulators
-        return LOOPS.get((tiles, self.warps == 1)) or LOOPS[max(t for t, _ in LOOPS), False]
-
-    @property
     def registers(self) -> int:
-        """Registers of a lane; fewer if K is so short that not all stages are filled."""
-        tiles = sum(self.warp) // TILE_M  # a tile of 64 vectors takes the registers of two of 32
-        steps, ahead = ceil_div(self.sizes[2], TILE_K), self.stages - 1
-        stages = STAGE_REGISTERS * tiles * min(steps, ahead)
-        headers = HEADER_REGISTERS * tiles * max(0, min(steps, 2 * ahead) - ahead)
-        return min(self.loop.registers, OTHER_REGISTERS + stages + headers)
+        """Registers of a lane, more than there are for tiles without an entry; fewer if K is so
+        short that not all stages are filled."""
+        if self.split > 1 and 32 * self.accumulators + PART_REGISTERS > NUM_REGISTERS:
+            return NUM_REGISTERS + 1
+        of_stages = REGISTERS.get((self.window, sum(self.tiles)), {})
+        if self.stages not in of_stages:
+            return NUM_REGISTERS + 1
+        stages = min(self.stages, 1 + ceil_div(self.sizes[2], TILE_K))
+        return of_stages.get(stages, LEAST_REGISTERS)
 
 
 def occupancy(plan: DualPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
+    if plan.registers > NUM_REGISTERS:
+        return 0
     of_sub_core = min(
         chip.accumulators // plan.accumulators,
         chip.registers
@@ -191,80 +204,122 @@ class _Traffic:
     uneven: float
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What a warp's step takes beside its products: loads and prefetches, as accesses (`on`, or
+    `off` in all lanes) and arithmetic."""
+
+    on: float
+    off: float
+    alu: float
+
+
 class _Model:
     def __init__(self, plan: DualPlan, operands: Operands, chip: Chip, f: Fitted, held: int):
         self.plan, self.operands, self.chip, self.f, self.held = plan, operands, chip, f, held
         self.bitmap_sectors = BITMAP_SECTORS * plan.window // TILE_M
-        self.ctas = plan.grid[0] * plan.grid[1]
-        self.steps = operands.k_tiles
-        self.ahead = min(plan.stages - 1, self.steps)
+        all_steps = operands.k_tiles
+        self.steps = ceil_div(ceil_div(all_steps, plan.split), HEADER_GROUP) * HEADER_GROUP
+        self.steps = min(self.steps, all_steps)
+        self.parts = ceil_div(all_steps, self.steps)
+        self.ctas = plan.grid[0] * plan.grid[1] * self.parts
         rows, columns = plan.tiles
         self.tiles = rows * columns
-        ohmmas = self._by_warp(operands.busy[plan.swap])
-        self.work = step_slots(ohmmas, self.tiles * self.steps, chip.squash)
-        self.mean_step = float(self.work.mean()) / self.steps
-        both = self._by_warp(operands.both)
-        self.any_products = min(1.0, float(both.sum()))
-        # an SM with a single CTA has no others whose stores could hide what this one waits for
-        multiplying = np.minimum(1.0, both).mean(axis=1)
-        self.multiplying = float(multiplying.max() if self.ctas <= chip.sms else multiplying.mean())
-        self.chance = min(1.0, float(both.mean()) / (self.tiles * self.steps))
+        self.fetched = tuple(
+            prefetched_sectors(side.density, plan.window) for side in operands.sides
+        )
+        covered = all(
+            sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
+            for side, sectors in zip(operands.sides, self.fetched, strict=True)
+        )
+        self.near = min(plan.stages - 1, self.steps)
+        self.ahead = min(CHUNK * DISTANCE, self.steps) if covered else self.near
+        self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         a, b = operands.sides
-        reads = b.any_of(columns), a.any_of(rows)
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
         (cm, cn), (wm, wn) = plan.cta, plan.warp
         self.touched = (
-            cm * cn // wn * (headers + reads[0] * a.sectors)
-            + cn * cm // wm * (headers + reads[1] * b.sectors)
+            cm * cn // wn * (headers + a.sectors) + cn * cm // wm * (headers + b.sectors)
         ) / plan.window
-        self.values = reads[0] * a.pieces / 2, reads[1] * b.pieces / 2
+        self.values = a.pieces / 2, b.pieces / 2
         self.strip_sectors = own + self.values[0], own + self.values[1]
+        rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
+        panel = panel_columns(*rows_columns)
+        self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
+        self.step = self._step()
 
-    def _by_warp(self, strips: F64) -> F64:
-        """Sums over the tiles of each warp: (CTAs, warps)."""
-        (gy, gx), (cm, cn), (wm, wn) = self.plan.grid, self.plan.cta, self.plan.warp
-        window = self.plan.window
-        rows = np.minimum(np.arange(gy * cm // window), strips.shape[0] - 1)
-        columns = np.minimum(np.arange(gx * cn // window), strips.shape[1] - 1)
-        full = strips[np.ix_(rows, columns)]
-        by_warp = full.reshape(gy, cm // wm, wm // window, gx, cn // wn, wn // window).sum((2, 5))
-        return by_warp.transpose(0, 2, 1, 3).reshape(gy * gx, self.plan.warps)
+    def _step(self) -> _Step:
+        """Accesses and arithmetic of a warp's step beside its products."""
+        plan, sides = self.plan, self.operands.sides
+        wide = 1 - (1 - sides[0].wide) ** plan.tiles[0] * (1 - sides[1].wide) ** plan.tiles[1]
+        on = off = alu = 0.0
+        for side, tiles in zip(sides, plan.tiles, strict=True):
+            loads = 1 + wide * (len(side.loads) - 1)
+            brought = sum(side.loads)
+            on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
+            off += tiles * max(0.0, loads - brought)
+            alu += tiles * (LOAD_ALU + (loads - 1) * NEXT_ALU + TILE_ALU)
+        wanted = [s for s, n in zip(self.fetched, plan.tiles, strict=True) for _ in range(n) if s]
+        for first in range(0, len(wanted), GROUP):
+            group = wanted[first : first + GROUP]
+            bitmaps = ceil_div(len(group) * CHUNK * self.bitmap_sectors, 32)
+            on += (2 + bitmaps + self._sectors(group)) / CHUNK
+            off += max(0.0, max(group) - self._sectors(group)) / CHUNK
+            alu += (FETCH_ALU + max(group)) / CHUNK
+        return _Step(on, off, alu)
+
+    def _sectors(self, group: list[int]) -> float:
+        """Accesses of a group's values that fetch anything."""
+        needed = max(
+            side.pieces / 2 + 1
+            for side, sectors in zip(self.operands.sides, self.fetched, strict=True)
+            if sectors in group
+        )
+        return min(float(max(group)), needed)
 
     def _fullest(self) -> float:
         """Tensor cycles of the fullest sub-core, if CTAs go round the SMs."""
         sms, warps = self.chip.sms, self.plan.warps
+        work = np.repeat(self.work, self.parts, axis=0) / self.parts
         turns = ceil_div(self.ctas, sms)
         slots = round_up(turns * warps, self.chip.sub_cores)
         padded = np.zeros((turns * sms, warps))
-        padded[: self.ctas] = self.work
+        padded[: self.ctas] = work
         of_sm = np.zeros((sms, slots))
         of_sm[:, : turns * warps] = (
             padded.reshape(turns, sms, warps).swapaxes(0, 1).reshape(sms, -1)
         )
         return float(of_sm.reshape(sms, -1, self.chip.sub_cores).sum(axis=1).max())
 
-    def _strips(self, first: int, count: int) -> Size2:
-        """Different strips of A and of B that the CTAs first, first + SMs, ... of an SM read."""
-        gx, (a, b) = self.plan.grid[1], self.operands.sides
+    def _strips(self, first: int, count: int) -> tuple[float, float]:
+        """Different strips of A and of B that the CTAs first, first + SMs, ... of an SM read.
+
+        Those of different parts of K are different. What CTAs of an SM could share in L1 they do
+        to the degree `shared_l1`.
+        """
+        (gy, gx), (a, b) = self.grid, self.operands.sides
         mine = range(first, first + count * self.chip.sms, self.chip.sms)
+        shared = len({i // gx for i in mine}), len({(i // (gx * gy), i % gx) for i in mine})
+        down, across = (count + self.f.shared_l1 * (some - count) for some in shared)
         return (
-            len({i // gx for i in mine}) * min(self.plan.cta[0] // self.plan.window, a.strips),
-            len({i % gx for i in mine}) * min(self.plan.cta[1] // self.plan.window, b.strips),
+            down * min(self.plan.cta[0] // self.plan.window, a.strips),
+            across * min(self.plan.cta[1] // self.plan.window, b.strips),
         )
 
     def _traffic(self, r: Round) -> _Traffic:
         """What a round loads a step."""
-        gx, (a, b) = self.plan.grid[1], self.operands.sides
+        (gy, gx), (a, b) = self.grid, self.operands.sides
         full = r.count - (r.most - 1) * self.chip.sms
         mine = self._strips(r.first, r.most)
-        fewer = (0, 0)
+        fewer = (0.0, 0.0)
         if r.most > 1 and full < self.chip.sms:
             fewer = self._strips(r.first, r.most - 1)
         lines = (r.first + r.count - 1) // gx - r.first // gx + 1
+        planes = ceil_div(lines, gy)
         down, across = (size // self.plan.window for size in self.plan.cta)
         different = (
-            min(a.strips, lines * down),
-            b.strips if lines > 1 else min(b.strips, r.count * across),
+            min(a.strips * planes, lines * down),
+            planes * b.strips if lines > 1 else min(b.strips, r.count * across),
         )
         fullest = asked = spread = fetched = uneven = 0.0
         for i, sectors in enumerate(self.strip_sectors):
@@ -284,39 +339,53 @@ class _Model:
             sqrt(uneven * self.chip.channels),
         )
 
-    def _step_alone(self, step: float) -> tuple[float, float]:
-        """A step of a warp alone on its sub-core, and the standard deviation of its products.
-
-        The products of a step come or do not: the time is the mean of the larger of two.
-        """
-        loop, product = self.plan.loop, step / self.tiles
-        one = max(0.0, self.mean_step / self.tiles - self.chip.empty_step) / max(self.chance, 1e-9)
-        within = self.f.variation * product**2
-        spread = sqrt(self.tiles * (within + one**2 * self.chance * (1 - self.chance)))
-        return max(
-            mean_of_larger(step, spread, loop.fetch),
-            (self.tiles - loop.hidden) * product + loop.fetch,
-        ), spread
-
     def prediction(self) -> Prediction:
         """The sum over rounds of CTAs, within what DRAM allows."""
         f, chip = self.f, self.chip
         parts: dict[str, float] = {}
-        chained = [
-            (r, *self._round(r, parts)) for r in rounds(self.ctas, self.held, chip.sms, f.pack)
-        ]
-        total, end = chain_up(chained, f.overlap, f.sharp_end, f.stagger)
+        dealt = list(rounds(self.ctas, self.held, chip.sms, f.pack))
+        chained = [(r, *self._round(r, parts)) for r in dealt]
+        total, end = chain_up(chained, f.overlap if self.held > 1 else 1.0, f.sharp_end, f.stagger)
+        if self.parts > 1:
+            total += self._added(dealt[-1].packed)
         m, n, _ = self.plan.sizes
-        pairs = zip(self.operands.sides, self.strip_sectors, strict=True)
-        loaded = sum(side.strips * own for side, own in pairs) * SECTOR * self.steps
-        spilled = max(0.0, m * n * self.plan.out_bytes - chip.l2_capacity) / chip.dram_bytes
-        read = loaded / (chip.dram_bytes * f.dram_share)
+        scratch = self.ctas * self.plan.cta[0] * self.plan.cta[1] * 4 if self.parts > 1 else 0
+        spilled = max(0.0, m * n * self.plan.out_bytes + scratch - L2_SHARE * chip.l2_capacity)
+        spilled *= (2 if scratch else 1) / chip.dram_bytes
+        read = self._loaded_bytes() / (chip.dram_bytes * f.dram_share)
         parts["dram"] = read + spilled
         # nothing is read before the first headers are asked for, nor while the last CTAs store
-        latencies = chip.dram_latency * (1 + self.any_products)
-        total = smooth_max(f.sharp_dram, total, f.start + latencies + read + end)
-        total += f.write * spilled
+        dram = f.start + HOPS * chip.dram_latency + read + f.write * spilled + end
+        total = smooth_max(f.sharp_dram, total, dram)
         return Prediction(total, parts)
+
+    def _loaded_bytes(self) -> float:
+        """Bytes of operands from DRAM: once, or again for what L2 does not keep meanwhile.
+
+        Waves of CTAs go down a panel of columns: B's strips are those of the panel's, A's new ones.
+        """
+        plan, chip = self.plan, self.chip
+        rows, columns = plan.grid
+        a, b = (
+            side.strips * own * SECTOR * self.operands.k_tiles
+            for side, own in zip(self.operands.sides, self.strip_sectors, strict=True)
+        )
+        panel = panel_columns(rows, columns)
+        panels, wave = ceil_div(columns, panel), self.held * chip.sms
+        at_once = min(1.0, wave / (rows * panel))
+        kept, kept_b = L2_SHARE * chip.l2_capacity, b * panel / columns
+        if kept_b + a * at_once > kept:
+            b *= ceil_div(rows * panel, wave)
+        if panels > 1 and kept_b + a > kept:
+            a *= panels
+        return a + b
+
+    def _added(self, packed: float) -> float:
+        """Cycles to store a part of a split product, to arrive, and to add all parts."""
+        f, chip = self.f, self.chip
+        part = self.plan.cta[0] * self.plan.cta[1] * 4
+        added = part / chip.read_bytes / f.part_share
+        return packed * part / chip.write_bytes + f.arrive + self.parts * added
 
     def _round(self, r: Round, parts: dict[str, float]) -> tuple[float, float]:
         """Cycles of a round of CTAs up to their stores, and of the stores; adds to `parts`."""
@@ -326,22 +395,30 @@ class _Model:
         warps = r.packed * plan.warps / chip.sub_cores
         if r.packed == r.most:
             warps = ceil_div(r.most * plan.warps, chip.sub_cores)
-        alone_in_launch = r.count == self.ctas
-        if alone_in_launch:
-            step = self._fullest() / warps / steps
+        if r.count == self.ctas:
+            ohmmas = self._fullest() / warps / steps
         else:
-            mine = self.work[r.first : r.first + r.count * r.times]
-            step = float(mine.mean()) / steps
-        own, spread = self._step_alone(step)
-        busy = {
-            "tensor": warps * step,
-            "load_store": warps * plan.loop.unit,
-            "l1": r.packed * self.touched / chip.l1_sectors,
-            "l2_to_sm": t.fullest * r.packed / r.most * SECTOR / chip.read_bytes,
+            ohmmas = float(self.work.mean()) / self.operands.k_tiles
+        product = chip.ohmma_interval * ohmmas if chip.squash is None else 0.0
+        issued = float(self.tiles)
+        if chip.squash is not None:
+            issued = float(step_slots(ohmmas, self.tiles, chip.squash))
+        s = self.step
+        own = {
+            "tensor": product,
+            "issue": issued + s.on + s.off + s.alu,
+            "load_store": s.on * chip.lsu_interval + s.off * chip.lsu_off_interval,
+            "alu": s.alu * chip.alu_interval,
         }
-        asked = t.asked / l2
-        local = smooth_max(f.sharpness, *busy.values())
-        pace = max(smooth_max(f.sharp_l2, local, asked), own)
+        busy = {name: warps * cycles for name, cycles in own.items()}
+        busy["l1"] = r.packed * self.touched / chip.l1_sectors
+        busy["l2_to_sm"] = t.fullest * r.packed / r.most * SECTOR / chip.read_bytes
+        asked = (t.asked + f.l2_uneven * t.spread / self.ahead) / l2
+        # one warp issues in order: while it waits for a unit, it feeds no other
+        alone = smooth_max(f.sharp_alone, *own.values())
+        local = max(smooth_max(f.sharpness, *busy.values()), alone)
+        local = max(local, (chip.l1_latency + f.latency_extra) / self.near)
+        pace = smooth_max(f.sharp_l2, local, asked)
 
         # what is loaded ahead comes in bursts: a latency and a queue a turn of `ahead` steps
         burst = (
@@ -352,17 +429,22 @@ class _Model:
         wait = chip.dram_latency + f.latency_extra + burst
         turns = (steps - 1) // self.ahead
         turn = pace * self.ahead
-        varied = f.turn_products * sqrt(self.ahead) * spread + f.turn_spread * turn
+        varied = f.turn_spread * turn
         loop = pace * (steps - turns * self.ahead) + turns * mean_of_larger(turn, varied, wait)
 
         m, n, _ = plan.sizes
-        tile = min(plan.cta[0], m) * min(plan.cta[1], n) * plan.out_bytes
-        drained = m * n * plan.out_bytes * r.count / self.ctas / SECTOR / l2
-        end = smooth_max(f.sharp_end, r.packed * tile / chip.write_bytes, drained)
-        # values are loaded only where they meet others: warps without any end earlier
-        second = self.any_products * max(0.0, chip.dram_latency - (1 - self.multiplying) * end)
-        start = f.start + f.start_tile * (self.tiles - 1) + f.first * burst
-        latencies = chip.dram_latency + second
+        written = 0.0 if self.parts > 1 else plan.out_bytes
+        tile = min(plan.cta[0], m) * min(plan.cta[1], n) * written
+        drained = m * n * written * r.count / self.ctas / SECTOR / l2
+        rows = warps * min(plan.warp[0], m) * min(plan.warp[1], n) / TILE_M
+        end = f.end_start + smooth_max(
+            f.sharp_end,
+            r.packed * tile / chip.write_bytes,
+            drained,
+            rows * (chip.lsu_interval + f.end_row),
+        )
+        start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst
+        latencies = HOPS * chip.dram_latency
         for name, cycles in {
             **{name: cycles * steps for name, cycles in busy.items()},
             "l2": asked * steps,

@@ -8,18 +8,19 @@ many bytes the tiles of a strip have.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from math import comb
+from math import comb, erfc, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend.isa.layout import VALUE_ALIGN, ceil_div
+from ..backend.isa.layout import NARROW_VALUES, VALUE_ALIGN, ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
 from ..runtime.formats import OHMMA_A, OHMMA_B, Bitmap
 
 F64 = NDArray[np.float64]
+Size2 = tuple[int, int]
 
 
 _PIECE = VALUE_ALIGN // 2
@@ -40,18 +41,19 @@ class Side:
     """One operand: strips of a window's vectors along M or N, cut into tiles of 16 along K.
 
     `pieces`: 16-byte pieces of values of a tile, `sectors`: 32-byte sectors that a load of them
-    touches, both means over all tiles. `occupied`: share of K at which one tile of a strip has
-    non-zeros, or at least one of two neighbouring strips.
+    touches, both means over all tiles. `occupied`: share of tiles with non-zeros, `density` of
+    non-zeros in whole tiles. `loads`: tiles that a 128-bit load a lane finds values for, by its
+    number within the tile, `wide`: strips with a tile that the first load does not bring all of;
+    both shares.
     """
 
     strips: int
     pieces: float
     sectors: float
-    occupied: tuple[float, float]
-
-    def any_of(self, strips: int) -> float:
-        """Share of K at which one of `strips` (1 or 2) neighbouring tiles has non-zeros."""
-        return self.occupied[min(strips, 2) - 1]
+    occupied: float
+    density: float
+    loads: tuple[float, ...]
+    wide: float
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ class Operands:
     busy: tuple[F64, F64]
     both: F64
     """(strips of A, strips of B): steps along K at which both tiles have non-zeros."""
+    _of_warps: dict[tuple[object, ...], F64] = field(
+        default_factory=dict[tuple[object, ...], F64], compare=False, repr=False
+    )
+
+    def by_warp(self, swap: bool, grid: Size2, cta: Size2, warp: Size2, window: int) -> F64:
+        """`busy[swap]` of the tiles of each warp: (CTAs, warps of a CTA); summed up once."""
+        key = swap, cta, warp
+        if key not in self._of_warps:
+            self._of_warps[key] = _by_warp(self.busy[swap], grid, cta, warp, window)
+        return self._of_warps[key]
 
     @staticmethod
     def counted(a: Bitmap, b: Bitmap, empty: float = 1.0) -> Operands:
@@ -78,7 +90,7 @@ class Operands:
             _with_empty((x @ y.T).astype(np.float64), both, a.layout.k_tiles, empty)
             for x, y in chunks
         ]
-        sides = [_counted_side(_tile_counts(x)) for x in (a, b)]
+        sides = [_counted_side(_tile_counts(x), x.layout.window) for x in (a, b)]
         return Operands((sides[0], sides[1]), a.layout.k_tiles, (busy[0], busy[1]), both)
 
     @staticmethod
@@ -93,7 +105,7 @@ class Operands:
         tiles = ceil_div(k, TILE_K)
         extents = [_strip_extents(size, window) for size in (m, n)]
         sides = [
-            _expected_side(rows, k, density)
+            _expected_side(rows, k, density, window)
             for rows, density in zip(extents, densities, strict=True)
         ]
         busy: list[F64] = []
@@ -109,6 +121,16 @@ class Operands:
             ]
             busy.append(_with_empty(k * np.outer(*means), both, tiles, empty))
         return Operands((sides[0], sides[1]), tiles, (busy[0], busy[1]), both)
+
+
+def _by_warp(strips: F64, grid: Size2, cta: Size2, warp: Size2, window: int) -> F64:
+    """Sums over the tiles of each warp: (CTAs, warps); the last strip stands for those beyond."""
+    (gy, gx), (cm, cn), (wm, wn) = grid, cta, warp
+    rows = np.minimum(np.arange(gy * cm // window), strips.shape[0] - 1)
+    columns = np.minimum(np.arange(gx * cn // window), strips.shape[1] - 1)
+    full = strips[np.ix_(rows, columns)]
+    by_warp = full.reshape(gy, cm // wm, wm // window, gx, cn // wn, wn // window).sum((2, 5))
+    return by_warp.transpose(0, 2, 1, 3).reshape(gy * gx, -1)
 
 
 def _with_empty(ohmmas: F64, both: F64, k_tiles: int, empty: float) -> F64:
@@ -134,28 +156,37 @@ def _chunks(a: Bitmap, b: Bitmap, *, swap: bool = False) -> tuple[F64, F64]:
     return found[0], found[1]  # type: ignore[return-value]
 
 
-def _counted_side(counts: NDArray[np.int64]) -> Side:
+def _counted_side(counts: NDArray[np.int64], window: int) -> Side:
     pieces = -(-counts // _PIECE)
-    occupied = counts > 0
-    padded = np.pad(occupied, ((0, -len(occupied) % 2), (0, 0)))
-    pairs = padded.reshape(-1, 2, occupied.shape[1]).any(axis=1)
+    occupied, full = counts > 0, window * TILE_K
     return Side(
         len(counts),
         float(pieces.mean()),
         float(np.where(occupied, (pieces + 1) / 2, 0).mean()),
-        (float(occupied.mean()), float(pairs.mean())),
+        float(occupied.mean()),
+        float(counts.mean()) / full,
+        tuple(float((counts > least).mean()) for least in range(0, full, NARROW_VALUES)),
+        float((counts > NARROW_VALUES).any(axis=1).mean()),
     )
 
 
-def _expected_side(extents: tuple[int, int, int], k: int, density: float) -> Side:
+def _expected_side(extents: tuple[int, int, int], k: int, density: float, window: int) -> Side:
     """The side of strips of `extents`, k deep."""
     strips, rows, last = extents
-    depth = k / ceil_div(k, TILE_K)  # mean depth of a tile
+    tiles = ceil_div(k, TILE_K)
+    depth = k / tiles  # mean depth of a tile
     values = density * depth * ((strips - 1) * rows + last) / strips
     filled = 1 - (1 - density) ** (rows * depth)
     pieces = 0.0 if density == 0 else values / _PIECE + (0.5 * filled if density < 1 else 0)
-    two = 1 - (1 - filled) ** (2 if strips > 1 else 1)
-    return Side(strips, pieces, (pieces + filled) / 2, (filled, two))
+    most = rows * min(k, TILE_K)
+    spread = sqrt(2 * most * density * (1 - density)) or 1e-3
+    beyond = [
+        erfc((least + 0.5 - most * density) / spread) / 2
+        for least in range(0, window * TILE_K, NARROW_VALUES)
+    ]
+    wide = 1 - (1 - min(beyond[1], 1.0)) ** tiles
+    full = values / (window * TILE_K)
+    return Side(strips, pieces, (pieces + filled) / 2, filled, full, (filled, *beyond[1:]), wide)
 
 
 def _strip_extents(size: int, window: int) -> tuple[int, int, int]:

@@ -166,7 +166,8 @@ def print_rows(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
                 r["engine"],
                 tile
                 + (" swap" if s["swap"] else "")
-                + (f" /{s['split']}" if s["split"] > 1 else ""),
+                + (f" /{s['split']}" if s["split"] > 1 else "")
+                + (f" w{s['window']}" if s["window"] > 32 else ""),
                 count(cycles) if cycles is not None else "-",
                 f"{r['time_us']:.1f}" if cycles is not None else "-",
                 f"{r['tflops']:.1f}" if r["tflops"] is not None else "-",

@@ -235,7 +235,8 @@ CANDIDATE_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any], float], str]], ...
 
 def _schedule(c: dict[str, Any]) -> str:
     text = f"{c['engine']} {'x'.join(map(str, c['cta']))}/{'x'.join(map(str, c['warp']))}"
-    return text + (" swap" if c["swap"] else "") + (f" /{c['split']}" if c["split"] > 1 else "")
+    text += (" swap" if c["swap"] else "") + (f" /{c['split']}" if c["split"] > 1 else "")
+    return text + (f" w{c['window']}" if c["window"] > 32 else "")
 
 
 def print_choices(choices: Sequence[dict[str, Any]]) -> None:

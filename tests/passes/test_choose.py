@@ -70,7 +70,7 @@ def test_every_row_of_the_tables_is_a_valid_schedule() -> None:
     for engine, kernels in KERNELS.items():
         for tiles in kernels.tiles:
             for stages in tiles.stages:
-                ScheduleAttr.of(engine, tiles.cta, tiles.warp, stages).verify()
+                ScheduleAttr.of(engine, tiles.cta, tiles.warp, stages, window=tiles.window).verify()
 
 
 def test_nothing_fits_a_machine_without_registers() -> None:

@@ -82,7 +82,7 @@ def test_more_of_anything_takes_longer() -> None:
     [
         ({"sm.count": 20}, 2.0),
         ({"l2.slices": 8}, 1.5),
-        ({"dram.latency": 2000}, 2.0),
+        ({"dram.latency": 2000}, 1.4),
         ({"spwmma.min_busy": 400}, 2.0),
         ({"noc.read_bytes_per_sm_cycle": 4}, 2.0),
         ({"dram.peak_gb_s": 20.0}, 2.0),
