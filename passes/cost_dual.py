@@ -17,7 +17,7 @@ from ..backend.isa.table import NUM_REGISTERS, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import CHUNK, DISTANCE, prefetched_sectors
+from .matmul_dual import CHUNK, prefetch_distance, prefetched_sectors
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -233,7 +233,9 @@ class _Model:
             for side, sectors in zip(operands.sides, self.fetched, strict=True)
         )
         self.near = min(plan.stages - 1, self.steps)
-        self.ahead = min(CHUNK * DISTANCE, self.steps) if covered else self.near
+        a, b = (side.density for side in operands.sides)
+        distance = CHUNK * prefetch_distance((a, b), plan.cta, plan.window)
+        self.ahead = min(distance, self.steps) if covered else self.near
         self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         a, b = operands.sides
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
