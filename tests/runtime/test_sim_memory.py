@@ -79,7 +79,7 @@ def test_prefetch_brings_a_sector_into_l1_and_nobody_waits_for_it():
 
 
 def test_prefetch_traps_outside_every_allocation():
-    with pytest.raises(DstcError, match="global access outside every allocation.*PREFETCH"):
+    with pytest.raises(DstcError, match=r"global access outside every allocation.*PREFETCH"):
         timed("MOV R4, 64 ;\nPREFETCH.L1 [R4] ;")
 
 
