@@ -330,8 +330,8 @@ class _Steps:
 
         Steps of wide tiles are long: there are as few as registers demand, at least one.
         """
-        most = _VALUE_REGISTERS // (self.registers * len(self.operands.tiles))
-        return max(1, min(self.schedule.stages.value.data - 1, most))
+        most = steps_ahead(self.registers, len(self.operands.tiles))
+        return min(self.schedule.stages.value.data - 1, most)
 
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
@@ -407,6 +407,11 @@ class _Steps:
         further = self.prefetch.fetch(at, first, headers)
         for s in range(1, CHUNK):
             self.step(at, s, share(further, s - 1, CHUNK - 1))
+
+
+def steps_ahead(registers: int, tiles: int) -> int:
+    """Most steps ahead for which values of a warp's tiles, of so many registers, are loaded."""
+    return max(1, _VALUE_REGISTERS // (registers * tiles))
 
 
 def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:
