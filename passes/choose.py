@@ -178,8 +178,8 @@ def choose(
 
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before;
     `operands`: by window, popcounts, if they are known. Of the best engine's candidates within
-    `ALIKE` of the best, the one of the fewest parts is first. Raises `DstcError` if no candidate fits
-    the machine.
+    `ALIKE` of the best, the one of the fewest parts is first. Raises `DstcError` if no candidate
+    fits the machine.
     """
     started = time.perf_counter()
     chip = Chip.of(machine)
