@@ -17,7 +17,7 @@ from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import CHUNK, DISTANCE, prefetched_sectors, steps_ahead
+from .matmul_dual import CHUNK, prefetch_distance, prefetched_sectors, steps_ahead
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -234,14 +234,12 @@ class _Model:
             sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors in zip(operands.sides, self.fetched, strict=True)
         )
-        self.wide = 1.0
-        for side, tiles in zip(operands.sides, plan.tiles, strict=True):
-            self.wide *= (1 - side.wide) ** tiles
-        self.wide = 1 - self.wide
-        self.near = self._near()
-        self.ahead = min(CHUNK * DISTANCE, self.steps) if covered else self.near
-        self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         a, b = operands.sides
+        self.wide = 1 - (1 - a.wide) ** plan.tiles[0] * (1 - b.wide) ** plan.tiles[1]
+        self.near = self._near()
+        distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta, plan.window)
+        self.ahead = min(distance, self.steps) if covered else self.near
+        self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
         (cm, cn), (wm, wn) = plan.cta, plan.warp
         self.touched = (

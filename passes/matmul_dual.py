@@ -2,9 +2,9 @@
 
 In: a `dstc.matmul` with a dual schedule and bitmap operands (`BitmapLayout`). Out: a
 `dstc_tile.kernel`. Each warp keeps its output tile in the accumulation buffer and walks along K;
-operand tiles go from memory straight to registers, `stages` - 2 steps ahead, headers a step before
-them. The sectors of sparse tiles are fetched into L1 some `CHUNK` steps earlier still, since steps
-are shorter there than a load from L2. Loads stand between the SPWMMAs of a step, evenly.
+operand tiles go from memory straight to registers, `stages` - 1 steps ahead, headers two steps
+before them. The sectors of sparse tiles are fetched into L1 some `CHUNK` steps earlier still, since
+steps are shorter there than a load from L2. Loads stand between the SPWMMAs of a step, evenly.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ from .matmul_split import SHARED_BYTES, Split
 _HEADERS = VectorType(i32, [HEADER_GROUP])
 CHUNK = 8
 """Steps whose sectors are fetched into L1 together."""
-DISTANCE = 3
-"""Chunks by which that is ahead of the products."""
+_DISTANCE = 3
+"""Chunks by which that is ahead of the products, at most."""
+_CTA_BYTES = 32768
+"""Bytes that a CTA has on their way or in L1 for later chunks, about: a quarter of L1. Measured at
+256x256: with 44 KB its warps, which drift apart, fetch a third of the sectors twice."""
 LEAD = 2
 """Chunks by which fetching the headers that it needs is ahead of that."""
 _VALUE_REGISTERS = 96
@@ -181,9 +184,14 @@ class _Prefetch:
     A lane has a tile of its own: its header says which sectors of values there are.
     """
 
-    def __init__(self, b: KernelBuilder, operands: _Operands, sectors: Sequence[int]):
-        """`sectors`: of each operand tile, 32-byte sectors of values to fetch; 0: not this tile."""
-        self.b, self.bitmap_bytes = b, operands.bitmap_bytes
+    def __init__(
+        self, b: KernelBuilder, operands: _Operands, sectors: Sequence[int], distance: int
+    ):
+        """`sectors`: of each operand tile, 32-byte sectors of values to fetch; 0: not this tile.
+
+        `distance`: chunks by which they are fetched ahead of the products.
+        """
+        self.b, self.bitmap_bytes, self.distance = b, operands.bitmap_bytes, distance
         wanted = [i for i, count in enumerate(sectors) if count]
         groups = [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
         self.sectors = [max(sectors[i] for i in group) for group in groups]
@@ -401,7 +409,7 @@ class _Steps:
 
     def chunk(self, at: _Place) -> None:
         """The steps of a turn of the loop."""
-        first = DISTANCE * CHUNK
+        first = self.prefetch.distance * CHUNK
         headers = self.prefetch.load_headers(at, first)
         self.step(at, 0, [partial(self.prefetch.fetch_headers, at, first + LEAD * CHUNK)])
         further = self.prefetch.fetch(at, first, headers)
@@ -442,6 +450,18 @@ def prefetched_sectors(density: float, window: int) -> int:
     return sectors if sectors <= _MOST_SECTORS * window // TILE_M else 0
 
 
+def prefetch_distance(
+    densities: tuple[float, float], cta_tile: tuple[int, int], window: int
+) -> int:
+    """Chunks by which sectors are fetched ahead: as many as L1 has room for."""
+    chunk = sum(
+        extent * CHUNK * TILE_K * (2 * density + 1 / 8)
+        for density, extent in zip(densities, cta_tile, strict=True)
+        if prefetched_sectors(density, window)
+    )
+    return max(1, min(_DISTANCE, int(_CTA_BYTES / chunk) if chunk else _DISTANCE))
+
+
 def _main_loops(
     b: KernelBuilder,
     operands: _Operands,
@@ -450,18 +470,20 @@ def _main_loops(
     k_tiles: int,
 ) -> None:
     """One loop for rows without wide tiles, if there may be such, which loads less; one for all."""
+    window = operands.layout.window
     sectors = [
-        prefetched_sectors(density, operands.layout.window)
+        prefetched_sectors(density, window)
         for density, count in zip(densities, operands.counts, strict=True)
         for _ in range(count)
     ]
-    prefetch = _Prefetch(b, operands, sectors)
+    distance = prefetch_distance(densities, schedule.cta_tile, window)
+    prefetch = _Prefetch(b, operands, sectors, distance)
 
     def loop(registers: int) -> None:
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
         _main_loop(steps, k_tiles)
 
-    if max(_many_values(d, operands.layout.window, 1) for d in densities) > NARROW_VALUES:
+    if max(_many_values(d, window, 1) for d in densities) > NARROW_VALUES:
         loop(operands.layout.value_registers)
         return
     b.when(b.compare("eq", operands.wide, 0), partial(loop, NARROW_VALUES // REGISTER_VALUES))
@@ -472,10 +494,10 @@ def _main_loop(main: _Steps, k_tiles: int) -> None:
     b, operands, prefetch = main.b, main.operands, main.prefetch
     first = _Place(b, k_tiles)
     main.flow.headers.append([operands.headers(i, first, 0) for i in range(len(operands.tiles))])
-    for c in range(DISTANCE):
+    for c in range(prefetch.distance):
         for item in prefetch.fetch(first, c * CHUNK, prefetch.load_headers(first, c * CHUNK)):
             item()
-    for c in range(DISTANCE, DISTANCE + LEAD):
+    for c in range(prefetch.distance, prefetch.distance + LEAD):
         prefetch.fetch_headers(first, c * CHUNK)
     for s in range(-main.ahead, 0):
         for _, item in sorted(main.loads(first, s, last=k_tiles), key=lambda timed: timed[0]):
