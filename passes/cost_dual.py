@@ -64,58 +64,62 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 18.7
+    start: float = 14.4
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 6.01
+    start_tile: float = 3.82
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 27.4
+    end_start: float = 19.7
     """Cycles before the first store."""
-    end_row: float = 1.49
+    end_row: float = 1.61
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.15
+    miss_power: float = 0.109
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 9.11
+    latency_extra: float = 8.96
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 3.19
+    sharp_alone: float = 2.68
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 3.04
+    sharpness: float = 4.97
     """The same of the resources of an SM,"""
-    sharp_l2: float = 14.8
+    sharp_l2: float = 7.1
     """of an SM and L2,"""
-    sharp_end: float = 16.9
+    sharp_end: float = 35.1
     """of stores and what else goes on,"""
-    sharp_dram: float = 3.92
+    sharp_dram: float = 4.21
     """of DRAM and all else."""
-    l2_share: float = 0.903
+    l2_share: float = 1.01
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.089
+    l2_uneven: float = 0.586
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.905
+    dram_share: float = 0.977
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.041
+    l2_mean: float = 0.0365
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.861
+    l2_spread: float = 0.799
     """and of the spread over slices;"""
-    dram_mean: float = 0.0891
+    dram_mean: float = 0.129
     """the same for DRAM's channels."""
-    dram_spread: float = 0.431
-    shared_l1: float = 0.543
+    dram_spread: float = 0.493
+    shared_l1: float = 0.483
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.589
+    first: float = 0.84
     """Share of a burst's queueing that is before the first step."""
-    turn_spread: float = 0.326
+    turn_spread: float = 0.271
     """How much turns differ, as a share of one."""
-    pack: float = 0.752
+    pack: float = 0.919
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 1.89
+    overlap: float = 2.41
     """Share of a CTA's stores that delay the CTA after it."""
-    stagger: float = 0.0337
+    stagger: float = 0.0326
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.958
+    part_share: float = 0.881
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    arrive: float = 1.28e03
+    part_wait: float = 282
+    """Cycles that a part of a warp with one accumulation tile takes it,"""
+    part_power: float = 0.279
+    """and by which power of their number these grow."""
+    arrive: float = 859
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    write: float = 2.39
+    write: float = 1.7
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -399,7 +403,8 @@ class _Model:
         """Cycles to store a part of a split product, to arrive, and to add all parts."""
         f, chip = self.f, self.chip
         part = self.plan.cta[0] * self.plan.cta[1] * 4
-        added = part / chip.read_bytes / f.part_share
+        wait = f.part_wait * self.plan.accumulators**f.part_power
+        added = smooth_max(f.sharp_end, part / chip.read_bytes / f.part_share, wait)
         return packed * part / chip.write_bytes + f.arrive + self.parts * added
 
     def _round(self, r: Round, parts: dict[str, float]) -> tuple[float, float]:
