@@ -177,8 +177,9 @@ def choose(
     """Every candidate of a product, the one that is predicted fastest first.
 
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before;
-    `operands`: by window, popcounts, if they are known. Of candidates within `ALIKE` of the best,
-    the one of the fewest parts is first. Raises `DstcError` if no candidate fits the machine.
+    `operands`: by window, popcounts, if they are known. Of the best engine's candidates within
+    `ALIKE` of the best, the one of the fewest parts is first. Raises `DstcError` if no candidate
+    fits the machine.
     """
     started = time.perf_counter()
     chip = Chip.of(machine)
@@ -202,7 +203,9 @@ def choose(
             f"accumulators of machine {machine.name}; give it more with --set, or another engine"
         )
     found.sort(key=lambda c: c.cycles)
-    alike = [c for c in found if c.cycles <= (1 + ALIKE) * found[0].cycles]
+    first = found[0]
+    near = (c for c in found if c.cycles <= (1 + ALIKE) * first.cycles)
+    alike = [c for c in near if c.engine == first.engine]
     best = min(alike, key=lambda c: c.schedule.parts)
     found.sort(key=lambda c: c is not best)
     return Choice(tuple(found), time.perf_counter() - started)

@@ -52,6 +52,7 @@ class Chip:
     l2_sectors: int
     """Sectors a cycle of all slices."""
     l2_capacity: int
+    l2_latency: int
     channels: int
     dram_banks: int
     dram_bytes: float
@@ -92,6 +93,7 @@ class Chip:
             slices=machine["l2.slices"],
             l2_sectors=machine["l2.slices"] * machine["l2.sectors_per_slice_cycle"],
             l2_capacity=machine["l2.capacity_bytes"],
+            l2_latency=machine["l2.latency"],
             channels=machine["dram.channels"],
             dram_banks=machine["dram.channels"] * machine["dram.banks"],
             dram_bytes=a_second / (machine["clock.core_mhz"] * 1e6),

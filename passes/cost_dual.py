@@ -12,12 +12,12 @@ from math import sqrt
 
 import numpy as np
 
-from ..backend.isa.layout import HEADER_GROUP, ceil_div, round_up
-from ..backend.isa.table import NUM_REGISTERS, TILE_K, TILE_M
+from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
+from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import CHUNK, prefetch_distance, prefetched_sectors
+from .matmul_dual import CHUNK, prefetch_distance, prefetched_sectors, steps_ahead
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -29,8 +29,8 @@ REGISTERS = {
     (32, 6): {2: 183, 3: 235},
     (32, 8): {2: 235},
     (64, 2): {2: 209, 3: 209, 4: 253, 5: 253},
-    (64, 3): {2: 164, 3: 252, 4: 214},
-    (64, 4): {2: 255},
+    (64, 3): {2: 252, 3: 252, 4: 252},
+    (64, 4): {2: 204},
 }
 """(window, operand tiles of a warp) -> stages -> registers of a lane, as compiled with a long K;
 what is not here does not fit into 255."""
@@ -42,7 +42,7 @@ BITMAP_SECTORS, HEADER_SECTORS = 2, 0.25
 """Of a tile, 32-byte sectors: 16 words of bitmap (twice that with a window of 64); four headers
 share a sector, and a load."""
 L2_SHARE = 0.85
-"""Share of L2 that what is written, or read again, can fill and still be there."""
+"""Share of L2 that what is read again can fill and still be there."""
 RUN_BYTES = 1024
 """Neighbouring bytes that lie in one DRAM channel."""
 LINE_SECTORS = 4
@@ -64,56 +64,62 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 33.4
+    start: float = 14.4
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 11.7
+    start_tile: float = 3.82
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 55.1
+    end_start: float = 19.7
     """Cycles before the first store."""
-    end_row: float = 1.9
+    end_row: float = 1.61
     """Cycles of a row of 32 results beside its store."""
-    latency_extra: float = 6.82
+    miss_power: float = 0.109
+    """By which power of the share of sectors that come from DRAM a turn waits for it."""
+    latency_extra: float = 8.96
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 3.25
+    sharp_alone: float = 2.68
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 2.57
+    sharpness: float = 4.97
     """The same of the resources of an SM,"""
-    sharp_l2: float = 9.57
+    sharp_l2: float = 7.1
     """of an SM and L2,"""
-    sharp_end: float = 12
+    sharp_end: float = 35.1
     """of stores and what else goes on,"""
-    sharp_dram: float = 4.86
+    sharp_dram: float = 4.21
     """of DRAM and all else."""
-    l2_share: float = 0.872
+    l2_share: float = 1.01
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.0895
+    l2_uneven: float = 0.586
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.888
+    dram_share: float = 0.977
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0702
+    l2_mean: float = 0.0365
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.702
+    l2_spread: float = 0.799
     """and of the spread over slices;"""
-    dram_mean: float = 0.158
+    dram_mean: float = 0.129
     """the same for DRAM's channels."""
-    dram_spread: float = 0.267
-    shared_l1: float = 0.302
+    dram_spread: float = 0.493
+    shared_l1: float = 0.483
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.536
+    first: float = 0.84
     """Share of a burst's queueing that is before the first step."""
-    turn_spread: float = 0.206
+    turn_spread: float = 0.271
     """How much turns differ, as a share of one."""
-    pack: float = 0.435
+    pack: float = 0.919
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 1.06
+    overlap: float = 2.41
     """Share of a CTA's stores that delay the CTA after it."""
-    stagger: float = 0.0468
+    stagger: float = 0.0326
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.988
+    part_share: float = 0.881
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    arrive: float = 1.24e03
+    part_wait: float = 282
+    """Cycles that a part of a warp with one accumulation tile takes it,"""
+    part_power: float = 0.279
+    """and by which power of their number these grow."""
+    arrive: float = 859
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    write: float = 2.02
+    write: float = 1.7
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -232,12 +238,12 @@ class _Model:
             sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors in zip(operands.sides, self.fetched, strict=True)
         )
-        self.near = min(plan.stages - 1, self.steps)
-        a, b = (side.density for side in operands.sides)
-        distance = CHUNK * prefetch_distance((a, b), plan.cta, plan.window)
+        a, b = operands.sides
+        self.wide = 1 - (1 - a.wide) ** plan.tiles[0] * (1 - b.wide) ** plan.tiles[1]
+        self.near = self._near()
+        distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta, plan.window)
         self.ahead = min(distance, self.steps) if covered else self.near
         self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
-        a, b = operands.sides
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
         (cm, cn), (wm, wn) = plan.cta, plan.warp
         self.touched = (
@@ -250,13 +256,24 @@ class _Model:
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
         self.step = self._step()
 
+    def _near(self) -> int:
+        """Steps by which loads to registers are ahead: fewer where tiles are wide."""
+        plan, ahead = self.plan, self.plan.stages - 1
+        narrow, wide = (
+            min(ahead, steps_ahead((registers, registers), plan.tiles))
+            for registers in (
+                NARROW_VALUES // REGISTER_VALUES,
+                plan.window * TILE_K // REGISTER_VALUES,
+            )
+        )
+        return min(round(self.wide * wide + (1 - self.wide) * narrow), self.steps)
+
     def _step(self) -> _Step:
         """Accesses and arithmetic of a warp's step beside its products."""
         plan, sides = self.plan, self.operands.sides
-        wide = 1 - (1 - sides[0].wide) ** plan.tiles[0] * (1 - sides[1].wide) ** plan.tiles[1]
         on = off = alu = 0.0
         for side, tiles in zip(sides, plan.tiles, strict=True):
-            loads = 1 + wide * (len(side.loads) - 1)
+            loads = 1 + self.wide * (len(side.loads) - 1)
             brought = sum(side.loads)
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
             off += tiles * max(0.0, loads - brought)
@@ -352,7 +369,7 @@ class _Model:
             total += self._added(dealt[-1].packed)
         m, n, _ = self.plan.sizes
         scratch = self.ctas * self.plan.cta[0] * self.plan.cta[1] * 4 if self.parts > 1 else 0
-        spilled = max(0.0, m * n * self.plan.out_bytes + scratch - L2_SHARE * chip.l2_capacity)
+        spilled = max(0.0, m * n * self.plan.out_bytes + scratch - chip.l2_capacity)
         spilled *= (2 if scratch else 1) / chip.dram_bytes
         read = self._loaded_bytes() / (chip.dram_bytes * f.dram_share)
         parts["dram"] = read + spilled
@@ -386,7 +403,8 @@ class _Model:
         """Cycles to store a part of a split product, to arrive, and to add all parts."""
         f, chip = self.f, self.chip
         part = self.plan.cta[0] * self.plan.cta[1] * 4
-        added = part / chip.read_bytes / f.part_share
+        wait = f.part_wait * self.plan.accumulators**f.part_power
+        added = smooth_max(f.sharp_end, part / chip.read_bytes / f.part_share, wait)
         return packed * part / chip.write_bytes + f.arrive + self.parts * added
 
     def _round(self, r: Round, parts: dict[str, float]) -> tuple[float, float]:
@@ -428,7 +446,10 @@ class _Model:
             + f.l2_spread * t.spread / l2
             + (f.dram_mean * t.fetched * self.ahead + f.dram_spread * t.uneven) / chip.dram_bytes
         )
-        wait = chip.dram_latency + f.latency_extra + burst
+        # what others have asked for before is in L2
+        missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
+        beyond = missing * (chip.dram_latency - chip.l2_latency)
+        wait = chip.l2_latency + beyond + f.latency_extra + burst
         turns = (steps - 1) // self.ahead
         turn = pace * self.ahead
         varied = f.turn_spread * turn

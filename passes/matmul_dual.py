@@ -349,9 +349,8 @@ class _Steps:
 
         Steps of wide tiles are long: there are as few as registers demand, at least one.
         """
-        step = sum(n * count for n, count in zip(self.registers, self.operands.counts, strict=True))
-        most = _VALUE_REGISTERS // step
-        return max(1, min(self.schedule.stages.value.data - 1, most))
+        most = steps_ahead(self.registers, self.operands.counts)
+        return min(self.schedule.stages.value.data - 1, most)
 
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
@@ -429,6 +428,12 @@ class _Steps:
         further = self.prefetch.fetch(at, first, headers)
         for s in range(1, CHUNK):
             self.step(at, s, share(further, s - 1, CHUNK - 1))
+
+
+def steps_ahead(registers: tuple[int, int], tiles: tuple[int, int]) -> int:
+    """Most steps ahead for which values are loaded: of so many tiles of either side, each of so many
+    registers."""
+    return max(1, _VALUE_REGISTERS // sum(n * t for n, t in zip(registers, tiles, strict=True)))
 
 
 def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:

@@ -29,7 +29,7 @@ def chosen(
 @pytest.mark.parametrize(
     ("sizes", "densities", "engine"),
     [
-        ((64, 1024, 4096), (1, 1), "dense"),
+        ((512, 512, 64), (1, 1), "dense"),
         (SQUARE, (0.1, 0.1), "dual"),
         (SQUARE, (0.5, 0.5), "dual"),
         (SQUARE, (0, 1), "dual"),
@@ -50,6 +50,26 @@ def test_machines_without_the_unit_do_without() -> None:
 def test_the_sparser_operand_takes_the_8_side() -> None:
     assert not chosen(SQUARE, (0.1, 1)).best.schedule.swapped
     assert chosen(SQUARE, (1, 0.1)).best.schedule.swapped
+
+
+@pytest.mark.parametrize(
+    ("densities", "cta", "swap"),
+    [((1, 0.1), (64, 256), True), ((0.1, 1), (256, 64), False), ((0.1, 0.1), (128, 128), False)],
+)
+def test_tiles_are_long_along_the_sparser_operand(
+    densities: tuple[float, float], cta: tuple[int, int], swap: bool
+) -> None:
+    """Tiles of the dense operand take most of the traffic, so that a CTA has few of them."""
+    best = chosen((4096, 4096, 4096), densities).best.schedule
+    assert (best.cta_tile, best.swapped) == (cta, swap)
+
+
+def test_more_accumulators_and_windows_of_64_are_used() -> None:
+    best = chosen((4096, 4096, 4096), (0.1, 0.1), Machine.load("dstc-plus")).best.schedule
+    assert best.vectors == 64
+    assert best.cta_tile[0] * best.cta_tile[1] > 128 * 128
+    without = Machine.load("dstc-plus", {"features.window_64": "off"})
+    assert all(c.schedule.vectors == 32 for c in chosen(SQUARE, (0.1, 0.1), without).candidates)
 
 
 def test_encoding_counts() -> None:
