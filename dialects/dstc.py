@@ -734,14 +734,6 @@ class MatmulOp(IRDLOperation):
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
-        if isinstance(self.result.type, BitmapType):
-            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
-            _expect(dual, "only the dual engine writes a bitmap")
-            _expect(self.image is None, "an image cannot be a bitmap")
-            assert self.schedule is not None
-            window = self.result.type.layout.window
-            whole = self.schedule.encodes(self.result.type)
-            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
             sparse = [isinstance(v.type, NmType) for v in (self.lhs, self.rhs)]
             nm = self.schedule.engine.data == Engine.NM
             _expect(nm or not any(sparse), "only the nm engine takes n:m operands")
@@ -750,6 +742,14 @@ class MatmulOp(IRDLOperation):
                     sparse == [not self.schedule.swapped, self.schedule.swapped],
                     "the nm engine takes one n:m operand: the left, or with swap the right",
                 )
+        if isinstance(self.result.type, BitmapType):
+            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
+            _expect(dual, "only the dual engine writes a bitmap")
+            _expect(self.image is None, "an image cannot be a bitmap")
+            assert self.schedule is not None
+            window = self.result.type.layout.window
+            whole = self.schedule.encodes(self.result.type)
+            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
 
 
 @irdl_op_definition
