@@ -431,7 +431,7 @@ class _Steps:
 
 
 def steps_ahead(registers: tuple[int, int], tiles: tuple[int, int]) -> int:
-    """Most steps ahead for which values are loaded, of so many tiles a side of so many registers."""
+    """Most steps by which values are loaded ahead, `tiles` a side of so many registers each."""
     return max(1, _VALUE_REGISTERS // sum(n * t for n, t in zip(registers, tiles, strict=True)))
 
 
