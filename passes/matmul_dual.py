@@ -502,7 +502,8 @@ def _main_loops(
     cases.append(("ne", rest, 0, (most, most)))
     for relation, sides, wide, registers in cases:
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
-        applies = b.compare(relation, b.and_(operands.wide, sides), wide)
+        bits = operands.wide if sides == 3 else b.and_(operands.wide, sides)
+        applies = b.compare(relation, bits, wide)
         b.when(applies, partial(_main_loop, steps, k_tiles))
 
 
