@@ -101,9 +101,9 @@ def test_wide_tiles_on_either_side(dense_rows: tuple[int, int], window: int) -> 
     rng = np.random.default_rng(4)
     a, b = sparse(rng, (192, 96), 0.1), sparse(rng, (96, 192), 0.1)
     a[: dense_rows[0]], b[:, : dense_rows[1]] = 1, 2
-    densities = [np.count_nonzero(x) / x.size for x in (a, b)]
+    a_density, b_density = (float(np.count_nonzero(x) / x.size) for x in (a, b))
     schedule = dual((64, 64), (64, 64), 4, window=window)
-    gemm = Gemm(192, 192, 96, *densities)
+    gemm = Gemm(192, 192, 96, a_density, b_density)
     assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
 
 
