@@ -439,6 +439,11 @@ def _many_values(density: float, window: int, deviations: float) -> float:
     return values + deviations * sqrt(values * (1 - density))
 
 
+def always_wide(densities: tuple[float, float], window: int) -> bool:
+    """Operands so dense that there is no loop for narrow tiles: no wait for what the rows have."""
+    return max(_many_values(d, window, 1) for d in densities) > NARROW_VALUES
+
+
 def prefetched_sectors(density: float, window: int) -> int:
     """32-byte sectors of a tile's values that are fetched into L1 ahead of loads, 0: no tile is.
 
@@ -483,7 +488,7 @@ def _main_loops(
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
         _main_loop(steps, k_tiles)
 
-    if max(_many_values(d, window, 1) for d in densities) > NARROW_VALUES:
+    if always_wide(densities, window):
         loop(operands.layout.value_registers)
         return
     b.when(b.compare("eq", operands.wide, 0), partial(loop, NARROW_VALUES // REGISTER_VALUES))
