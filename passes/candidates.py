@@ -76,6 +76,12 @@ _LARGER: tuple[tuple[Size2, Size2], ...] = (
     ((256, 256), (128, 64)),
 )
 """Six for eight, where the accumulation buffer holds them."""
+_LARGEST: tuple[tuple[Size2, Size2], ...] = (
+    ((256, 256), (128, 128)),
+    ((128, 512), (128, 128)),
+    ((512, 128), (128, 128)),
+)
+"""With a window of 64: a warp's tile fills a sub-core's share of 64 KB."""
 
 
 KERNELS: dict[Engine, Kernels] = {
@@ -109,7 +115,7 @@ KERNELS: dict[Engine, Kernels] = {
             *_tiles((4, 8), ((64, 64), (32, 32)), ((32, 64), (32, 32)), ((32, 32), (32, 32))),
             *_tiles((4,), *_LARGE, *_LARGER, window=64),
             *_tiles((4,), ((128, 256), (64, 64)), ((256, 128), (64, 64)), window=64),
-            *_tiles((2,), ((256, 256), (128, 128)), window=64),
+            *_tiles((4,), *_LARGEST, window=64),
         ),
         feature="dual_side",
         swaps=(False, True),

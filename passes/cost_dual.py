@@ -17,7 +17,13 @@ from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import CHUNK, prefetch_distance, prefetched_sectors, steps_ahead
+from .matmul_dual import (
+    CHUNK,
+    always_wide,
+    prefetch_distance,
+    prefetched_sectors,
+    steps_ahead,
+)
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -50,8 +56,9 @@ LINE_SECTORS = 4
 LOAD_ALU, NEXT_ALU, TILE_ALU, FETCH_ALU = 3.0, 1.0, 0.375, 12.0
 """Arithmetic: of a tile's first load of values, of each further one, of its bitmap and headers,
 and of a group of tiles whose sectors are fetched into L1 a chunk: counted in compiled loops."""
-HOPS = 3
-"""Loads before the first product that wait for each other: row starts, headers, values."""
+HOPS = 2
+"""Loads before the first product that wait for each other: headers, values; row starts before them
+where they say which loop it is."""
 GROUP = 4
 """Tiles whose sectors are fetched together (`matmul_dual._Prefetch`)."""
 
@@ -240,6 +247,7 @@ class _Model:
         )
         a, b = operands.sides
         self.wide = 1 - (1 - a.wide) ** plan.tiles[0] * (1 - b.wide) ** plan.tiles[1]
+        self.hops = HOPS + (not always_wide((a.density, b.density), plan.window))
         self.near = self._near()
         distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta, plan.window)
         self.ahead = min(distance, self.steps) if covered else self.near
@@ -374,7 +382,7 @@ class _Model:
         read = self._loaded_bytes() / (chip.dram_bytes * f.dram_share)
         parts["dram"] = read + spilled
         # nothing is read before the first headers are asked for, nor while the last CTAs store
-        dram = f.start + HOPS * chip.dram_latency + read + f.write * spilled + end
+        dram = f.start + self.hops * chip.dram_latency + read + f.write * spilled + end
         total = smooth_max(f.sharp_dram, total, dram)
         return Prediction(total, parts)
 
@@ -467,7 +475,7 @@ class _Model:
             rows * (chip.lsu_interval + f.end_row),
         )
         start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst
-        latencies = HOPS * chip.dram_latency
+        latencies = self.hops * chip.dram_latency
         for name, cycles in {
             **{name: cycles * steps for name, cycles in busy.items()},
             "l2": asked * steps,

@@ -42,7 +42,7 @@ class Side:
 
     `pieces`: 16-byte pieces of values of a tile, `sectors`: 32-byte sectors that a load of them
     touches, both means over all tiles. `occupied`: share of tiles with non-zeros, `density` of
-    non-zeros in whole tiles. `loads`: tiles that a 128-bit load a lane finds values for, by its
+    non-zeros in the operand. `loads`: tiles that a 128-bit load a lane finds values for, by its
     number within the tile, `wide`: strips with a tile that the first load does not bring all of;
     both shares.
     """
@@ -90,7 +90,7 @@ class Operands:
             _with_empty((x @ y.T).astype(np.float64), both, a.layout.k_tiles, empty)
             for x, y in chunks
         ]
-        sides = [_counted_side(_tile_counts(x), x.layout.window) for x in (a, b)]
+        sides = [_counted_side(x) for x in (a, b)]
         return Operands((sides[0], sides[1]), a.layout.k_tiles, (busy[0], busy[1]), both)
 
     @staticmethod
@@ -156,7 +156,8 @@ def _chunks(a: Bitmap, b: Bitmap, *, swap: bool = False) -> tuple[F64, F64]:
     return found[0], found[1]  # type: ignore[return-value]
 
 
-def _counted_side(counts: NDArray[np.int64], window: int) -> Side:
+def _counted_side(x: Bitmap) -> Side:
+    counts, window = _tile_counts(x), x.layout.window
     pieces = -(-counts // _PIECE)
     occupied, full = counts > 0, window * TILE_K
     return Side(
@@ -164,7 +165,7 @@ def _counted_side(counts: NDArray[np.int64], window: int) -> Side:
         float(pieces.mean()),
         float(np.where(occupied, (pieces + 1) / 2, 0).mean()),
         float(occupied.mean()),
-        float(counts.mean()) / full,
+        float(counts.sum()) / (x.layout.vectors * x.layout.depth),
         tuple(float((counts > least).mean()) for least in range(0, full, NARROW_VALUES)),
         float((counts > NARROW_VALUES).any(axis=1).mean()),
     )
@@ -185,8 +186,7 @@ def _expected_side(extents: tuple[int, int, int], k: int, density: float, window
         for least in range(0, window * TILE_K, NARROW_VALUES)
     ]
     wide = 1 - (1 - min(beyond[1], 1.0)) ** tiles
-    full = values / (window * TILE_K)
-    return Side(strips, pieces, (pieces + filled) / 2, filled, full, (filled, *beyond[1:]), wide)
+    return Side(strips, pieces, (pieces + filled) / 2, filled, density, (filled, *beyond[1:]), wide)
 
 
 def _strip_extents(size: int, window: int) -> tuple[int, int, int]:

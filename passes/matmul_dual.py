@@ -452,6 +452,11 @@ def _many_values(density: float, window: int, deviations: float) -> float:
     return values + deviations * sqrt(values * (1 - density))
 
 
+def always_wide(densities: tuple[float, float], window: int) -> bool:
+    """Operands so dense that there is no loop for narrow tiles: no wait for what the rows have."""
+    return all(_surely_wide(density, window) for density in densities)
+
+
 def prefetched_sectors(density: float, window: int) -> int:
     """32-byte sectors of a tile's values that are fetched into L1 ahead of loads, 0: no tile is.
 
@@ -502,10 +507,10 @@ def _main_loops(
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
         _main_loop(steps, k_tiles)
 
-    wide = [_surely_wide(density, window) for density in densities]
-    if all(wide):
+    if always_wide(densities, window):
         loop((most, most))
         return
+    wide = [_surely_wide(density, window) for density in densities]
     usual = most if wide[0] else least, most if wide[1] else least
     unexpected = b.and_(operands.wide, (not wide[0]) + 2 * (not wide[1]))
     b.when(b.compare("eq", unexpected, 0), partial(loop, usual))
