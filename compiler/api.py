@@ -32,6 +32,7 @@ from ..runtime.executor import Progress, RunResult, run_program
 from ..runtime.machine import Machine
 from .driver import OnPass, PassRecord, new_context, run_pipeline
 from .frontends.onnx_import import load_onnx
+from .frontends.onnx_prune import prune_weights
 from .graph import ModelGraph
 from .package import package
 from .pipelines import pipeline
@@ -128,6 +129,7 @@ def compile_model(
     tuner: Tuner | None = None,
     densities: Mapping[str, float] | None = None,
     calibrate: Mapping[str, Array] | None = None,
+    prune: str | None = None,
 ) -> Compiled:
     """Compile an ONNX model.
 
@@ -136,23 +138,27 @@ def compile_model(
     first and after every pass; `tune`: simulate so many candidates of each product and take the
     fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`); `densities`:
     shares of non-zeros of values or nodes, by name; `calibrate`: inputs by name, on which densities
-    of activations are measured. Raises `DstcError` with one line that names what is wrong.
+    of activations are measured; `prune`: the n:m pattern, 2:4 or 4:16, that weights are pruned to
+    first, which `check` accounts for. Raises `DstcError` with one line that names what is wrong.
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
+    name = Path(model).name if isinstance(model, str | os.PathLike) else None
+    notes: list[str] = []
+    if prune is not None:
+        model, notes = prune_weights(model, prune)
     graph = load_onnx(model, dims, input_shapes)
     ctx = new_context()
     module = graph.to_module(ctx)
     attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
     if calibrate is not None:
         attach_calibration(ctx, calibrate)
-    name = Path(model).name if isinstance(model, str | os.PathLike) else graph.name
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
-        graph=graph, name=name, tune=tune, tuner=tuner,
+        graph=graph, name=name or graph.name, tune=tune, tuner=tuner,
     )  # fmt: skip
     compiled.model = model
-    compiled.notes = tuple(graph.notes)
+    compiled.notes = (*graph.notes, *notes)
     compiled.seconds = time.perf_counter() - started
     return compiled
 

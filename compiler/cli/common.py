@@ -122,6 +122,14 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "`dstc run` `input` means the run's own",
         },
     ),
+    "prune": (
+        ("--prune",),
+        {
+            "metavar": "N:M",
+            "help": "prune constant weights of products and convolutions to 2:4 or 4:16 along K, "
+            "where K is at least M; the reference of the check is of the pruned model",
+        },
+    ),
     "explain": (
         ("--explain",),
         {
@@ -179,7 +187,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
-    checks, seed, check, density, calibrate, explain, tune, json."""
+    checks, seed, check, density, calibrate, prune, explain, tune, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

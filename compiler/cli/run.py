@@ -62,7 +62,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--output", metavar="OUT.npz", help="write the model's outputs")
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
-        p, "machine", "set", "engine", "density", "calibrate", "explain", "tune",
+        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune",
         "mode-or-estimate", "threads", "checks", "check", "json",
     )  # fmt: skip
     p.set_defaults(run=run, machine=None)
@@ -82,7 +82,9 @@ def add_parsers(subparsers: Any) -> None:
         help=f"what to write: {', '.join(EMIT)} (default: bin)",
     )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "density", "calibrate", "explain", "tune", "json")
+    add_options(
+        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "json"
+    )
     p.set_defaults(run=compile_)
 
     p = subparsers.add_parser(
@@ -94,7 +96,9 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("model", metavar="MODEL.onnx")
     p.add_argument("--ir-dir", required=True, metavar="DIR", help="folder to write")
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
-    add_options(p, "machine", "set", "engine", "density", "calibrate", "explain", "tune", "json")
+    add_options(
+        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "json"
+    )
     p.set_defaults(run=inspect)
 
 
@@ -209,7 +213,7 @@ class _Job:
         if self.is_program:
             if self.args.engine != "auto":
                 raise DstcError("--engine chooses code at compile time; this is a program already")
-            for option in ("tune", "explain", "density", "calibrate"):
+            for option in ("tune", "explain", "density", "calibrate", "prune"):
                 if getattr(self.args, option):
                     raise DstcError(f"--{option} bears on compiling; this is a program already")
             if self.args.dim:
@@ -233,6 +237,7 @@ class _Job:
                     tuner=_tuner(self.args),
                     densities=_densities(self.args),
                     calibrate=self.calibration(target),
+                    prune=self.args.prune,
                 )
         if self.args.mode != "estimate":
             self.bind(compiled)
@@ -523,6 +528,7 @@ def compile_(args: argparse.Namespace) -> int:
             tuner=_tuner(args),
             densities=_densities(args),
             calibrate=_calibration(args),
+            prune=args.prune,
         )
     if many:
         output.mkdir(parents=True, exist_ok=True)
@@ -585,6 +591,7 @@ def inspect(args: argparse.Namespace) -> int:
             tuner=_tuner(args),
             densities=_densities(args),
             calibrate=_calibration(args),
+            prune=args.prune,
         )
     passes = [_pass_json(p) for p in compiled.passes]
     facts: dict[str, Any] = {
