@@ -56,7 +56,7 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 from xdsl.utils.str_enum import StrEnum
 
-from ..backend.isa.layout import BitmapLayout, NmLayout, ceil_div
+from ..backend.isa.layout import NM_BLOCK_LINES, BitmapLayout, NmLayout, ceil_div
 from ..backend.isa.table import TILE_M, WINDOWS
 from ..runtime.nm_format import PATTERNS, Pattern
 
@@ -258,7 +258,7 @@ class NmType(ParametrizedAttribute, TypeAttribute):
         printer.print_string(f", {self.pattern}, {self.side.data}>")
 
 
-_TILE_UNITS = {Engine.DENSE: 16, Engine.NM: 64, Engine.DUAL: 32}
+_TILE_UNITS = {Engine.DENSE: 16, Engine.NM: 32, Engine.DUAL: 32}
 """Warp tiles are multiples of this, on each engine."""
 
 
@@ -361,7 +361,7 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(
                 f"schedule engine must be one of {', '.join(Engine)}, not {self.engine.data}"
             )
-        dual = self.engine.data == Engine.DUAL
+        dual, nm = self.engine.data == Engine.DUAL, self.engine.data == Engine.NM
         unit = self.vectors if dual else _TILE_UNITS[Engine(self.engine.data)]
         _verify_window(self.vectors)
         if self.vectors != TILE_M and not dual:
@@ -371,6 +371,11 @@ class ScheduleAttr(ParametrizedAttribute):
                 raise VerifyException(f"warp tile {what} must be a multiple of {unit}, not {w}")
             if c % w:
                 raise VerifyException(f"CTA tile {what} {c} is no multiple of the warp tile's {w}")
+            if nm and (c % NM_BLOCK_LINES or (w > unit and w % NM_BLOCK_LINES)):
+                raise VerifyException(
+                    f"the nm engine's tiles are whole {NM_BLOCK_LINES}s, but for a warp's of "
+                    f"{unit}, not {what} {c} and {w}"
+                )
         if self.warps > 32:
             raise VerifyException(f"a CTA has at most 32 warps, not {self.warps}")
         if not 2 <= self.stages.value.data <= 8:
@@ -729,14 +734,6 @@ class MatmulOp(IRDLOperation):
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
-        if isinstance(self.result.type, BitmapType):
-            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
-            _expect(dual, "only the dual engine writes a bitmap")
-            _expect(self.image is None, "an image cannot be a bitmap")
-            assert self.schedule is not None
-            window = self.result.type.layout.window
-            whole = self.schedule.encodes(self.result.type)
-            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
             sparse = [isinstance(v.type, NmType) for v in (self.lhs, self.rhs)]
             nm = self.schedule.engine.data == Engine.NM
             _expect(nm or not any(sparse), "only the nm engine takes n:m operands")
@@ -745,6 +742,14 @@ class MatmulOp(IRDLOperation):
                     sparse == [not self.schedule.swapped, self.schedule.swapped],
                     "the nm engine takes one n:m operand: the left, or with swap the right",
                 )
+        if isinstance(self.result.type, BitmapType):
+            dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
+            _expect(dual, "only the dual engine writes a bitmap")
+            _expect(self.image is None, "an image cannot be a bitmap")
+            assert self.schedule is not None
+            window = self.result.type.layout.window
+            whole = self.schedule.encodes(self.result.type)
+            _expect(whole, f"the warp tile is not whole windows of {window} of the result")
 
 
 @irdl_op_definition

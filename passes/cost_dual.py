@@ -268,7 +268,7 @@ class _Model:
         """Steps by which loads to registers are ahead: fewer where tiles are wide."""
         plan, ahead = self.plan, self.plan.stages - 1
         narrow, wide = (
-            min(ahead, steps_ahead(registers, sum(plan.tiles)))
+            min(ahead, steps_ahead((registers, registers), plan.tiles))
             for registers in (
                 NARROW_VALUES // REGISTER_VALUES,
                 plan.window * TILE_K // REGISTER_VALUES,

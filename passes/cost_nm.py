@@ -18,8 +18,8 @@ from .matmul_raster import at_once
 
 Size2 = tuple[int, int]
 
-LANE_REGISTERS = 256
-"""Registers of a lane of a warp with a tile of 64 x 64, as they are handed out."""
+LANE_REGISTERS = {64 * 64: 256, 32 * 64: 176, 32 * 32: 128}
+"""Elements of a warp's tile -> registers of a lane, as they are handed out."""
 OTHER_INSTRUCTIONS = 40
 """Instructions of a warp and step beside HMMA.SP, loads and stores."""
 _PIECE = 16 * 16
@@ -96,7 +96,8 @@ class NmPlan:
 
 def occupancy(plan: NmPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
-    warps = chip.registers // (LANE_REGISTERS * 32)
+    registers = LANE_REGISTERS.get(plan.warp[0] * plan.warp[1], 256)
+    warps = chip.registers // (registers * 32)
     shared = round_up(int(2 * sum(plan.staged)), chip.shared_granularity)
     return min(warps // plan.warps, chip.shared_bytes // shared, chip.max_ctas)
 

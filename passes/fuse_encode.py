@@ -21,7 +21,7 @@ from xdsl.pattern_rewriter import (
 )
 from xdsl.utils.hints import isa
 
-from ..dialects.dstc import EncodeOp, Engine, MatmulOp, copy_source
+from ..dialects.dstc import BitmapType, EncodeOp, Engine, MatmulOp, copy_source
 
 
 class _FuseEncode(RewritePattern):
@@ -34,6 +34,7 @@ class _FuseEncode(RewritePattern):
             or product.image is not None
             or product.schedule is None
             or product.schedule.engine.data != Engine.DUAL
+            or not isinstance(op.result.type, BitmapType)
             or not product.schedule.encodes(op.result.type)
             or not isa(op.input.type, TensorType[Float16Type])
             or product.parent is not op.parent

@@ -34,7 +34,7 @@ from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
-from .matmul_raster import tile_place
+from .matmul_raster import cheapest_place
 from .matmul_split import SHARED_BYTES, Split
 
 _HEADERS = VectorType(i32, [HEADER_GROUP])
@@ -47,12 +47,16 @@ _CTA_BYTES = 32768
 256x256: with 44 KB its warps, which drift apart, fetch a third of the sectors twice."""
 LEAD = 2
 """Chunks by which fetching the headers that it needs is ahead of that."""
-_VALUE_REGISTERS = 96
+_VALUE_REGISTERS = 120
 """Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
 _SECTOR = 32
 _MOST_SECTORS = 11
 """Sectors of a 32x16 tile, up to which it is fetched into L1 first: measured at densities of 0.2 to
 0.5."""
+_TOGETHER = 2048**2
+"""Elements of the result whose tiles follow each other in an order that shares operands: what the
+accumulators of 64 to 80 SMs hold, of 64 KB a sub-core. With 16 KB, measured, tiles of four rounds
+do better than those of one."""
 _QUARTER = 8
 """Lanes that fetch for one operand tile: one a step of a chunk."""
 
@@ -107,13 +111,14 @@ class _Operands:
         self.shared = WARP_SIZE // layouts[0].bitmap_words
         """Steps whose bitmaps one load brings."""
         self.tiles: list[_Tile] = []
-        starts: list[Value] = []
+        wide: list[Value] = []
         for layout, name, first, count in zip(
             layouts, ("a", "b"), first_tiles, counts, strict=True
         ):
             base = b.params[name]
             headers = b.mad(first_k_tile, 4, layout.headers_offset)
             bitmaps = b.mad(first_k_tile, self.bitmap_bytes, layout.bitmaps_offset)
+            starts: list[Value] = []
             for i in range(count):
                 row = b.min_(b.add(first, i), layout.v_tiles - 1)
                 place = b.mad(row, 4, base)
@@ -128,10 +133,11 @@ class _Operands:
                         values,
                     )
                 )
+            wide.append(b.and_(reduce(b.or_, starts), WIDE))
         self.values = [b.mad(b.lane, 16, t.values) for t in self.tiles]
         self.bitmaps = [b.mad(b.lane, 4, t.bitmap) for t in self.tiles]
-        self.wide = b.and_(reduce(b.or_, starts), WIDE)
-        """Not 0 if a tile of these rows has more than `NARROW_VALUES`."""
+        self.wide = b.mad(wide[1], 2, wide[0])
+        """1: a tile of the rows along M has more than `NARROW_VALUES`, 2: one along N, 3: both."""
         alone = layouts[0].k_tiles % self.shared
         self.lower = b.less(b.lane, alone * layouts[0].bitmap_words) if alone else None
         """Lanes with bitmaps in a load that brings those of the last steps."""
@@ -294,7 +300,12 @@ def dual_kernel(
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     k_tiles = split.steps * STEP_K // TILE_K
     columns_of_warps = cn // wn
-    cta_row, cta_column = tile_place(b, grid[1], grid[0])
+    costs = [
+        extent * (2 * density + 1 / 8)
+        for extent, density in zip((cm, cn), op.densities, strict=True)
+    ]
+    together = ceil_div(_TOGETHER, cm * cn)
+    cta_row, cta_column = cheapest_place(b, grid[1], grid[0], together, (costs[0], costs[1]))
     row0 = b.mad(cta_row, cm, b.mul(b.div(b.warp, columns_of_warps), wm), "row0")
     column0 = b.mad(cta_column, cn, b.mul(b.rem(b.warp, columns_of_warps), wn), "column0")
     assert isinstance(op.lhs.type, BitmapType) and isinstance(op.rhs.type, BitmapType)
@@ -328,8 +339,8 @@ class _Steps:
     operands: _Operands
     prefetch: _Prefetch
     schedule: ScheduleAttr
-    registers: int
-    """Those that hold a tile's values."""
+    registers: tuple[int, int]
+    """Those that hold the values of a tile along M, and of one along N."""
     flow: _Flow
 
     @property
@@ -338,7 +349,7 @@ class _Steps:
 
         Steps of wide tiles are long: there are as few as registers demand, at least one.
         """
-        most = steps_ahead(self.registers, len(self.operands.tiles))
+        most = steps_ahead(self.registers, self.operands.counts)
         return min(self.schedule.stages.value.data - 1, most)
 
     def products(self, step: int) -> list[Work]:
@@ -382,7 +393,9 @@ class _Steps:
             # after the second product has issued, nothing reads the registers of the last step
             load(
                 flow.values[-1],
-                lambda i: o.load(i, self.b.extract(headers[i], within), self.registers),
+                lambda i: o.load(
+                    i, self.b.extract(headers[i], within), self.registers[i >= o.counts[0]]
+                ),
                 1 / (o.counts[0] * o.counts[1]),
             )
             if s % o.shared == 0:
@@ -417,9 +430,9 @@ class _Steps:
             self.step(at, s, share(further, s - 1, CHUNK - 1))
 
 
-def steps_ahead(registers: int, tiles: int) -> int:
-    """Most steps ahead for which values of a warp's tiles, of so many registers, are loaded."""
-    return max(1, _VALUE_REGISTERS // (registers * tiles))
+def steps_ahead(registers: tuple[int, int], tiles: tuple[int, int]) -> int:
+    """Most steps by which values are loaded ahead, `tiles` a side of so many registers each."""
+    return max(1, _VALUE_REGISTERS // sum(n * t for n, t in zip(registers, tiles, strict=True)))
 
 
 def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:
@@ -441,7 +454,7 @@ def _many_values(density: float, window: int, deviations: float) -> float:
 
 def always_wide(densities: tuple[float, float], window: int) -> bool:
     """Operands so dense that there is no loop for narrow tiles: no wait for what the rows have."""
-    return max(_many_values(d, window, 1) for d in densities) > NARROW_VALUES
+    return all(_surely_wide(density, window) for density in densities)
 
 
 def prefetched_sectors(density: float, window: int) -> int:
@@ -453,6 +466,11 @@ def prefetched_sectors(density: float, window: int) -> int:
     most = _many_values(density, window, 2)
     sectors = ceil((2 * most + _SECTOR - VALUE_ALIGN) / _SECTOR)
     return sectors if sectors <= _MOST_SECTORS * window // TILE_M else 0
+
+
+def _surely_wide(density: float, window: int) -> bool:
+    """Whether among many tiles with random zeros one has more than `NARROW_VALUES`."""
+    return _many_values(density, window, 3) > NARROW_VALUES
 
 
 def prefetch_distance(
@@ -474,7 +492,7 @@ def _main_loops(
     densities: tuple[float, float],
     k_tiles: int,
 ) -> None:
-    """One loop for rows without wide tiles, if there may be such, which loads less; one for all."""
+    """One loop for rows of tiles as wide as is to be expected, and one for wider ones."""
     window = operands.layout.window
     sectors = [
         prefetched_sectors(density, window)
@@ -483,16 +501,20 @@ def _main_loops(
     ]
     distance = prefetch_distance(densities, schedule.cta_tile, window)
     prefetch = _Prefetch(b, operands, sectors, distance)
+    least, most = NARROW_VALUES // REGISTER_VALUES, operands.layout.value_registers
 
-    def loop(registers: int) -> None:
+    def loop(registers: tuple[int, int]) -> None:
         steps = _Steps(b, operands, prefetch, schedule, registers, _Flow([], [], []))
         _main_loop(steps, k_tiles)
 
+    wide = [_surely_wide(density, window) for density in densities]
     if always_wide(densities, window):
-        loop(operands.layout.value_registers)
+        loop((most, most))
         return
-    b.when(b.compare("eq", operands.wide, 0), partial(loop, NARROW_VALUES // REGISTER_VALUES))
-    b.when(b.compare("ne", operands.wide, 0), partial(loop, operands.layout.value_registers))
+    usual = most if wide[0] else least, most if wide[1] else least
+    unexpected = b.and_(operands.wide, (not wide[0]) + 2 * (not wide[1]))
+    b.when(b.compare("eq", unexpected, 0), partial(loop, usual))
+    b.when(b.compare("ne", unexpected, 0), partial(loop, (most, most)))
 
 
 def _main_loop(main: _Steps, k_tiles: int) -> None:

@@ -19,8 +19,16 @@ from .kernel_builder import KernelBuilder, Value
 from .matmul_dense import Result, tile_origin
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
-from .matmul_staging import Strip
-from .nm_staging import STEP_K, AcrossK, AlongK, DenseStaging, NmStaging, Side, SparseValues
+from .nm_staging import (
+    STEP_K,
+    AcrossK,
+    AlongK,
+    DenseStaging,
+    NmStaging,
+    Side,
+    SparseValues,
+    TileStrip,
+)
 
 PHASES = 4
 """Parts of a step, so that not all loads of a step are under way at once: there would be more than
@@ -28,9 +36,12 @@ an SM can wait for. The last part loads nothing."""
 ALONE_WARPS = 2
 """Warps of a CTA up to which its loads all start together, if registers allow: such tiles are for
 small products, where latency counts."""
+WHOLE = 16
+"""Pieces of 16 x 16 of a warp from which on a step is long enough for loads to start one part after
+the other; in the short steps of a smaller warp none can wait."""
 FEW_LOADS = 12
-"""Loads of a lane and step up to which what a part loads is stored two parts later; more would take
-too many registers, and are stored one part later."""
+"""Loads of a lane and step, and addresses of their own, up to which what a part loads is stored two
+parts later; more would take too many registers, and are stored one part later."""
 _Piece = tuple[NmStaging, int]
 
 
@@ -42,7 +53,7 @@ def nm_kernel(op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
     assert isinstance(type_, NmType)
     m, n, k = op.sizes
     cta, warp = schedule.cta_tile, schedule.warp_tile
-    strips = Strip(cta[0], warp[0]), Strip(cta[1], warp[1])
+    strips = TileStrip(cta[0], warp[0]), TileStrip(cta[1], warp[1])
     dense = DeviceTensor.of(values[1 - sparse].type)
     # the left operand is stored across k if it is transposed, the right one if it is not
     form = AcrossK if op.transposed[1 - sparse] == (sparse == 1) else AlongK
@@ -57,13 +68,14 @@ def nm_kernel(op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
     numbers = b.div(b.warp, across), b.rem(b.warp, across)
 
     def side(which: int, shared: int) -> Side:
-        tiles = warp[which] // NM_BLOCK_LINES
+        first, half = strips[which].place(b, numbers[which])
         return Side(
             tiles=cta[which] // NM_BLOCK_LINES,
-            warp_tiles=tiles,
+            fragments=strips[which].fragments,
             warps=schedule.warps,
             origin=origins[which],
-            warp_tile=b.mul(numbers[which], tiles),
+            warp_tile=first,
+            half=half,
             shared=shared,
             name="ab"[which],
         )
@@ -79,7 +91,7 @@ def nm_kernel(op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
         layout.slices,
     )
     accs = _main_loop(b, left, right, ceil_div(k, STEP_K), sum(sizes), type_, strips)
-    warps_at = b.mul(numbers[0], warp[0]), b.mul(numbers[1], warp[1])
+    warps_at = strips[0].first(b, numbers[0]), strips[1].first(b, numbers[1])
     stored_to = stored[0], stored[1]
     result = Result(b, Epilogue(b, op), strips, (origins[0], origins[1]), warps_at, stored_to)
     result.store(accs)
@@ -110,14 +122,15 @@ def _main_loop(
     steps: int,
     buffer_bytes: int,
     type_: NmType,
-    strips: tuple[Strip, Strip],
+    strips: tuple[TileStrip, TileStrip],
 ) -> list[SSAValue]:
     """The warp's accumulators, by rows of fragments."""
     rows, columns = (s.fragments for s in strips)
     right = type_.side.data == "b"
     addresses = sparse.indices()
-    few = len(sparse.turns) + len(dense.turns) <= FEW_LOADS
-    spread = not few or sparse.side.warps > ALONE_WARPS
+    few = sparse.held + dense.held <= FEW_LOADS
+    alone = sparse.side.warps <= ALONE_WARPS or rows * columns < WHOLE
+    spread = not few or not alone
     phases = _phases((sparse, dense), PHASES - 1 if spread else 1)
     lag = PHASES if not spread else 2 if few else 1
 
@@ -155,7 +168,7 @@ def _main_loop(
             for (staging, number), values in waiting[phase]:
                 staging.store(number, values, turned, more)
 
-        where = [b.extract(value, f) for value in packed for f in range(4)]
+        where = [b.extract(value, f) for value in packed for f in range(sparse.side.together)]
         ahead = sparse.words(0, buffer), dense.words(0, buffer)
         for index in range(sparse.slices):
             phase, within = divmod(index, sparse.slices // PHASES)
@@ -177,11 +190,13 @@ def _main_loop(
         b.barrier()
         return [turned, *indices, *accs]
 
-    for staging in (sparse, dense):
-        loaded = [staging.load(piece, 0, None) for piece in range(staging.pieces)]
-        for piece, values in enumerate(loaded):
-            staging.store(piece, values, 0, None)
+    # everything under way before the first store waits: memory is far, and nothing else to do
     first = sparse.load_indices(addresses, 0, None)
+    pieces = [
+        (s, piece, s.load(piece, 0, None)) for s in (sparse, dense) for piece in range(s.pieces)
+    ]
+    for staging, piece, values in pieces:
+        staging.store(piece, values, 0, None)
     b.barrier()
     zero: Value = b.insert(tile.SplatOp(0, tile.ACCUMULATOR))
     inits = [b.value(0), *first, *[zero] * (rows * columns)]

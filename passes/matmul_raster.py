@@ -6,6 +6,8 @@ run at the same time then share few columns and few rows of the operands, which 
 
 from __future__ import annotations
 
+from math import sqrt
+
 from ..backend.isa.layout import ceil_div
 from ..dialects import dstc_tile as tile
 from .kernel_builder import KernelBuilder, Value
@@ -24,23 +26,70 @@ def panel_columns(rows: int, columns: int) -> int:
     return PANEL if columns >= 2 * PANEL and rows > 1 else columns
 
 
+def cheapest_panel(
+    rows: int, columns: int, tiles: int, row_bytes: float, column_bytes: float
+) -> int:
+    """Columns of the panels in which `tiles` tiles at a time read the fewest bytes of operands.
+
+    `row_bytes` and `column_bytes`: of the operands of a row and of a column of tiles. All panels
+    but the last are equally wide; all columns where the whole grid runs at a time.
+    """
+    if rows == 1 or rows * columns <= tiles:
+        return columns
+    best = max(1, min(columns, round(sqrt(tiles * row_bytes / column_bytes))))
+    best = max(best, ceil_div(tiles, rows))
+    return ceil_div(columns, ceil_div(columns, min(best, columns)))
+
+
 def at_once(rows: int, columns: int, tiles: int) -> tuple[int, int]:
     """How many rows and columns of a grid `tiles` tiles that follow each other come from."""
     down = min(rows, ceil_div(tiles, panel_columns(rows, columns)))
     return down, min(columns, ceil_div(tiles, down))
 
 
-def tile_place(b: KernelBuilder, rows: int, columns: int) -> tuple[Value, Value]:
-    """Row and column of the CTA's tile in a grid of `rows` x `columns` tiles (grid y, grid x)."""
+def cheapest_place(
+    b: KernelBuilder, rows: int, columns: int, tiles: int, costs: tuple[float, float]
+) -> tuple[Value, Value]:
+    """As `tile_place`, for operands whose rows and columns of tiles cost unlike numbers of bytes.
+
+    Of the dearer operand what one tile needs its neighbours in the order need as well: they start
+    together, and stay so near each other that L2 keeps it. `costs` and `tiles`: `cheapest_panel`.
+    """
+    row_bytes, column_bytes = costs
+    if column_bytes <= row_bytes:
+        width = cheapest_panel(rows, columns, tiles, row_bytes, column_bytes)
+        return tile_place(b, rows, columns, width)
+    width = cheapest_panel(columns, rows, tiles, column_bytes, row_bytes)
+    number = b.mad(b.id(tile.Id.CTA_Y), columns, b.id(tile.Id.CTA_X))
+    column, row = _numbered(b, number, columns, rows, width)
+    return row, column
+
+
+def tile_place(
+    b: KernelBuilder, rows: int, columns: int, width: int | None = None
+) -> tuple[Value, Value]:
+    """Row and column of the CTA's tile in a grid of `rows` x `columns` tiles (grid y, grid x).
+
+    `width`: columns of a panel, `panel_columns` of the grid if not given.
+    """
+    width = panel_columns(rows, columns) if width is None else width
     x, y = b.id(tile.Id.CTA_X), b.id(tile.Id.CTA_Y)
-    if panel_columns(rows, columns) == columns:
+    if width == columns:
         return y, x
-    number = b.mad(y, columns, x)
-    panels, last = divmod(columns, PANEL)
-    panel = b.div(number, PANEL * rows)
-    inside = b.sub(number, b.mul(panel, PANEL * rows))
-    first = b.mul(panel, PANEL)
-    row, column = b.div(inside, PANEL), b.add(first, b.rem(inside, PANEL))
+    return _numbered(b, b.mad(y, columns, x), rows, columns, width)
+
+
+def _numbered(
+    b: KernelBuilder, number: Value, rows: int, columns: int, width: int
+) -> tuple[Value, Value]:
+    """Row and column of a tile by its number in panels of `width` columns."""
+    if width == columns:
+        return b.div(number, columns), b.rem(number, columns)
+    panels, last = divmod(columns, width)
+    panel = b.div(number, width * rows)
+    inside = b.sub(number, b.mul(panel, width * rows))
+    first = b.mul(panel, width)
+    row, column = b.div(inside, width), b.add(first, b.rem(inside, width))
     if last == 0:
         return row, column
     whole = b.less(panel, panels)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import VectorType, i32
+from xdsl.dialects.builtin import IntegerType, VectorType, i32
 from xdsl.ir import SSAValue
 
 from ..backend.isa.layout import (
@@ -25,9 +25,12 @@ from ..backend.isa.layout import (
 from ..dialects import dstc_tile as tile
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
+from .matmul_staging import Strip
 
 STEP_K = NM_BLOCK_K
 """Depth of a main-loop step."""
+TILE_FRAGMENTS = NM_BLOCK_LINES // 16
+"""Fragments of a tile."""
 ACCESS = 512
 """Bytes that a warp moves with one 16-byte access a lane."""
 _WORDS = VectorType(i32, [4])
@@ -38,18 +41,55 @@ _CHUNK = 8
 
 @dataclass(frozen=True)
 class Side:
-    """An operand's part in the kernel: lines of a CTA and of a warp, in tiles of 64, and where."""
+    """An operand's part in the kernel: the CTA's tiles of 64 lines, a warp's fragments of 16."""
 
     tiles: int
-    warp_tiles: int
+    fragments: int
+    """Fragments of a warp: those of whole tiles, or half of one's."""
     warps: int
     origin: Value
     """First line of the CTA."""
     warp_tile: Value
     """First of the CTA's tiles that the warp takes."""
+    half: Value
+    """1 if the warp takes the second half of its tile's fragments, else 0."""
     shared: int
     """Byte offset in a buffer of shared memory."""
     name: str
+
+    @property
+    def warp_tiles(self) -> int:
+        """Tiles that a warp's fragments come from."""
+        return ceil_div(self.fragments, TILE_FRAGMENTS)
+
+    @property
+    def together(self) -> int:
+        """Fragments that a warp takes of each of its tiles: 2 or 4."""
+        return min(self.fragments, TILE_FRAGMENTS)
+
+
+@dataclass(frozen=True)
+class TileStrip(Strip):
+    """Lines of a CTA and of a warp whose tiles deal out pairs of lines to four fragments.
+
+    A warp with two of these has four neighbouring lines of each eight.
+    """
+
+    def line(self, b: KernelBuilder, fragment: Value, pair: Value, odd: Value) -> Value:
+        block, within = b.div(fragment, self.group), b.rem(fragment, self.group)
+        start = b.mad(block, NM_BLOCK_LINES, b.mul(within, 2))
+        return b.add(b.mad(pair, 2 * TILE_FRAGMENTS, start), odd)
+
+    def place(self, b: KernelBuilder, number: Value) -> tuple[Value, Value]:
+        """(tile of the CTA, half of it) that warp `number` starts at."""
+        if self.warp >= NM_BLOCK_LINES:
+            return b.mul(number, self.warp // NM_BLOCK_LINES), 0
+        return b.div(number, 2), b.rem(number, 2)
+
+    def first(self, b: KernelBuilder, number: Value) -> Value:
+        """The first line of the CTA that warp `number` has."""
+        tile_, half = self.place(b, number)
+        return b.mad(tile_, NM_BLOCK_LINES, b.mul(half, TILE_FRAGMENTS))
 
 
 @dataclass(frozen=True)
@@ -76,6 +116,7 @@ class NmStaging(ABC):
         self.b, self.side, self.start, self.slices = b, side, start, slices
         self.turns = self._turns()
         lane = b.add(self.warp_offset(), side.shared)
+        lane = b.add(lane, b.mul(side.half, self.half_offset()))
         self.first = b.add(b.mul(side.warp_tile, self.tile_offset()), lane)
 
     @property
@@ -104,6 +145,10 @@ class NmStaging(ABC):
     @abstractmethod
     def tile_offset(self) -> int:
         """Bytes in a buffer from a tile of 64 lines to the next, in one slice."""
+
+    @abstractmethod
+    def half_offset(self) -> int:
+        """Bytes in a buffer from the first half of a tile's fragments to the second."""
 
     @abstractmethod
     def warp_offset(self) -> Value:
@@ -171,6 +216,11 @@ class NmStaging(ABC):
     def pieces(self) -> int:
         """What can be loaded and stored apart: the units of a warp."""
         return len(self.turns) // self.loads
+
+    @property
+    def held(self) -> int:
+        """Loads of a step, and the addresses that they need beside the first's."""
+        return len(self.turns) + len({id(turn.source) for turn in self.turns}) - 1
 
     def load(self, piece: int, step: Value, more: SSAValue | None) -> list[SSAValue]:
         """Start loading a piece of a step's elements, if `more`."""
@@ -250,6 +300,9 @@ class SparseValues(NmStaging):
     def tile_offset(self) -> int:
         return self.slices * ACCESS
 
+    def half_offset(self) -> int:
+        return 4 * TILE_FRAGMENTS // 2
+
     def warp_offset(self) -> Value:
         return self.b.mul(self.b.lane, 16)
 
@@ -258,19 +311,25 @@ class SparseValues(NmStaging):
         found: list[SSAValue] = []
         for number in range(self.side.warp_tiles):
             offset = (number * self.slices + index) * ACCESS
-            value = b.load(tile.Space.SHARED, start, _WORDS, offset=offset)
-            found += [b.extract(value, f) for f in range(4)]
+            value = b.load(tile.Space.SHARED, start, self._fragments, offset=offset)
+            found += [b.extract(value, f) for f in range(self.side.together)]
         return found
+
+    @property
+    def _fragments(self) -> VectorType[IntegerType]:
+        """Words of the fragments that the warp takes of a tile, side by side in memory."""
+        return VectorType(i32, [self.side.together])
 
     def indices(self) -> list[Value]:
         """Addresses of the indices of the warp's tiles at step 0."""
         b = self.b
         start = b.add(self.start, self.layout.indices_offset)
+        lane = b.mad(self.side.half, self.half_offset(), b.mul(b.lane, 16))
         return [
             b.mad(
                 self.tile_row(b.add(self.side.warp_tile, number)),
                 self.layout.k_tiles * NM_INDEX_BYTES,
-                b.add(start, b.mul(b.lane, 16)),
+                b.add(start, lane),
             )
             for number in range(self.side.warp_tiles)
         ]
@@ -278,14 +337,14 @@ class SparseValues(NmStaging):
     def load_indices(
         self, addresses: list[Value], step: Value, more: SSAValue | None
     ) -> list[SSAValue]:
-        """Start loading the registers of indices for a step, four fragments a value."""
+        """Start loading the registers of indices for a step, a tile's fragments a value."""
         b = self.b
         advance = b.mul(step, NM_INDEX_BYTES)
         return [
             b.load(
                 tile.Space.GLOBAL,
                 b.add(address, advance),
-                _WORDS,
+                self._fragments,
                 predicate=more,
                 zero=False,
                 hint="indices",
@@ -330,6 +389,12 @@ class DenseStaging(NmStaging):
             far = b.both(far, b.compare("eq", step, last))
         assert far is not None
         return b.select(far, half, 0)
+
+    def tile_offset(self) -> int:
+        return self.words_a_lane * ACCESS
+
+    def half_offset(self) -> int:
+        return self.tile_offset() // 2
 
     @abstractmethod
     def part_of(self, unit: Value) -> Value:
@@ -397,9 +462,6 @@ class AcrossK(DenseStaging):
         quads = [words[i : i + 4] for i in range(0, len(words), 4)]
         return [b.insert(tile.CombineOp(*quad)) for quad in quads]
 
-    def tile_offset(self) -> int:
-        return self.words_a_lane * ACCESS
-
     def warp_offset(self) -> Value:
         return self.b.mul(self.b.lane, 16)
 
@@ -409,7 +471,7 @@ class AcrossK(DenseStaging):
         for number in range(self.side.warp_tiles):
             slot = self._slot(number, index)
             assert isinstance(slot, int)
-            for quad in range(self.words_a_lane):
+            for quad in range(self.words_a_lane * self.side.together // TILE_FRAGMENTS):
                 value = b.load(tile.Space.SHARED, start, _WORDS, offset=slot + quad * ACCESS)
                 if self.words_a_lane == 4:
                     found.append(value)
@@ -474,9 +536,6 @@ class AlongK(DenseStaging):
         slot = b.mul(b.mad(index, self.fragments, fragment), ACCESS // 2)
         return b.add(slot, b.mul(line, 16))
 
-    def tile_offset(self) -> int:
-        return self.words_a_lane * ACCESS
-
     def warp_offset(self) -> Value:
         return self.b.mul(self.b.lane, 4 * self.words_a_lane)
 
@@ -490,5 +549,5 @@ class AlongK(DenseStaging):
                 _WORDS if self.words_a_lane == 4 else _PAIR,
                 offset=(index * self.fragments + fragment) * size,
             )
-            for fragment in range(4 * self.side.warp_tiles)
+            for fragment in range(self.side.fragments)
         ]

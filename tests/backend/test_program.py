@@ -255,7 +255,7 @@ def altered_plan(path: str, value: object) -> Program:
         ("buffers.1.bitmap", {"vectors": 8, "depth": 0, "side": "b"}, "must be positive"),
         ("buffers.1.bitmap", {"vectors": 8, "depth": 1, "side": "c"}, "side must be 'a' or 'b'"),
         ("buffers.1.data", "v", "there is no data 'v'"),
-        ("buffers.1.bytes", BitmapLayout(8, 40).values_offset, "512 bytes of data for 256"),
+        ("buffers.1.bytes", BitmapLayout(8, 40).values_offset, "512 bytes of data for 320"),
         ("inputs.0.buffer", "q", "port 'x': there is no buffer 'q'"),
         ("steps.0.kernel", "q", "step 'l0': there is no kernel 'q'"),
         ("steps.0.args", ("x",), "1 arguments for the 2 parameters of 'k'"),

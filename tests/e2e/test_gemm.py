@@ -35,6 +35,7 @@ SCHEDULES = {
     "window-64": dual((64, 128), (64, 64), 3, window=64),
     "window-64-swap": dual((128, 64), (64, 64), 2, swap=True, window=64),
     "window-64-tall": dual((128, 64), (128, 64), 2, window=64),
+    "window-64-large": dual((128, 128), (128, 128), 4, window=64),
     "window-64-wide-swap": dual((64, 128), (64, 128), 2, swap=True, window=64),
 }
 
@@ -90,6 +91,19 @@ def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_densit
     schedule = ScheduleAttr.of(engine, s.cta_tile, s.warp_tile, stages, s.swapped, window=s.vectors)
     gemm = Gemm(*shape, a_density, b_density, pattern, seed=stages)
     a, b = gemm.operands()
+    assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
+
+
+@pytest.mark.parametrize("dense_rows", [(128, 64), (64, 128), (64, 64)])
+@pytest.mark.parametrize("window", [32, 64])
+def test_wide_tiles_on_either_side(dense_rows: tuple[int, int], window: int) -> None:
+    # CTAs with wide tiles on both sides, on one and on none; many of them are expected on one side
+    rng = np.random.default_rng(4)
+    a, b = sparse(rng, (192, 96), 0.1), sparse(rng, (96, 192), 0.1)
+    a[: dense_rows[0]], b[:, : dense_rows[1]] = 1, 2
+    densities = [np.count_nonzero(x) / x.size for x in (a, b)]
+    schedule = dual((64, 64), (64, 64), 4, window=window)
+    gemm = Gemm(192, 192, 96, *densities)
     assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
 
 

@@ -20,7 +20,11 @@ from dstc.runtime.nm_format import PATTERNS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-TILES = (64, 64), (128, 64), (64, 128), (128, 128)
+TILES = [
+    (cta, warp)
+    for cta in ((64, 64), (128, 64), (64, 128), (128, 128))
+    for warp in ((64, 64), (32, 64), (64, 32), (32, 32))
+]
 sizes = st.sampled_from((1, 7, 31, 32, 33, 64, 100, 130, 200))
 products = st.builds(
     Gemm,
@@ -38,12 +42,21 @@ products = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(products, st.sampled_from(TILES), st.sampled_from(("functional", "cycle")))
-def test_random_products_have_numpys_bits(gemm, cta, mode):
-    schedule = ScheduleAttr.of("nm", cta, (64, 64), 2, swap=gemm.pattern_side == "b")
+def test_random_products_have_numpys_bits(gemm, tiles, mode):
+    schedule = ScheduleAttr.of("nm", *tiles, 2, swap=gemm.pattern_side == "b")
     row = run_gemm(gemm, machine="v100-nm", schedule=schedule, mode=mode, checks="full")
     assert row["bit_exact"] and row["engine"] == "nm"
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_registers_suffice_where_a_tile_reaches_far_beyond_the_operands(side):
+    out = side == "a"
+    gemm = Gemm(1, 1, 160, pattern="4:16", pattern_side=side, trans_a=out, trans_b=out, out="f16")
+    schedule = ScheduleAttr.of("nm", (128, 64) if out else (64, 128), (64, 64), 2, swap=not out)
+    row = run_gemm(gemm, machine="v100-nm", schedule=schedule, mode="functional")
+    assert row["bit_exact"]
 
 
 @pytest.mark.parametrize("pattern", list(map(str, PATTERNS)))

@@ -3,7 +3,8 @@
 import pytest
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes.matmul_raster import PANEL, at_once, panel_columns
+from dstc.passes import matmul_dual
+from dstc.passes.matmul_raster import PANEL, at_once, cheapest_panel, panel_columns
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 
@@ -54,3 +55,34 @@ def test_ctas_at_the_same_time_share_operands() -> None:
     out = result.outputs["out0"]
     assert out[:64, : 32 * PANEL].all()
     assert not out[64:].any() and not out[:, 32 * PANEL :].any()
+
+
+@pytest.mark.parametrize(
+    ("grid", "tiles", "costs", "width"),
+    [
+        ((16, 16), 64, (1, 1), 8),
+        ((32, 8), 64, (4, 1), 8),
+        ((64, 64), 64, (4, 1), 16),
+        ((64, 60), 64, (1, 1), 8),
+        ((4, 16), 64, (1, 1), 16),
+        ((1, 99), 64, (1, 1), 99),
+        ((99, 1), 64, (1, 1), 1),
+    ],
+)
+def test_the_cheapest_panel(
+    grid: tuple[int, int], tiles: int, costs: tuple[float, float], width: int
+) -> None:
+    assert cheapest_panel(*grid, tiles, *costs) == width
+
+
+@pytest.mark.parametrize("densities", [(0.2, 0.2), (1, 0.1), (0.1, 1)])
+@pytest.mark.parametrize("grid", [(5, 7), (7, 5), (6, 4)])
+def test_panels_of_the_dual_engine_cover_the_result(
+    densities: tuple[float, float], grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul_dual, "_TOGETHER", 6 * 32 * 32)
+    schedule = ScheduleAttr.of(Engine.DUAL, (32, 32), (32, 32), 4)
+    gemm = Gemm(32 * grid[0] - 3, 32 * grid[1], 32, *densities)
+    machine = Machine.load("dstc", {"sm.count": 4})
+    row = run_gemm(gemm, machine=machine, engine="dual", schedule=schedule, checks="full")
+    assert row["bit_exact"]

@@ -321,10 +321,11 @@ def test_rz_is_dropped_and_zero():
 
 
 ELSEWHERE = {
-    "test_sim_memory.py": {"LDG", "STG", "LDS", "STS", "RED", "ATOM"},
+    "test_sim_memory.py": {"LDG", "STG", "LDS", "STS", "RED", "ATOM", "PREFETCH"},
     "test_sim_control.py": {"BRA", "BSSY", "BSYNC", "EXIT", "BAR"},
     "test_sim_tensor.py": {"HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD", "AWR"},
     "test_sim_window64.py": {"SPWMMA64"},
+    "test_sim_nm.py": {"HMMA.SP"},
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dstc.backend.isa.errors import DstcError
 from dstc.runtime.device import Device
 
 from .sim_kernels import kernel, lanes, stall_sum, timed
@@ -53,6 +54,33 @@ def test_global_and_shared_widths(width, mode):
     want = items[order][order]
     want[16:] = 0
     assert np.array_equal(device.read(out, 32 * size).reshape(32, size), want)
+
+
+def test_prefetch_brings_a_sector_into_l1_and_nobody_waits_for_it():
+    device = Device()
+    at = device.allocate(4096)
+    device.write(at, np.zeros(1024, U))
+
+    def run(first: str, wait: int = 600) -> int:
+        device.invalidate_caches()
+        spin = "IADD3 R5, R5, 1, RZ ;\n" * (wait // 4)
+        body = f"MOV R4, c[X] ;\nMOV R5, 0 ;\n{first}\n{spin}LDG.32 R8, [R4] ;\nMOV R9, R8 ;"
+        return timed(body, header=".param X", args=(at,), device=device).cycles
+
+    slow = run("NOP ;")
+    assert run("@!PT PREFETCH.L1 [R4] ;") == slow
+    assert run("PREFETCH.L1 [R4+2048] ;") == slow  # another line
+    fast = run("PREFETCH.L1 [R4] ;")
+    machine = device.machine
+    assert slow - fast == machine["dram.latency"] - machine["l1.latency"]
+    # too late to be there, still no second fetch
+    short = run("NOP ;", 40), run("PREFETCH.L1 [R4] ;", 40)
+    assert 0 < short[0] - short[1] <= 40
+
+
+def test_prefetch_traps_outside_every_allocation():
+    with pytest.raises(DstcError, match=r"global access outside every allocation.*PREFETCH"):
+        timed("MOV R4, 64 ;\nPREFETCH.L1 [R4] ;")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -60,6 +60,10 @@ def test_independent_instructions_take_the_interval(text):
     assert delta(lines(*rotation), header=".shared 64") == V100[INDEPENDENT[text]]
 
 
+def test_an_access_that_is_off_leaves_the_pipe_at_once():
+    assert delta(lines("@!PT LDS.32 R8, [R4] ;"), header=".shared 64") == V100["lsu.off_interval"]
+
+
 def test_a_pointer_chase_takes_the_l1_latency():
     device = Device("v100")
     at = device.allocate(128)

@@ -2,7 +2,7 @@
 
 func.func @main(%x: tensor<40x70xf16>, %w: tensor<70x100xf16>, %a: !dstc.bitmap<40x70xf16, a>, %b: !dstc.bitmap<70x100xf16, b>, %v: tensor<100xf32>, %u: tensor<40xf32>) -> (tensor<40x100xf16>, tensor<40x100xf32>, tensor<4x40x5x5xf16>) {
   %d = dstc.matmul %x, %w bias(%v) {bias_along = "n", activation = #dstc<activation relu>, dstc.source = ["fc1"], schedule = #dstc.schedule<dense, cta = 32x64, warp = 32x32, stages = 2>} : tensor<40x70xf16>, tensor<70x100xf16>, tensor<100xf32> -> tensor<40x100xf16>
-  %s = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x32, warp = 64x32, stages = 2>} : !dstc.bitmap<40x70xf16, a>, !dstc.bitmap<70x100xf16, b> -> tensor<40x100xf32>
+  %s = dstc.matmul %a, %b {a_density = 0.1 : f64, b_density = 0.2 : f64, schedule = #dstc.schedule<dual, cta = 64x32, warp = 64x32, stages = 2>} : !dstc.bitmap<40x70xf16, a>, !dstc.bitmap<70x100xf16, b> -> tensor<40x100xf32>
   %c = dstc.matmul %a, %b bias(%u) {bias_along = "m", image = array<i64: 4, 5, 5>, schedule = #dstc.schedule<dual, cta = 32x32, warp = 32x32, stages = 3, swap>} : !dstc.bitmap<40x70xf16, a>, !dstc.bitmap<70x100xf16, b>, tensor<40xf32> -> tensor<4x40x5x5xf16>
   func.return %d, %s, %c : tensor<40x100xf16>, tensor<40x100xf32>, tensor<4x40x5x5xf16>
 }

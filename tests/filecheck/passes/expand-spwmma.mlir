@@ -12,8 +12,8 @@ dstc_isa.kernel @k ["x"] warps = 1, shared = 0, acc = 2 {
   %v = dstc_isa.undef : !dstc_isa.reg<8>
   dstc_isa.aclr acc(0) : () -> ()
   dstc_isa.aclr acc(1) : () -> ()
-  dstc_isa.spwmma<323216.ALO.BHI> acc(0), a(%v), b(%v), c(%a), e(%b) : (!dstc_isa.reg<8>, !dstc_isa.reg<8>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
-  dstc_isa.spwmma<323216.AHI.BLO> acc(1), a(%v), b(%v), c(%a), e(%c) : (!dstc_isa.reg<8>, !dstc_isa.reg<8>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
+  dstc_isa.spwmma<323216.ALO.BHI._._> acc(0), a(%v), b(%v), c(%a), e(%b) : (!dstc_isa.reg<8>, !dstc_isa.reg<8>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
+  dstc_isa.spwmma<323216.AHI.BLO._._> acc(1), a(%v), b(%v), c(%a), e(%c) : (!dstc_isa.reg<8>, !dstc_isa.reg<8>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
   dstc_isa.exit
 }
 // CHECK-LABEL: @k
@@ -34,11 +34,11 @@ dstc_isa.kernel @k ["x"] warps = 1, shared = 0, acc = 2 {
 // CHECK:      dstc_isa.bohmma<32321.K0.ALO.BHI> a(%a), b(%b)
 // CHECK:      dstc_isa.bohmma<32321.K3.ALO.BHI> a(%a), b(%b)
 // CHECK-NEXT: dstc_isa.bohmma<32321.K4.ALO.BHI> a(%a), b(%b)
-// CHECK-NEXT: dstc_isa.ohmma<8161.K0.ALO.BHI.A0.B0> a(%v), b(%v), {{.*}} acc(0)
-// CHECK-NEXT: dstc_isa.ohmma<8161.K0.ALO.BHI.A0.B1> a(%v), b(%v), {{.*}} acc(0)
-// CHECK:      dstc_isa.ohmma<8161.K15.ALO.BHI.A3.B1> {{.*}} acc(0)
-// CHECK:      dstc_isa.ohmma<8161.K0.AHI.BLO.A0.B0> {{.*}} acc(1)
-// CHECK:      dstc_isa.ohmma<8161.K15.AHI.BLO.A3.B1> {{.*}} acc(1)
+// CHECK-NEXT: dstc_isa.ohmma<8161.K0.ALO.BHI.A0.B0._._> a(%v), b(%v), {{.*}} acc(0)
+// CHECK-NEXT: dstc_isa.ohmma<8161.K0.ALO.BHI.A0.B1._._> a(%v), b(%v), {{.*}} acc(0)
+// CHECK:      dstc_isa.ohmma<8161.K15.ALO.BHI.A3.B1._._> {{.*}} acc(0)
+// CHECK:      dstc_isa.ohmma<8161.K0.AHI.BLO.A0.B0._._> {{.*}} acc(1)
+// CHECK:      dstc_isa.ohmma<8161.K15.AHI.BLO.A3.B1._._> {{.*}} acc(1)
 // CHECK-NOT:  spwmma
 // SEQUENCED-COUNT-2: dstc_isa.spwmma
 // SEQUENCED-NOT: ohmma

@@ -5,10 +5,10 @@
 // RUN: dstc-opt %s -p 'select-schedule{machine=v100}' | filecheck %s --check-prefix=DENSE
 
 // Sparse enough for the dual engine; the sparser operand takes the 8-side.
-func.func @sparse(%x: tensor<64x64xf16>, %w: tensor<64x64xf16>) -> (tensor<64x64xf16>, tensor<64x64xf16>) {
-  %y = dstc.matmul %x, %w {a_density = 0.1 : f64, b_density = 1.0 : f64} : tensor<64x64xf16>, tensor<64x64xf16> -> tensor<64x64xf16>
-  %z = dstc.matmul %x, %w {b_density = 0.1 : f64} : tensor<64x64xf16>, tensor<64x64xf16> -> tensor<64x64xf16>
-  func.return %y, %z : tensor<64x64xf16>, tensor<64x64xf16>
+func.func @sparse(%x: tensor<512x512xf16>, %w: tensor<512x512xf16>) -> (tensor<512x512xf16>, tensor<512x512xf16>) {
+  %y = dstc.matmul %x, %w {a_density = 0.1 : f64, b_density = 1.0 : f64} : tensor<512x512xf16>, tensor<512x512xf16> -> tensor<512x512xf16>
+  %z = dstc.matmul %x, %w {b_density = 0.1 : f64} : tensor<512x512xf16>, tensor<512x512xf16> -> tensor<512x512xf16>
+  func.return %y, %z : tensor<512x512xf16>, tensor<512x512xf16>
 }
 // CHECK-LABEL: @sparse
 // CHECK:       dstc.matmul {{.*}} schedule = #dstc.schedule<dual, cta = {{[0-9x]+}}, warp = {{[0-9x]+}}, stages = {{[0-9]}}>}

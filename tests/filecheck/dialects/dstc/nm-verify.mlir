@@ -49,4 +49,11 @@ func.func @stated(%x: tensor<64x96xf16>, %y: tensor<96x32xf16>) {
 func.func @tile() attributes {s = #dstc.schedule<nm, cta = 64x32, warp = 64x32, stages = 2>} {
   func.return
 }
-// CHECK: warp tile N must be a multiple of 64, not 32
+// CHECK: the nm engine's tiles are whole 64s, but for a warp's of 32, not N 32 and 32
+
+// -----
+
+func.func @warp() attributes {s = #dstc.schedule<nm, cta = 64x192, warp = 64x96, stages = 2>} {
+  func.return
+}
+// CHECK: the nm engine's tiles are whole 64s, but for a warp's of 32, not N 192 and 96

@@ -17,6 +17,8 @@ dstc_tile.kernel @k ["x", "y"] grid = [2, 3, 1], warps = 4, shared = 1024, acc =
   %g = dstc_tile.load shared %lane + 0 if %p else %f : vector<4xi32> : vector<4xi32>
   dstc_tile.store shared %f, %lane + 0 : vector<4xi32>
   dstc_tile.store global %h, %y + 4 bits 8 if %p : i32
+  dstc_tile.prefetch %x + 32
+  dstc_tile.prefetch %x + 64 if %p
   dstc_tile.atomic_or %h, %y + 8 if %p
   %was = dstc_tile.atomic_add %h, %y if %p
   %vv = dstc_tile.combine %v, %v : f32, f32 -> vector<2xf32>
@@ -58,6 +60,8 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // CHECK-NEXT:   %g = dstc_tile.load shared %lane + 0 if %p else %f : vector<4xi32> : vector<4xi32>
 // CHECK-NEXT:   dstc_tile.store shared %f, %lane + 0 : vector<4xi32>
 // CHECK-NEXT:   dstc_tile.store global %h, %y + 4 bits 8 if %p : i32
+// CHECK-NEXT:   dstc_tile.prefetch %x + 32
+// CHECK-NEXT:   dstc_tile.prefetch %x + 64 if %p
 // CHECK-NEXT:   dstc_tile.atomic_or %h, %y + 8 if %p
 // CHECK-NEXT:   %was = dstc_tile.atomic_add %h, %y if %p
 // CHECK-NEXT:   %vv = dstc_tile.combine %v, %v : f32, f32 -> vector<2xf32>
@@ -89,6 +93,8 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // GENERIC:        %v = "dstc_tile.load"(%x) <{space = #dstc_tile<space global>, offset = 16 : i64, operandSegmentSizes = array<i32: 1, 0, 0>}> : (i32) -> f32
 // GENERIC-NEXT:   %h = "dstc_tile.load"(%x, %p, %c4) <{space = #dstc_tile<space global>, offset = 0 : i64, bits = 16 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i1, i32) -> i32
 // GENERIC:        "dstc_tile.store"(%h, %y, %p) <{space = #dstc_tile<space global>, offset = 4 : i64, bits = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i32, i1) -> ()
+// GENERIC-NEXT:   "dstc_tile.prefetch"(%x) <{offset = 32 : i64}> : (i32) -> ()
+// GENERIC-NEXT:   "dstc_tile.prefetch"(%x, %p) <{offset = 64 : i64}> : (i32, i1) -> ()
 // GENERIC-NEXT:   "dstc_tile.atomic_or"(%h, %y, %p) <{offset = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i32, i1) -> ()
 // GENERIC-NEXT:   %was = "dstc_tile.atomic_add"(%h, %y, %p) : (i32, i32, i1) -> i32
 // GENERIC-NEXT:   %vv = "dstc_tile.combine"(%v, %v) : (f32, f32) -> vector<2xf32>
