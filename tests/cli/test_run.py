@@ -124,7 +124,7 @@ BAD = {
     "a machine twice": ("small.onnx --input x.npy --compare v100,v100", "name it once"),
     "unknown parameter": ("small.onnx --input x.npy --set foo=1", "no parameter 'foo'"),
     "dual on v100": ("small.onnx --input x.npy --machine v100 --engine dual", "no dual-side"),
-    "an engine not there": ("small.onnx --input x.npy --engine nm", "invalid choice: 'nm'"),
+    "an engine not there": ("small.onnx --input x.npy --engine warp", "invalid choice: 'warp'"),
     "a mode not there": ("small.onnx --input x.npy --mode guess", "invalid choice"),
     "no threads": ("small.onnx --input x.npy --threads 0", "at least 1"),
     "engine of a program": ("small.bin --input x.npy --engine dense", "a program already"),
