@@ -83,9 +83,10 @@ def line(f: dict[str, Any]) -> str:
     wrong = " WRONG" if f["bit_exact"] is False else ""
     s = f["schedule"]
     tiles = f"{s['cta'][0]}x{s['cta'][1]}/{s['warp'][0]}x{s['warp'][1]}"
+    tiles += (" swap" if s["swap"] else "") + (" w64" if s["window"] == 64 else "")
     return (
         f"{f['configuration']:<28} {f['a_density']:5g} {f['b_density']:5g} {f['engine']:>6} "
-        f"{tiles:>15} {f['cycles']:11,} {f['speedup']:7.2f}x {target:>6}{missed:7} "
+        f"{tiles:>24} {f['cycles']:11,} {f['speedup']:7.2f}x {target:>6}{missed:7} "
         f"{f['over_nearest']:5.2f} {f['nearest_bound']}{wrong}"
     )
 
