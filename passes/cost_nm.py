@@ -31,7 +31,7 @@ class Fitted:
     """How the parts of a launch add up, fitted to 26 random products and 8 large ones.
 
     Of these the form comes within 6 % (median), 9 % (mean) and 33 % (worst); products of few steps
-    are the furthest off.
+    are the furthest off. Of 61 others with smaller tiles too: 10 %, 13 % and 69 %.
     """
 
     start: float = 1370.0

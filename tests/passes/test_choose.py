@@ -9,6 +9,7 @@ from dstc.passes.candidates import KERNELS, candidates
 from dstc.passes.choose import Choice, choose
 from dstc.passes.cost import ScheduledProduct
 from dstc.runtime.machine import Machine
+from dstc.runtime.nm_format import Pattern
 
 DSTC, V100 = Machine.load("dstc"), Machine.load("v100")
 SQUARE = 1024, 1024, 1024
@@ -70,6 +71,32 @@ def test_more_accumulators_and_windows_of_64_are_used() -> None:
     assert best.cta_tile[0] * best.cta_tile[1] > 128 * 128
     without = Machine.load("dstc-plus", {"features.window_64": "off"})
     assert all(c.schedule.vectors == 32 for c in chosen(SQUARE, (0.1, 0.1), without).candidates)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "densities", "pattern", "engine"),
+    [
+        ((2048, 2048, 2048), (0.5, 0.82), "2:4", "nm"),
+        ((2048, 2048, 2048), (0.25, 0.82), "4:16", "nm"),
+        ((2048, 2048, 2048), (0.5, 0.1), "2:4", "dual"),
+        ((2048, 2048, 2048), (0.5, 0.82), None, "dual"),
+        ((128, 1024, 1152), (0.25, 0.44), "4:16", "dual"),
+    ],
+)
+def test_patterns_bring_the_nm_engine_in(
+    sizes: tuple[int, int, int], densities: tuple[float, float], pattern: str | None, engine: str
+) -> None:
+    machine = Machine.load("dstc-nm")
+    known = None if pattern is None else Pattern.parse(pattern)
+    some = next(candidates(sizes, machine))
+    for left in (True, False):
+        pair = densities if left else (densities[1], densities[0])
+        patterns = (known, None) if left else (None, known)
+        product = ScheduledProduct(sizes, some, densities=pair, out_bytes=2, patterns=patterns)
+        choice = choose(product, machine)
+        assert choice.best.engine == engine
+        taken = [c.schedule.swapped for c in choice.candidates if c.engine == Engine.NM]
+        assert set(taken) == (set() if known is None else {not left})
 
 
 def test_encoding_counts() -> None:
