@@ -374,6 +374,20 @@ class _Steps:
 
         return [partial(product, i, j) for i in range(rows) for j in range(columns)]
 
+    def needed(self, headers: list[SSAValue]) -> list[SSAValue]:
+        """A step's headers; those of wide tiles without values where the other side is empty."""
+        b, first = self.b, self.operands.counts[0]
+        sides = headers[:first], headers[first:]
+        found: list[SSAValue] = []
+        for own, other, registers in zip(sides, sides[::-1], self.registers, strict=True):
+            if registers * REGISTER_VALUES <= NARROW_VALUES:
+                found += own
+                continue
+            pieces = b.and_(reduce(b.or_, other), (1 << HEADER_SHIFT) - 1)
+            some = b.compare("ne", pieces, 0)
+            found += [b.select(some, header, 0) for header in own]
+        return found
+
     def loads(self, at: _Place, step: int, *, last: int | None = None) -> list[_Timed]:
         """What is loaded during `step`; nothing of steps from `last` on."""
         o, flow, work = self.operands, self.flow, list[_Timed]()
@@ -386,16 +400,15 @@ class _Steps:
 
         s = step + self.ahead
         if last is None or s < last:
-            headers, within = flow.headers[0], s % HEADER_GROUP
+            within = s % HEADER_GROUP
+            headers = self.needed([self.b.extract(h, within) for h in flow.headers[0]])
             if within == HEADER_GROUP - 1:
                 flow.headers.pop(0)
             flow.values.append([])
             # after the second product has issued, nothing reads the registers of the last step
             load(
                 flow.values[-1],
-                lambda i: o.load(
-                    i, self.b.extract(headers[i], within), self.registers[i >= o.counts[0]]
-                ),
+                lambda i: o.load(i, headers[i], self.registers[i >= o.counts[0]]),
                 1 / (o.counts[0] * o.counts[1]),
             )
             if s % o.shared == 0:
