@@ -103,6 +103,17 @@ def _settle(
 
 
 @inline
+def _caught_up(end: int, sub: Any, lags: Any, busy: int) -> tuple[int, int]:
+    """No bank lags at `end`: what is to be noted, and the result."""
+    if sub[S.LAGGING] > 0:
+        for bank in range(BANKS):
+            lags[bank] = 0
+    sub[S.LAGGING] = 0
+    sub[S.COLLECTED] = end
+    return busy, 0
+
+
+@inline
 def collect_step(
     regs: Any, map_a: int, map_b: int, words: int, busy: int, start: int, sub: Any, lags: Any,
     planes: Any, param: Any, counters: Any,
@@ -117,12 +128,7 @@ def collect_step(
     idle = max(0, start - sub[S.COLLECTED])
     if busy >= 128 * halves * halves and sub[S.LAGGING] <= idle:
         # no bank has more than 8 positions * 16 depths of a tile: none can lag behind
-        if sub[S.LAGGING] > 0:
-            for bank in range(BANKS):
-                lags[bank] = 0
-        sub[S.LAGGING] = 0
-        sub[S.COLLECTED] = start + busy
-        return busy, 0
+        return _caught_up(start + busy, sub, lags, busy)
     for i in range(SCRATCH):
         planes[i] = 0
     for half in range(halves):
@@ -155,12 +161,7 @@ def collect_product(
     rows, columns = chunk_of(rows, 8 * chunk_a, 8), chunk_of(columns, 16 * chunk_b, 16)
     idle = max(0, start - sub[S.COLLECTED])
     if sub[S.LAGGING] <= idle and one_a_bank(rows, columns):
-        if sub[S.LAGGING] > 0:
-            for bank in range(BANKS):
-                lags[bank] = 0
-        sub[S.LAGGING] = 0
-        sub[S.COLLECTED] = start + busy
-        return busy, 0
+        return _caught_up(start + busy, sub, lags, busy)
     for i in range(SCRATCH):
         planes[i] = 0
     _enter(rows, columns, 0, planes, 0)
