@@ -109,6 +109,15 @@ def _verify_window(window: int) -> None:
         raise VerifyException(f"window must be 32 or 64, not {window}")
 
 
+def _parse_matrix(parser: AttrParser) -> tuple[list[int], Attribute]:
+    """`64x288xf16,`: dimensions and element type of a matrix."""
+    dims = parser.parse_dimension_list()
+    parser.parse_shape_delimiter()
+    element = parser.parse_type()
+    parser.parse_punctuation(",")
+    return dims, element
+
+
 @irdl_attr_definition
 class BitmapType(ParametrizedAttribute, TypeAttribute):
     """`!dstc.bitmap<64x288xf16, a>`: a matrix as two-level bitmap and condensed values.
@@ -154,10 +163,7 @@ class BitmapType(ParametrizedAttribute, TypeAttribute):
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
         """`<64x288xf16, a[, window = 64]>`."""
         with parser.in_angle_brackets():
-            dims = parser.parse_dimension_list()
-            parser.parse_shape_delimiter()
-            element = parser.parse_type()
-            parser.parse_punctuation(",")
+            dims, element = _parse_matrix(parser)
             side = parser.parse_identifier()
             window = TILE_M
             if parser.parse_optional_punctuation(",") is not None:
@@ -236,10 +242,7 @@ class NmType(ParametrizedAttribute, TypeAttribute):
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
         """`<64x288xf16, 2:4, a>`."""
         with parser.in_angle_brackets():
-            dims = parser.parse_dimension_list()
-            parser.parse_shape_delimiter()
-            element = parser.parse_type()
-            parser.parse_punctuation(",")
+            dims, element = _parse_matrix(parser)
             n = parser.parse_integer()
             parser.parse_punctuation(":")
             m = parser.parse_integer()
