@@ -275,6 +275,8 @@ class ScheduleAttr(ParametrizedAttribute):
     With `split = s` s CTAs share an output tile: each accumulates one part of K
     (`layout.split_ranges`) from zero, and the parts are added in ascending order.
     With `window = 64` (dual engine) operands condense over 64 vectors and not 32.
+    With `ctas = n` (dual engine) n CTAs take the output tiles in turn, not one CTA each; with
+    `cut = t` the last t tiles are cut into smaller ones (`cut_warp`), which go first and last.
     """
 
     name = "dstc.schedule"
@@ -286,6 +288,8 @@ class ScheduleAttr(ParametrizedAttribute):
     swap: BoolAttr = param_def()
     split: IntegerAttr[I64] = param_def()
     window: IntegerAttr[I64] = param_def()
+    ctas: IntegerAttr[I64] = param_def()
+    cut: IntegerAttr[I64] = param_def()
 
     @staticmethod
     def of(
@@ -296,6 +300,8 @@ class ScheduleAttr(ParametrizedAttribute):
         swap: bool = False,
         split: int = 1,
         window: int = TILE_M,
+        ctas: int = 0,
+        cut: int = 0,
     ) -> ScheduleAttr:
         """A schedule from plain values."""
         return ScheduleAttr(
@@ -306,6 +312,8 @@ class ScheduleAttr(ParametrizedAttribute):
             BoolAttr.from_bool(swap),
             IntegerAttr(split, i64),
             IntegerAttr(window, i64),
+            IntegerAttr(ctas, i64),
+            IntegerAttr(cut, i64),
         )
 
     @property
@@ -340,6 +348,35 @@ class ScheduleAttr(ParametrizedAttribute):
     def vectors(self) -> int:
         """Vectors that operands condense over."""
         return self.window.value.data
+
+    @property
+    def persistent(self) -> int:
+        """CTAs that take tiles in turn; 0: a CTA a tile."""
+        return self.ctas.value.data
+
+    @property
+    def cut_tiles(self) -> int:
+        """Tiles that are cut into smaller ones."""
+        return self.cut.value.data
+
+    @property
+    def pieces(self) -> tuple[int, int]:
+        """Smaller tiles, along M and N, that one is cut into: two where a warp's is wide enough."""
+        m, n = (1 + (w % (2 * self.vectors) == 0) for w in self.warp_tile)
+        return m, n
+
+    @property
+    def cut_schedule(self) -> ScheduleAttr:
+        """The schedule of smaller tiles."""
+        (cm, cn), (wm, wn), (down, across) = self.cta_tile, self.warp_tile, self.pieces
+        return ScheduleAttr.of(
+            Engine.DUAL,
+            (cm // down, cn // across),
+            (wm // down, wn // across),
+            self.stages.value.data,
+            self.swapped,
+            window=self.vectors,
+        )
 
     def encodes(self, result: BitmapType) -> bool:
         """Whether a warp's tile is whole tiles of `result`, so that it can be written encoded."""
@@ -385,10 +422,16 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(f"stages must be 2 to 8, not {self.stages.value.data}")
         if self.parts < 1:
             raise VerifyException(f"split must be 1 or more, not {self.parts}")
+        if self.persistent and (not dual or self.parts > 1 or self.persistent < 0):
+            raise VerifyException(
+                f"ctas is for the dual engine without split, and positive, not {self.persistent}"
+            )
+        if self.cut_tiles and (not self.persistent or self.cut_tiles < 0):
+            raise VerifyException(f"cut needs ctas, and is positive, not {self.cut_tiles}")
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4][, window = 64]>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]...>`."""
 
         def pair(key: str) -> DenseArrayBase[I64]:
             parser.parse_punctuation(",")
@@ -406,14 +449,14 @@ class ScheduleAttr(ParametrizedAttribute):
             parser.parse_keyword("stages")
             parser.parse_punctuation("=")
             stages = IntegerAttr(parser.parse_integer(), i64)
-            swap, numbers = False, {"split": 1, "window": TILE_M}
+            swap, numbers = False, {"split": 1, "window": TILE_M, "ctas": 0, "cut": 0}
             while parser.parse_optional_punctuation(",") is not None:
                 if parser.parse_optional_keyword("swap") is not None:
                     swap = True
                     continue
                 key = parser.expect(
                     lambda: next(filter(parser.parse_optional_keyword, numbers), None),
-                    "expected swap, split or window",
+                    f"expected swap, {', '.join(numbers)}",
                 )
                 parser.parse_punctuation("=")
                 numbers[key] = parser.parse_integer()
@@ -421,13 +464,15 @@ class ScheduleAttr(ParametrizedAttribute):
         return engine, cta, warp, stages, BoolAttr.from_bool(swap), *last
 
     def print_parameters(self, printer: Printer) -> None:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4][, window = 64]>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]...>`."""
         (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
         printer.print_string(
             f"<{self.engine.data}, cta = {cm}x{cn}, warp = {wm}x{wn}, "
             f"stages = {self.stages.value.data}{', swap' if self.swapped else ''}"
             f"{f', split = {self.parts}' if self.parts > 1 else ''}"
-            f"{f', window = {self.vectors}' if self.vectors != TILE_M else ''}>"
+            f"{f', window = {self.vectors}' if self.vectors != TILE_M else ''}"
+            f"{f', ctas = {self.persistent}' if self.persistent else ''}"
+            f"{f', cut = {self.cut_tiles}' if self.cut_tiles else ''}>"
         )
 
 

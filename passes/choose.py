@@ -149,6 +149,8 @@ def describe(schedule: ScheduleAttr, *, engine: bool = True) -> str:
         + f"{cta}/{warp}"
         + (" swap" if schedule.swapped else "")
         + (f" /{schedule.parts}" if schedule.parts > 1 else "")
+        + (" in turn" if schedule.persistent else "")
+        + (f" cut {schedule.cut_tiles}" if schedule.cut_tiles else "")
         + (f" w{schedule.vectors}" if schedule.vectors != TILE_M else "")
     )
 
@@ -163,6 +165,8 @@ def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
         "swap": schedule.swapped,
         "split": schedule.parts,
         "window": schedule.vectors,
+        "ctas": schedule.persistent,
+        "cut": schedule.cut_tiles,
     }
 
 
@@ -190,6 +194,8 @@ def choose(
         if schedule.engine.data == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse
         dual = schedule.engine.data == Engine.DUAL
+        if dual:
+            scheduled = scheduled.in_turn(chip)
         window = schedule.vectors
         if dual and window not in counted:
             counted[window] = scheduled.operands(chip)

@@ -27,7 +27,7 @@ from .kernel_names import KernelNames
 from .matmul_dense import dense_kernel
 from .matmul_dual import dual_kernel
 from .matmul_nm import nm_kernel
-from .matmul_split import PARAMS, scratch_types
+from .matmul_split import scratch_types
 
 _KERNELS: dict[str, Callable[[MatmulOp, ScheduleAttr, str, list[str]], tile.KernelOp]] = {
     Engine.DENSE: dense_kernel,
@@ -60,7 +60,7 @@ class _ConvertMatmul(RewritePattern):
         given = {"a": op.lhs, "b": op.rhs, "bias": op.bias, "residual": op.residual}
         inputs = {name: value for name, value in given.items() if value is not None}
         scratch = scratch_types(op, schedule)
-        params = [*inputs, "c", *PARAMS[: len(scratch)]]
+        params = [*inputs, "c", *scratch]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
         kernel = _KERNELS[engine](op, schedule, name, params)
         m, n, k = op.sizes
@@ -71,7 +71,7 @@ class _ConvertMatmul(RewritePattern):
             tile.LaunchOp(
                 name,
                 list(inputs.values()),
-                [op.result.type, *scratch],
+                [op.result.type, *scratch.values()],
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,
                 macs=m * n * k,

@@ -6,7 +6,8 @@ from the densities. Out: predicted cycles and what limits them, in well under a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
@@ -66,8 +67,15 @@ class ScheduledProduct:
         stages = int(s.stages.value.data)
         return cost_dual.DualPlan(
             self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors,
-            s.parts,
+            s.parts, s.persistent, s.cut_tiles,
         )  # fmt: skip
+
+    def in_turn(self, chip: Chip) -> ScheduledProduct:
+        """With CTAs that take tiles in turn, where that pays; the dual engine's."""
+        taken = cost_dual.turns(self.dual, self.densities, chip)
+        if not any(taken):
+            return self
+        return replace(self, schedule=_in_turn(self.schedule, *taken))
 
     @property
     def pattern(self) -> Pattern | None:
@@ -98,6 +106,16 @@ class ScheduledProduct:
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
+
+
+@cache
+def _in_turn(schedule: ScheduleAttr, ctas: int, cut: int) -> ScheduleAttr:
+    """`schedule` with `ctas` and `cut`; made once, as candidates are."""
+    s = schedule
+    return ScheduleAttr.of(
+        Engine(s.engine.data), s.cta_tile, s.warp_tile, s.stages.value.data, s.swapped, s.parts,
+        s.vectors, ctas, cut,
+    )  # fmt: skip
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:

@@ -7,7 +7,7 @@ kernel's stands here, and `FITTED` says how resources disturb each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -17,13 +17,15 @@ from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import (
+from .matmul_dual import always_wide
+from .matmul_dual_prefetch import (
     CHUNK,
-    always_wide,
+    CTA_BYTES,
+    chunk_bytes,
     prefetch_distance,
     prefetched_sectors,
-    steps_ahead,
 )
+from .matmul_dual_steps import steps_ahead
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -40,6 +42,10 @@ REGISTERS = {
 }
 """(window, operand tiles of a warp) -> stages -> registers of a lane, as compiled with a long K;
 what is not here does not fit into 255."""
+TURN_REGISTERS = 38
+"""More that a warp needs whose CTA takes tiles in turn, if there are so many left: measured."""
+WITHOUT_TURNS = {(32, 8)}
+"""(window, operand tiles of a warp) that leave too few for that."""
 PART_REGISTERS = 40
 """Beside its sums, those of a warp that adds up the parts of a split product."""
 LEAST_REGISTERS = 68
@@ -58,7 +64,7 @@ LOAD_ALU, NEXT_ALU, TILE_ALU, FETCH_ALU = 3.0, 1.0, 0.375, 12.0
 and of a group of tiles whose sectors are fetched into L1 a chunk: counted in compiled loops."""
 HOPS = 2
 """Loads before the first product that wait for each other: headers, values; row starts before them
-where they say which loop it is."""
+where they say which loop it is, and nothing fetches headers meanwhile."""
 GROUP = 4
 """Tiles whose sectors are fetched together (`matmul_dual._Prefetch`)."""
 
@@ -126,6 +132,8 @@ class Fitted:
     """and by which power of their number these grow."""
     arrive: float = 859
     """Cycles to count an arrival: atomic, barriers, shared memory."""
+    turn_start: float = 400
+    """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
     write: float = 1.7
     """Cycles that L2 takes to write back, over those of its bytes."""
 
@@ -145,6 +153,23 @@ class DualPlan:
     out_bytes: int = 4
     window: int = TILE_M
     split: int = 1
+    ctas: int = 0
+    """CTAs that take tiles in turn; 0: a CTA a tile."""
+    cut: int = 0
+    """Tiles that are cut into `pieces` smaller ones each."""
+
+    @property
+    def pieces(self) -> Size2:
+        """Smaller tiles, along M and N, of a large one."""
+        m, n = (1 + (w % (2 * self.window) == 0) for w in self.warp)
+        return m, n
+
+    @property
+    def small(self) -> DualPlan:
+        """The plan of the smaller tiles, as if they covered the result."""
+        (cm, cn), (wm, wn), (down, across) = self.cta, self.warp, self.pieces
+        cta, warp = (cm // down, cn // across), (wm // down, wn // across)
+        return replace(self, cta=cta, warp=warp, cut=0)
 
     @property
     def warps(self) -> int:
@@ -183,14 +208,31 @@ def occupancy(plan: DualPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
     if plan.registers > NUM_REGISTERS:
         return 0
+    registers = plan.registers
+    if plan.ctas:
+        registers = min(registers + TURN_REGISTERS, NUM_REGISTERS)
     of_sub_core = min(
         chip.accumulators // plan.accumulators,
-        chip.registers
-        // chip.sub_cores
-        // round_up(plan.registers * 32, chip.register_granularity),
+        chip.registers // chip.sub_cores // round_up(registers * 32, chip.register_granularity),
         chip.max_warps // chip.sub_cores,
     )
     return min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+
+
+def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[int, int]:
+    """(`ctas`, `cut`) that a plan gets; (0, 0) where a CTA takes one tile.
+
+    Taking turns saves what a CTA's start takes: as long as many steps of sparse operands, and a few
+    of dense ones. A last round that fills less than half of the machine is cut into smaller tiles.
+    """
+    tiles, key = plan.grid[0] * plan.grid[1], (plan.window, sum(plan.tiles))
+    at_once = occupancy(replace(plan, ctas=tiles), chip) * chip.sms
+    if plan.split > 1 or key in WITHOUT_TURNS or not 0 < at_once < tiles:
+        return 0, 0
+    rest = tiles % at_once
+    cut = rest if 2 * rest <= at_once and plan.pieces != (1, 1) else 0
+    sparse = any(prefetched_sectors(density, plan.window) for density in densities)
+    return (at_once if sparse or cut else 0), cut
 
 
 def predict(plan: DualPlan, operands: Operands, chip: Chip, fitted: Fitted = FITTED) -> Prediction:
@@ -238,18 +280,21 @@ class _Model:
         self.ctas = plan.grid[0] * plan.grid[1] * self.parts
         rows, columns = plan.tiles
         self.tiles = rows * columns
+        a, b = operands.sides
         self.fetched = tuple(
             prefetched_sectors(side.density, plan.window) for side in operands.sides
         )
+        whole = chunk_bytes((a.density, b.density), plan.cta) <= CTA_BYTES
+        self.dense = tuple(whole and not sectors for sectors in self.fetched)
         covered = all(
-            sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
-            for side, sectors in zip(operands.sides, self.fetched, strict=True)
+            dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
+            for side, sectors, dense in zip(operands.sides, self.fetched, self.dense, strict=True)
         )
-        a, b = operands.sides
         self.wide = 1 - (1 - a.wide) ** plan.tiles[0] * (1 - b.wide) ** plan.tiles[1]
-        self.hops = HOPS + (not always_wide((a.density, b.density), plan.window))
+        apart = not always_wide((a.density, b.density), plan.window)
+        self.hops = HOPS + (apart and not any((*self.fetched, *self.dense)))
         self.near = self._near()
-        distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta, plan.window)
+        distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta)
         self.ahead = min(distance, self.steps) if covered else self.near
         self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
@@ -286,6 +331,11 @@ class _Model:
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
             off += tiles * max(0.0, loads - brought)
             alu += tiles * (LOAD_ALU + (loads - 1) * NEXT_ALU + TILE_ALU)
+        sharers = plan.cta[1] // plan.warp[1], plan.cta[0] // plan.warp[0]
+        for side, tiles, dense, warps in zip(sides, plan.tiles, self.dense, sharers, strict=True):
+            accesses = tiles / warps * (1 + ceil_div(plan.window, TILE_M)) if dense else 0.0
+            on += accesses * min(1.0, side.occupied)
+            alu += 2 * accesses
         wanted = [s for s, n in zip(self.fetched, plan.tiles, strict=True) for _ in range(n) if s]
         for first in range(0, len(wanted), GROUP):
             group = wanted[first : first + GROUP]
@@ -370,8 +420,14 @@ class _Model:
         """The sum over rounds of CTAs, within what DRAM allows."""
         f, chip = self.f, self.chip
         parts: dict[str, float] = {}
-        dealt = list(rounds(self.ctas, self.held, chip.sms, f.pack))
+        dealt = list(rounds(self.ctas - self.plan.cut, self.held, chip.sms, f.pack))
         chained = [(r, *self._round(r, parts)) for r in dealt]
+        if self.plan.cut:
+            small = _Model(self.plan.small, self.operands, chip, f, self.held)
+            down, across = self.plan.pieces
+            ctas = self.plan.cut * down * across
+            few = list(rounds(ctas, self.held, chip.sms, f.pack))
+            chained += [(r, *small._round(r, parts)) for r in few]
         total, end = chain_up(chained, f.overlap if self.held > 1 else 1.0, f.sharp_end, f.stagger)
         if self.parts > 1:
             total += self._added(dealt[-1].packed)
@@ -423,7 +479,7 @@ class _Model:
         warps = r.packed * plan.warps / chip.sub_cores
         if r.packed == r.most:
             warps = ceil_div(r.most * plan.warps, chip.sub_cores)
-        if r.count == self.ctas:
+        if r.count == self.ctas and not plan.ctas:
             ohmmas = self._fullest() / warps / steps
         else:
             ohmmas = float(self.work.mean()) / self.operands.k_tiles
@@ -476,6 +532,9 @@ class _Model:
         )
         start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst
         latencies = self.hops * chip.dram_latency
+        if plan.ctas and r.first:
+            # the tile before has fetched what this one begins with
+            start, latencies = f.start_tile * warps * sum(plan.tiles), f.turn_start
         for name, cycles in {
             **{name: cycles * steps for name, cycles in busy.items()},
             "l2": asked * steps,

@@ -65,6 +65,43 @@ def _for(c: KernelConverter, op: scf.ForOp) -> None:
         c.emit("BSYNC")
 
 
+def _while(c: KernelConverter, op: scf.WhileOp) -> None:
+    uniform = "uniform" in op.attributes
+    before, body = op.before_region.block, op.after_region.block
+    inits = [piece for v in op.arguments for piece in c.pieces(v)]
+    loop, further, after = Block(), Block(), Block()
+    c.region.add_block(loop)
+    for arg in before.args:
+        c.bind(arg, loop)
+    for arg in body.args:
+        c.bind(arg, further)
+    for result in op.results:
+        c.bind(result, after)
+    if not uniform:
+        c.emit("BSSY")
+    c.block.add_op(isa.JumpOp(loop, inits))
+    c.block = loop
+    c.convert_block(before)
+    c.origin = StringAttr(op.name)
+    condition = before.last_op
+    assert isinstance(condition, scf.ConditionOp)
+    passed = [piece for v in condition.args for piece in c.pieces(v)]
+    again = c.predicate(condition.condition)
+    if again is None:
+        raise c.error("the condition of an scf.while must not be constant")
+    c.block.add_op(isa.BranchOp(again.value, further, passed, after, passed, negated=again.negated))
+    c.region.add_block(further)
+    c.block = further
+    c.convert_block(body)
+    yielded = body.last_op
+    assert isinstance(yielded, scf.YieldOp)
+    c.block.add_op(isa.JumpOp(loop, [piece for v in yielded.arguments for piece in c.pieces(v)]))
+    c.region.add_block(after)
+    c.block = after
+    if not uniform:
+        c.emit("BSYNC")
+
+
 def _if(c: KernelConverter, op: scf.IfOp) -> None:
     condition = c.predicate(op.cond)
     if condition is None:
@@ -110,6 +147,8 @@ HANDLERS: dict[type[Operation], Handler] = {
     arith.CmpiOp: _nothing,
     scf.ForOp: _for,
     scf.IfOp: _if,
+    scf.WhileOp: _while,
+    scf.ConditionOp: _nothing,
     scf.YieldOp: _nothing,
     tile.ReturnOp: _nothing,
 }

@@ -343,6 +343,30 @@ class KernelBuilder:
             self.builder = Builder(InsertPoint.at_end(self.entry))
         return op.results
 
+    def repeat(
+        self,
+        inits: Sequence[SSAValue],
+        body: Callable[[Sequence[SSAValue]], tuple[SSAValue, Sequence[SSAValue]]],
+    ) -> Sequence[SSAValue]:
+        """A do-while loop: `body` gets the carried values and gives whether to go on, and the next.
+
+        All lanes of a warp go round equally often.
+        """
+        types = [v.type for v in inits]
+        before, after = Block(arg_types=types), Block(arg_types=types)
+        after.add_op(scf.YieldOp(*after.args))
+        op = scf.WhileOp(list(inits), types, Region(before), Region(after))
+        op.attributes["uniform"] = UnitAttr()
+        self.builder.insert(op)
+        outer_block, outer_builder = self.block, self.builder
+        self.block, self.builder = before, Builder(InsertPoint.at_end(before))
+        condition, results = body(before.args)
+        self.builder.insert(scf.ConditionOp(condition, *results))
+        self.block, self.builder = outer_block, outer_builder
+        if self.block is self.entry:
+            self.builder = Builder(InsertPoint.at_end(self.entry))
+        return op.results
+
     def when(self, condition: SSAValue, body: Callable[[], None]) -> None:
         """`scf.if` without results. The condition is the same in all lanes of a warp."""
         block = Block()

@@ -7,7 +7,7 @@ bytes follow each other: so L2 hands DRAM whole lines, and the stores go at the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,11 +33,12 @@ def store_tiles(
     schedule: ScheduleAttr,
     origin: tuple[Value, Value],
     sums: Sequence[SSAValue] | None = None,
+    halfway: Callable[[], None] | None = None,
 ) -> None:
     """Store a warp's accumulation tiles, which lie as `schedule` says.
 
     `origin`: (row, column) of the first element. `sums`: what is stored instead of the buffer's
-    contents, as `read_tiles` gives it.
+    contents, as `read_tiles` gives it. `halfway` is called when half of them are stored.
     """
     blocks = blocks_of(schedule)
     tiles = _Tiles(b, epilogue, schedule, origin, sums)
@@ -87,7 +88,11 @@ def store_tiles(
         for place in ((i, part) for i in range(blocks[0]) for part in range(_PARTS)):
             first = b.add(tiles.line(0, place[0]), _PART * place[1])
             units.append(Unit(partial(load, line, first), partial(store, place, line, first)))
-    run_ahead(units, _AHEAD)
+    half = len(units) // 2
+    run_ahead(units[:half], _AHEAD)
+    if halfway is not None:
+        halfway()
+    run_ahead(units[half:], _AHEAD)
 
 
 def blocks_of(schedule: ScheduleAttr) -> tuple[int, int]:

@@ -6,7 +6,7 @@ its row for side a, rows of its column for side b), the epilogue's arithmetic, e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,6 +37,7 @@ def encode_tiles(
     schedule: ScheduleAttr,
     origin: tuple[Value, Value],
     sums: Sequence[SSAValue] | None = None,
+    halfway: Callable[[], None] | None = None,
 ) -> None:
     """As `store_tiles`, for a bitmap result, whose memory must be zero at launch."""
     assert isinstance(epilogue.op.result.type, BitmapType)
@@ -44,6 +45,8 @@ def encode_tiles(
     encoder = _Encoder(b, epilogue, schedule, layout, sums)
     along_lanes, along_depth = encoder.axes
     tile_vectors, tile_depths = (schedule.warp_tile[axis] for axis in encoder.axes)
+    if halfway is not None:
+        halfway()
     for v in range(0, tile_vectors, layout.window):
         vectors = [
             encoder.vector(v + i, b.add(b.add(origin[along_lanes], v + i), b.lane))

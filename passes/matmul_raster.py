@@ -48,9 +48,16 @@ def at_once(rows: int, columns: int, tiles: int) -> tuple[int, int]:
 
 
 def cheapest_place(
-    b: KernelBuilder, rows: int, columns: int, tiles: int, costs: tuple[float, float]
+    b: KernelBuilder,
+    rows: int,
+    columns: int,
+    tiles: int,
+    costs: tuple[float, float],
+    number: Value | None = None,
 ) -> tuple[Value, Value]:
     """As `tile_place`, for operands whose rows and columns of tiles cost unlike numbers of bytes.
+
+    `number`: of the tile, that of the CTA if not given.
 
     Of the dearer operand what one tile needs its neighbours in the order need as well: they start
     together, and stay so near each other that L2 keeps it. `costs` and `tiles`: `cheapest_panel`.
@@ -58,9 +65,12 @@ def cheapest_place(
     row_bytes, column_bytes = costs
     if column_bytes <= row_bytes:
         width = cheapest_panel(rows, columns, tiles, row_bytes, column_bytes)
-        return tile_place(b, rows, columns, width)
+        if number is None:
+            return tile_place(b, rows, columns, width)
+        return _numbered(b, number, rows, columns, width)
     width = cheapest_panel(columns, rows, tiles, column_bytes, row_bytes)
-    number = b.mad(b.id(tile.Id.CTA_Y), columns, b.id(tile.Id.CTA_X))
+    if number is None:
+        number = b.mad(b.id(tile.Id.CTA_Y), columns, b.id(tile.Id.CTA_X))
     column, row = _numbered(b, number, columns, rows, width)
     return row, column
 

@@ -23,8 +23,6 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 
-PARAMS = ("partials", "arrivals")
-"""Parameters of a split kernel, after the result's."""
 SHARED_BYTES = 4
 """Shared memory of a split kernel at least: the number of earlier arrivals."""
 _PAIR = VectorType(f32, [2])
@@ -128,12 +126,20 @@ class Split:
         b.when(b.compare("eq", before, self.parts - 1), add_up)
 
 
-def scratch_types(op: MatmulOp, schedule: ScheduleAttr) -> list[Attribute]:
-    """Workspace and counters that a split kernel takes beside its result; they start as zeros."""
+def scratch_types(op: MatmulOp, schedule: ScheduleAttr) -> dict[str, Attribute]:
+    """What a kernel takes beside its result, by parameter; it starts as zeros, and is left so.
+
+    A split one workspace and counters, one whose CTAs take tiles in turn a counter of those taken.
+    """
     m, n, k = op.sizes
+    if schedule.persistent:
+        return {"taken": TensorType(i32, [1])}
     parts = Split.of(k, schedule).parts
     if parts == 1:
-        return []
+        return {}
     cm, cn = schedule.cta_tile
     tiles = ceil_div(m, cm) * ceil_div(n, cn)
-    return [TensorType(f32, [tiles * parts * cm * cn]), TensorType(i32, [tiles])]
+    return {
+        "partials": TensorType(f32, [tiles * parts * cm * cn]),
+        "arrivals": TensorType(i32, [tiles]),
+    }

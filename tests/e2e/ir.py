@@ -31,8 +31,10 @@ def dual(
     swap: bool = False,
     split: int = 1,
     window: int = 32,
+    ctas: int = 0,
+    cut: int = 0,
 ) -> ScheduleAttr:
-    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split, window=window)
+    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split, window, ctas, cut)
 
 
 def sparse(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Array:

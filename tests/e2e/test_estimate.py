@@ -24,12 +24,12 @@ def rows(root: Path) -> list[dict[str, Any]]:
 def test_estimates_are_near_the_simulator(rows: list[dict[str, Any]]) -> None:
     errors = np.abs([r["error"] for r in rows])
     assert {r["engine"] for r in rows} == {"dense", "dual"}
-    assert np.median(errors) < 0.08 and errors.max() < 0.4, sorted(errors)[-5:]
+    assert np.median(errors) < 0.1 and errors.max() < 0.4, sorted(errors)[-5:]
 
 
 def test_densities_alone_do_for_random_zeros(rows: list[dict[str, Any]]) -> None:
     found = [r for r in rows if r["pattern"] == "random"]
-    assert np.median(np.abs([r["error_from_densities"] for r in found])) < 0.08
+    assert np.median(np.abs([r["error_from_densities"] for r in found])) < 0.1
 
 
 @pytest.mark.parametrize("engine", ["dense", "dual", "auto"])

@@ -94,6 +94,29 @@ def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_densit
     assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
 
 
+@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.tuples(st.integers(40, 300), st.integers(40, 300), st.integers(1, 300)),
+    st.sampled_from(["dual-32", "dual-64-swap", "dual-128", "window-64"]),
+    st.integers(1, 9),
+    st.integers(0, 5),
+    st.sampled_from([0, 0.05, 0.3, 1]),
+    st.sampled_from([0, 0.05, 0.3, 1]),
+    st.sampled_from(["f16", "f32"]),
+)
+def test_ctas_that_take_tiles_in_turn(shape, name, ctas, cut, a_density, b_density, out) -> None:
+    s = SCHEDULES[name]
+    schedule = dual(s.cta_tile, s.warp_tile, 3, s.swapped, window=s.vectors, ctas=ctas, cut=cut)
+    gemm = Gemm(*shape, a_density, b_density, out=out)
+    compiled, _ = compile_gemm(gemm, machine_of(schedule), schedule=schedule)
+    device = Device(machine_of(schedule))
+    a, b = gemm.operands()
+    for _ in range(2):  # the counter of tiles taken is 0 again
+        got = compiled.run({"arg0": a, "arg1": b}, device=device, checks="full").outputs["out0"]
+        want = matmul_f32(a, b)
+        assert_same(got, want if out == "f32" else want.astype(np.float16), f"{schedule}")
+
+
 @pytest.mark.parametrize("dense_rows", [(128, 64), (64, 128), (64, 64)])
 @pytest.mark.parametrize("window", [32, 64])
 def test_wide_tiles_on_either_side(dense_rows: tuple[int, int], window: int) -> None:

@@ -76,7 +76,7 @@ def test_more_accumulators_and_windows_of_64_are_used() -> None:
 @pytest.mark.parametrize(
     ("sizes", "densities", "pattern", "engine"),
     [
-        ((2048, 2048, 2048), (0.5, 0.82), "2:4", "nm"),
+        ((4096, 4096, 4096), (0.5, 0.82), "2:4", "nm"),
         ((2048, 2048, 2048), (0.25, 0.82), "4:16", "nm"),
         ((2048, 2048, 2048), (0.5, 0.1), "2:4", "dual"),
         ((2048, 2048, 2048), (0.5, 0.82), None, "dual"),
@@ -134,3 +134,17 @@ def test_choosing_is_quick() -> None:
             chosen(sizes, (0.3, 0.4))
             times.append(time.process_time() - started)
     assert sorted(times)[len(times) // 2] < 0.05
+
+
+def test_ctas_take_sparse_tiles_in_turn() -> None:
+    machine, of_a_round = Machine.load("dstc"), 80
+    some = next(candidates((2048, 2048, 2048), machine))
+
+    def best(m: int, densities: tuple[float, float]) -> ScheduleAttr:
+        product = ScheduledProduct((m, 2048, 2048), some, densities=densities, out_bytes=2)
+        return choose(product, machine, "dual").best.schedule
+
+    few = best(2048, (0.1, 0.1))  # 256 tiles of 128x128: 16 beyond three rounds
+    assert few.persistent == of_a_round and few.cut_tiles == 16
+    assert best(2048 + 6 * 128, (0.1, 0.1)).cut_tiles == 0
+    assert best(1024, (0.6, 0.6)).persistent == 0

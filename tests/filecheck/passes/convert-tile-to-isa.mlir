@@ -258,6 +258,34 @@ dstc_tile.kernel @loops ["x", "n", "y"] grid = [1, 1, 1], warps = 1, shared = 0,
 // CHECK-NEXT:  dstc_isa.stg<32> a(%[[V2]] + 4), b(%[[V22]])
 // CHECK-NEXT:  dstc_isa.exit
 
+// A loop that goes on while its condition holds.
+dstc_tile.kernel @while ["n", "y"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 0 {
+^bb0(%n: i32, %y: i32):
+  %c1 = arith.constant 1 : i32
+  %last = scf.while (%i = %c1) : (i32) -> i32 {
+    %twice = arith.addi %i, %i : i32
+    %more = arith.cmpi ult, %twice, %n : i32
+    scf.condition(%more) %twice : i32
+  } do {
+  ^bb1(%j: i32):
+    %next = arith.addi %j, %c1 : i32
+    scf.yield %next : i32
+  } attributes {uniform}
+  dstc_tile.store global %last, %y + 0 : i32
+  dstc_tile.return
+}
+// CHECK-LABEL: dstc_isa.kernel @while ["n", "y"]
+// CHECK:       dstc_isa.jump ^bb1(%[[V1:[^ ]*]] :
+// CHECK-NEXT:  ^bb1(%[[V2:.*]]: !dstc_isa.reg<1>):
+// CHECK-NEXT:  %[[V3:.*]] = dstc_isa.iadd3 a(%[[V2]]), b(%[[V2]])
+// CHECK-NEXT:  %[[V4:.*]] = dstc_isa.isetp<LT.U32> a(%[[V3]]), param(0)
+// CHECK-NEXT:  dstc_isa.branch %[[V4]]{{.*}}^bb2(%[[V3]]{{.*}}^bb3(%[[V3]]
+// CHECK-NEXT:  ^bb2(%[[V5:.*]]: !dstc_isa.reg<1>):
+// CHECK-NEXT:  %[[V6:.*]] = dstc_isa.iadd3 a(%[[V5]]), b(1)
+// CHECK-NEXT:  dstc_isa.jump ^bb1(%[[V6]]
+// CHECK-NEXT:  ^bb3(%[[V7:.*]]: !dstc_isa.reg<1>):
+// CHECK-NEXT:  dstc_isa.stg<32>
+
 // Branches: the same way for all lanes, and divergent with a result; one that is always taken is none. A comparison is made again where it is needed.
 dstc_tile.kernel @branches ["y"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 0 {
 ^bb0(%y: i32):

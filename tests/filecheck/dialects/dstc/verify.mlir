@@ -196,3 +196,19 @@ func.func @two_windows(%a: !dstc.bitmap<2x3xf16, a>, %b: tensor<3x5xf16>) {
   func.return
 }
 // CHECK: lhs has window 32, but the schedule 64
+
+// -----
+
+func.func @turns_and_split(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 64x64, stages = 2, split = 2, ctas = 8>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: ctas is for the dual engine without split, and positive, not 8
+
+// -----
+
+func.func @cut_without_turns(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 64x64, stages = 2, cut = 2>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: cut needs ctas, and is positive, not 2
