@@ -23,7 +23,7 @@ from xdsl.rewriter import InsertPoint
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
-from ..dialects.dstc import Engine, MatmulOp, ScheduleAttr
+from ..dialects.dstc import OCCUPIED_VECTORS, Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import engine_skips, matmul_f32, matmul_split
 from ..passes.choose import schedule_facts
 from ..runtime.device import Device
@@ -58,7 +58,8 @@ class Gemm:
 
     Densities are the expected shares of non-zeros, 0 to 1; 0 means none and 1 all. With `trans_a`
     A is stored k x m, with `trans_b` B is stored n x k; `out` is the type of C, f32 or f16. With an
-    n:m pattern the operand `pattern_side`, a or b, is pruned to it along k. Raises
+    n:m pattern the operand `pattern_side`, a or b, is pruned to it along k. Of the 32x16 tiles of
+    A and B the shares `tiles` have non-zeros at all; with pattern block all of a tile is. Raises
     `DstcError` for sizes that are not positive or too large, densities out of range, an unknown
     pattern or type.
     """
@@ -74,6 +75,7 @@ class Gemm:
     trans_b: bool = False
     out: str = "f32"
     pattern_side: str = "a"
+    tiles: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         for name in ("m", "n", "k"):
@@ -99,8 +101,8 @@ class Gemm:
     def operands(self) -> tuple[F16, F16]:
         """A (m x k) and B (k x n): normal values, none of them zero or -0, where not masked."""
         rng = np.random.default_rng(self.seed)
-        a = self._operand(rng, (self.m, self.k), self.a_density, (TILE_M, TILE_K))
-        b = self._operand(rng, (self.k, self.n), self.b_density, (TILE_K, TILE_M))
+        a = self._operand(rng, (self.m, self.k), self.a_density, (TILE_M, TILE_K), self.tiles[0])
+        b = self._operand(rng, (self.k, self.n), self.b_density, (TILE_K, TILE_M), self.tiles[1])
         if self.nm is not None:
             pruned = prune(b if self.pattern_side == "b" else a, self.nm, self.pattern_side)
             return (a, pruned) if self.pattern_side == "b" else (pruned, b)
@@ -123,20 +125,33 @@ class Gemm:
             ) / m  # fmt: skip
         return found[0], found[1]
 
+    @property
+    def occupied(self) -> tuple[list[float] | None, list[float] | None]:
+        """Of A and B, as of `dstc.matmul`: what to expect where whole tiles are zero."""
+        shares = (self.a_density, self.b_density) if self.pattern == "block" else self.tiles
+        a, b = (
+            [1 - (1 - p) ** (vectors // TILE_M) for vectors in OCCUPIED_VECTORS] if p < 1 else None
+            for p in shares
+        )
+        return a, b
+
     def _operand(
         self,
         rng: np.random.Generator,
         shape: tuple[int, int],
         density: float,
         tile: tuple[int, int],
+        occupied: float,
     ) -> F16:
         values = rng.standard_normal(shape, dtype=np.float32).astype(np.float16)
         values[values == 0] = 1
-        if self.pattern == "block":
-            tiles = rng.random([ceil_div(s, t) for s, t in zip(shape, tile, strict=True)]) < density
-            kept = np.kron(tiles, np.ones(tile, np.bool_))[: shape[0], : shape[1]]
-        else:
-            kept = rng.random(shape, dtype=np.float32) < density
+        share = density if self.pattern == "block" else occupied
+        kept = np.ones(shape, np.bool_)
+        if self.pattern != "block":
+            kept = rng.random(shape, dtype=np.float32) < density / max(share, 1e-9)
+        if share < 1:
+            tiles = rng.random([ceil_div(s, t) for s, t in zip(shape, tile, strict=True)]) < share
+            kept &= np.kron(tiles, np.ones(tile, np.bool_))[: shape[0], : shape[1]]
         return np.where(kept, values, np.float16(0))
 
 
@@ -167,6 +182,7 @@ def gemm_module(ctx: Context, gemm: Gemm, schedule: ScheduleAttr | None = None) 
             trans_b=gemm.trans_b,
             a_pattern=gemm.pattern if gemm.nm is not None and gemm.pattern_side == "a" else None,
             b_pattern=gemm.pattern if gemm.nm is not None and gemm.pattern_side == "b" else None,
+            occupied=gemm.occupied,
         )
     )
     product.result.name_hint = "c"

@@ -107,6 +107,7 @@ class Tuner:
             out="f16" if product.out_bytes == 2 else "f32",
             pattern="random" if sparse is None else str(sparse),
             pattern_side="ab"[schedule.swapped],
+            tiles=(product.tiles[0], product.tiles[1]),
         )  # fmt: skip
         row = run_gemm(
             gemm, machine=machine, schedule=schedule, check=False, checks="off",
@@ -140,6 +141,7 @@ class _Entry:
             "transposed": list(product.transposed),
             "out_bytes": product.out_bytes,
             "densities": [a, b],
+            "tiles": [round(share, _DIGITS) for share in product.tiles],
             "patterns": [str(p) if p else None for p in product.patterns],
         }
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

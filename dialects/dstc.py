@@ -16,12 +16,14 @@ from xdsl.dialects.builtin import (
     BoolAttr,
     DenseArrayBase,
     Float16Type,
+    Float64Type,
     FloatAttr,
     IntegerAttr,
     StringAttr,
     TensorType,
     UnitAttr,
     f16,
+    f64,
     i64,
 )
 from xdsl.dialects.utils import EnumAttribute
@@ -276,7 +278,9 @@ class ScheduleAttr(ParametrizedAttribute):
     (`layout.split_ranges`) from zero, and the parts are added in ascending order.
     With `window = 64` (dual engine) operands condense over 64 vectors and not 32.
     With `ctas = n` (dual engine) n CTAs take the output tiles in turn, not one CTA each; with
-    `cut = t` the last t tiles are cut into smaller ones (`cut_warp`), which go first and last.
+    `cut = t` the last t tiles are cut into smaller ones (`pieces`), which go first and last.
+    With `skip` (dual engine) warps read the warp-bitmaps and take only those steps along K where
+    neither side is empty.
     """
 
     name = "dstc.schedule"
@@ -290,6 +294,7 @@ class ScheduleAttr(ParametrizedAttribute):
     window: IntegerAttr[I64] = param_def()
     ctas: IntegerAttr[I64] = param_def()
     cut: IntegerAttr[I64] = param_def()
+    skip: BoolAttr = param_def()
 
     @staticmethod
     def of(
@@ -302,6 +307,7 @@ class ScheduleAttr(ParametrizedAttribute):
         window: int = TILE_M,
         ctas: int = 0,
         cut: int = 0,
+        skip: bool = False,
     ) -> ScheduleAttr:
         """A schedule from plain values."""
         return ScheduleAttr(
@@ -314,6 +320,7 @@ class ScheduleAttr(ParametrizedAttribute):
             IntegerAttr(window, i64),
             IntegerAttr(ctas, i64),
             IntegerAttr(cut, i64),
+            BoolAttr.from_bool(skip),
         )
 
     @property
@@ -358,6 +365,11 @@ class ScheduleAttr(ParametrizedAttribute):
     def cut_tiles(self) -> int:
         """Tiles that are cut into smaller ones."""
         return self.cut.value.data
+
+    @property
+    def skips(self) -> bool:
+        """Steps that are empty on either side are left out."""
+        return bool(self.skip.value.data)
 
     @property
     def pieces(self) -> tuple[int, int]:
@@ -426,12 +438,14 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(
                 f"ctas is for the dual engine without split, and positive, not {self.persistent}"
             )
+        if self.skips and (not dual or self.parts > 1 or self.persistent):
+            raise VerifyException("skip is for the dual engine without split and ctas")
         if self.cut_tiles and (not self.persistent or self.cut_tiles < 0):
             raise VerifyException(f"cut needs ctas, and is positive, not {self.cut_tiles}")
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]...>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, skip][, split = 4]...>`."""
 
         def pair(key: str) -> DenseArrayBase[I64]:
             parser.parse_punctuation(",")
@@ -449,31 +463,44 @@ class ScheduleAttr(ParametrizedAttribute):
             parser.parse_keyword("stages")
             parser.parse_punctuation("=")
             stages = IntegerAttr(parser.parse_integer(), i64)
-            swap, numbers = False, {"split": 1, "window": TILE_M, "ctas": 0, "cut": 0}
+            flags = {"swap": False, "skip": False}
+            numbers = {"split": 1, "window": TILE_M, "ctas": 0, "cut": 0}
             while parser.parse_optional_punctuation(",") is not None:
-                if parser.parse_optional_keyword("swap") is not None:
-                    swap = True
+                flag = next(filter(parser.parse_optional_keyword, flags), None)
+                if flag is not None:
+                    flags[flag] = True
                     continue
                 key = parser.expect(
                     lambda: next(filter(parser.parse_optional_keyword, numbers), None),
-                    f"expected swap, {', '.join(numbers)}",
+                    f"expected {', '.join((*flags, *numbers))}",
                 )
                 parser.parse_punctuation("=")
                 numbers[key] = parser.parse_integer()
         last = (IntegerAttr(n, i64) for n in numbers.values())
-        return engine, cta, warp, stages, BoolAttr.from_bool(swap), *last
+        swap, skip = (BoolAttr.from_bool(flag) for flag in flags.values())
+        return engine, cta, warp, stages, swap, *last, skip
 
     def print_parameters(self, printer: Printer) -> None:
-        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, split = 4]...>`."""
+        """`<dual, cta = 128x128, warp = 64x64, stages = 2[, swap][, skip][, split = 4]...>`."""
         (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
         printer.print_string(
             f"<{self.engine.data}, cta = {cm}x{cn}, warp = {wm}x{wn}, "
             f"stages = {self.stages.value.data}{', swap' if self.swapped else ''}"
+            f"{', skip' if self.skips else ''}"
             f"{f', split = {self.parts}' if self.parts > 1 else ''}"
             f"{f', window = {self.vectors}' if self.vectors != TILE_M else ''}"
             f"{f', ctas = {self.persistent}' if self.persistent else ''}"
             f"{f', cut = {self.cut_tiles}' if self.cut_tiles else ''}>"
         )
+
+
+OCCUPIED_VECTORS = (32, 64, 128)
+"""Neighbouring rows or columns of an operand that `dstc.matmul` has facts of."""
+
+
+def occupied_attr(shares: Sequence[float] | None) -> DenseArrayBase[Float64Type] | None:
+    """Facts of an operand as an attribute."""
+    return None if shares is None else DenseArrayBase.from_list(f64, list(shares))
 
 
 def _ints(values: Sequence[int]) -> DenseArrayBase[I64]:
@@ -647,6 +674,8 @@ class MatmulOp(IRDLOperation):
     With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
     On the dual engine the result can be a bitmap, of either side, for the next product.
     `a_pattern`, `b_pattern`: the n:m pattern that the operand keeps along K, "2:4" or "4:16".
+    `a_occupied`, `b_occupied`: for each of `OCCUPIED_VECTORS` neighbouring rows (columns), at which
+    share of the steps of 16 along K they are not all zero; where it is not as for random zeros.
     """
 
     name = "dstc.matmul"
@@ -661,6 +690,8 @@ class MatmulOp(IRDLOperation):
     b_density = opt_prop_def(FloatAttr)
     a_pattern = opt_prop_def(StringAttr)
     b_pattern = opt_prop_def(StringAttr)
+    a_occupied: DenseArrayBase[Float64Type] | None = opt_prop_def(DenseArrayBase.constr(f64))
+    b_occupied: DenseArrayBase[Float64Type] | None = opt_prop_def(DenseArrayBase.constr(f64))
     schedule = opt_prop_def(ScheduleAttr)
     trans_a = opt_prop_def(UnitAttr)
     trans_b = opt_prop_def(UnitAttr)
@@ -691,6 +722,7 @@ class MatmulOp(IRDLOperation):
         trans_a: bool = False,
         trans_b: bool = False,
         residual: SSAValue | None = None,
+        occupied: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
     ):
         super().__init__(
             operands=[lhs, rhs, bias, residual],
@@ -703,6 +735,8 @@ class MatmulOp(IRDLOperation):
                 "b_density": b_density,
                 "a_pattern": None if a_pattern is None else StringAttr(a_pattern),
                 "b_pattern": None if b_pattern is None else StringAttr(b_pattern),
+                "a_occupied": occupied_attr(occupied[0]),
+                "b_occupied": occupied_attr(occupied[1]),
                 "trans_a": UnitAttr() if trans_a else None,
                 "trans_b": UnitAttr() if trans_b else None,
             },
@@ -713,6 +747,15 @@ class MatmulOp(IRDLOperation):
     def densities(self) -> tuple[float, float]:
         """Shares of the operands that are not zero (0 to 1); 1 where nothing is known."""
         a, b = (1.0 if d is None else float(d.value.data) for d in (self.a_density, self.b_density))
+        return a, b
+
+    @property
+    def occupied(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """`a_occupied` and `b_occupied` as plain values."""
+        a, b = (
+            None if found is None else tuple(float(v) for v in found.iter_values())
+            for found in (self.a_occupied, self.b_occupied)
+        )
         return a, b
 
     @property
@@ -754,6 +797,14 @@ class MatmulOp(IRDLOperation):
                 own = v.type.layout.window
                 window = own if self.schedule is None else self.schedule.vectors
                 _expect(own == window, f"{what} has window {own}, but the schedule {window}")
+        for shares in self.occupied:
+            if shares is not None and (
+                len(shares) != len(OCCUPIED_VECTORS) or not all(0 <= v <= 1 for v in shares)
+            ):
+                raise VerifyException(
+                    f"occupied is a share (0 to 1) for each of {OCCUPIED_VECTORS} vectors, "
+                    f"not {shares}"
+                )
         for pattern in (self.a_pattern, self.b_pattern):
             known = [str(p) for p in PATTERNS]
             _expect(

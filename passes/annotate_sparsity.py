@@ -2,7 +2,8 @@
 
 In: IR with `dstc.constant` and its pool, perhaps calibration inputs and hints. Out: `density` on
 each constant, `a_density` and `b_density` on each product: exact for constants, else as hinted,
-else as measured, else an estimate behind a ReLU, else what was there, else 1.
+else as measured, else an estimate behind a ReLU, else what was there, else 1; `a_occupied` and
+`b_occupied` of constant matrices with empty tiles.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.context import Context
-from xdsl.dialects.builtin import FloatAttr, ModuleOp, f64
+from xdsl.dialects.builtin import DenseArrayBase, Float64Type, FloatAttr, ModuleOp, f64
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.table import TILE_K
 from ..dialects import dstc
 from ..dialects.constants import ConstantPool, constants_of
 from .calibration import Densities, calibration_of, measured_densities, read_calibration
@@ -35,6 +39,17 @@ def density_of(pool: ConstantPool, name: str) -> float:
     """Fraction of non-zeros of a constant; -0 is a zero, NaN is none; 1 for an empty array."""
     array = pool[name]
     return np.count_nonzero(array) / array.size if array.size else 1.0
+
+
+def occupied_steps(matrix: NDArray[Any]) -> tuple[float, ...]:
+    """Of an operand (vectors x depth), `dstc.matmul`'s `a_occupied`."""
+    some = np.asarray(matrix != 0)
+    vectors, depth = some.shape
+    steps = np.logical_or.reduceat(some, list(range(0, depth, TILE_K)), axis=1)
+    return tuple(
+        float(np.logical_or.reduceat(steps, list(range(0, vectors, count)), axis=0).mean())
+        for count in dstc.OCCUPIED_VECTORS
+    )
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,9 @@ class AnnotateSparsity(ModulePass):
                 ]  # fmt: skip
                 inner.a_density = found[0] or inner.a_density or _UNKNOWN
                 inner.b_density = found[1] or inner.b_density or _UNKNOWN
+            if isinstance(inner, dstc.MatmulOp):
+                inner.a_occupied = _occupied(pool, inner, 0) or inner.a_occupied
+                inner.b_occupied = _occupied(pool, inner, 1) or inner.b_occupied
         hints.check(op)
 
     def _assumed(self, value: SSAValue) -> FloatAttr | None:
@@ -105,6 +123,21 @@ def _chain(value: SSAValue) -> Iterator[SSAValue]:
 def _constant(value: SSAValue) -> FloatAttr | None:
     owner = list(_chain(value))[-1].owner
     return owner.density if isinstance(owner, dstc.ConstantOp) else None
+
+
+def _occupied(
+    pool: ConstantPool, op: dstc.MatmulOp, which: int
+) -> DenseArrayBase[Float64Type] | None:
+    """Of an operand that is a constant matrix with tiles that are empty."""
+    value = (op.lhs, op.rhs)[which]
+    if not isinstance(value.owner, dstc.ConstantOp):
+        return None
+    array = pool[value.owner.constant.data]
+    if array.ndim != 2 or array.size == 0:
+        return None
+    along_rows = (which == 1) == op.transposed[which]
+    found = occupied_steps(array if along_rows else array.T)
+    return dstc.occupied_attr(found) if found[0] < 1 else None
 
 
 def _float(pair: Densities | None, index: int) -> FloatAttr | None:

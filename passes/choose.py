@@ -149,6 +149,7 @@ def describe(schedule: ScheduleAttr, *, engine: bool = True) -> str:
         + f"{cta}/{warp}"
         + (" swap" if schedule.swapped else "")
         + (f" /{schedule.parts}" if schedule.parts > 1 else "")
+        + (" skip" if schedule.skips else "")
         + (" in turn" if schedule.persistent else "")
         + (f" cut {schedule.cut_tiles}" if schedule.cut_tiles else "")
         + (f" w{schedule.vectors}" if schedule.vectors != TILE_M else "")
@@ -167,6 +168,7 @@ def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
         "window": schedule.vectors,
         "ctas": schedule.persistent,
         "cut": schedule.cut_tiles,
+        "skip": schedule.skips,
     }
 
 
@@ -194,14 +196,17 @@ def choose(
         if schedule.engine.data == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse
         dual = schedule.engine.data == Engine.DUAL
+        window, forms = schedule.vectors, [scheduled]
         if dual:
-            scheduled = scheduled.in_turn(chip)
-        window = schedule.vectors
-        if dual and window not in counted:
-            counted[window] = scheduled.operands(chip)
-        prediction = scheduled.predict(chip, counted[window] if dual else None)
-        if isfinite(prediction.cycles):
-            found.append(Candidate(scheduled, prediction, encoding if dual else 0.0))
+            forms = [scheduled.in_turn(chip), scheduled.skipping(chip)]
+            if window not in counted and any(product.occupied) is False:
+                counted[window] = scheduled.operands(chip)
+        for form in forms:
+            if form is None:
+                continue
+            prediction = form.predict(chip, counted.get(window) if dual else None)
+            if isfinite(prediction.cycles):
+                found.append(Candidate(form, prediction, encoding if dual else 0.0))
     if not found:
         m, n, k = product.sizes
         raise DstcError(

@@ -13,12 +13,27 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
 from ..backend.isa.errors import DstcError
-from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
+from ..backend.isa.layout import ceil_div
+from ..backend.isa.table import TILE_K
+from ..dialects.dstc import (
+    OCCUPIED_VECTORS,
+    BitmapType,
+    Engine,
+    MatmulOp,
+    NmType,
+    ScheduleAttr,
+)
 from ..runtime.nm_format import Pattern
 from . import cost_dense, cost_dual, cost_nm
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
 from .device_tensor import DeviceTensor
+from .matmul_dual_skip import list_bytes
+
+_MOST_TAKEN = 0.8
+"""Share of steps that are taken, beyond which leaving out the others is not considered."""
+_WORD_CYCLES = 700
+"""Cycles to list the steps of a word of the warp-bitmap: 32."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,8 @@ class ScheduledProduct:
     densities: tuple[float, float] = (1.0, 1.0)
     patterns: tuple[Pattern | None, Pattern | None] = (None, None)
     """n:m patterns of the operands, where they have one."""
+    occupied: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = (None, None)
+    """Shares of steps at which operands are not empty, as of `dstc.matmul`."""
 
     @staticmethod
     def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
@@ -49,6 +66,7 @@ class ScheduledProduct:
             else DeviceTensor.of(op.result.type).element_bytes,
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
+            op.occupied,
         )
 
     @property
@@ -75,7 +93,62 @@ class ScheduledProduct:
         taken = cost_dual.turns(self.dual, self.densities, chip)
         if not any(taken):
             return self
-        return replace(self, schedule=_in_turn(self.schedule, *taken))
+        return replace(self, schedule=_with(self.schedule, *taken))
+
+    def skipping(self, chip: Chip) -> ScheduledProduct | None:
+        """With steps left out that are empty on a side, where there are some; the dual engine's."""
+        s, k_tiles = self.schedule, ceil_div(self.sizes[2], TILE_K)
+        fits = s.warps * list_bytes(k_tiles) <= chip.shared_bytes // 2
+        if s.parts > 1 or not fits or self.taken > _MOST_TAKEN:
+            return None
+        return replace(self, schedule=_with(s, skip=True))
+
+    @property
+    def tiles(self) -> tuple[float, float]:
+        """Shares of the operands' 32x16 tiles that are not all zero; 1 where that is not known."""
+        a, b = (1.0 if shares is None else shares[0] for shares in self.occupied)
+        return a, b
+
+    @property
+    def warp_occupied(self) -> tuple[float, float]:
+        """Shares of steps at which a warp's rows of A, and its columns of B, are not all zero."""
+        found = [1.0, 1.0]
+        for i, (shares, extent) in enumerate(
+            zip(self.occupied, self.schedule.warp_tile, strict=True)
+        ):
+            if shares is not None:
+                known = max(j for j, vectors in enumerate(OCCUPIED_VECTORS) if vectors <= extent)
+                found[i] = 1 - (1 - shares[known]) ** (extent // OCCUPIED_VECTORS[known])
+        return found[0], found[1]
+
+    @property
+    def taken(self) -> float:
+        """Share of a warp's steps at which neither side is empty."""
+        a, b = self.warp_occupied
+        return a * b
+
+    def _dual(self, chip: Chip, operands: Operands | None) -> Prediction:
+        """The dual engine's; steps that are empty on a side take little, or (skipped) nothing."""
+        plan, taken = self.dual, self.taken
+        if taken == 1 or (operands is not None and not self.schedule.skips):
+            return cost_dual.predict(plan, operands or self.operands(chip), chip)
+        m, n, k = self.sizes
+        window = self.schedule.vectors
+        inside = [
+            min(1.0, density / max(share, 1e-9))
+            for density, share in zip(self.densities, self.warp_occupied, strict=True)
+        ]
+
+        def of(depth: float, densities: tuple[float, float]) -> Prediction:
+            sizes = m, n, max(TILE_K, round(depth))
+            expected = Operands.expected(sizes, densities, chip.empty_step, window)
+            return cost_dual.predict(replace(plan, sizes=sizes), expected, chip)
+
+        full = of(k * taken, (inside[0], inside[1]))
+        empty = of(k * (1 - taken), (0.0, 0.0)).cycles - of(TILE_K, (0.0, 0.0)).cycles
+        if self.schedule.skips:
+            empty = _WORD_CYCLES * ceil_div(k, TILE_K) / 32
+        return Prediction(full.cycles + max(0.0, empty), full.parts)
 
     @property
     def pattern(self) -> Pattern | None:
@@ -105,16 +178,16 @@ class ScheduledProduct:
             return cost_dense.predict(*self.dense, chip)
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
-        return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
+        return self._dual(chip, operands)
 
 
 @cache
-def _in_turn(schedule: ScheduleAttr, ctas: int, cut: int) -> ScheduleAttr:
-    """`schedule` with `ctas` and `cut`; made once, as candidates are."""
+def _with(schedule: ScheduleAttr, ctas: int = 0, cut: int = 0, skip: bool = False) -> ScheduleAttr:
+    """`schedule` with how its tiles are taken; made once, as candidates are."""
     s = schedule
     return ScheduleAttr.of(
         Engine(s.engine.data), s.cta_tile, s.warp_tile, s.stages.value.data, s.swapped, s.parts,
-        s.vectors, ctas, cut,
+        s.vectors, ctas, cut, skip,
     )  # fmt: skip
 
 

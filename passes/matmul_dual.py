@@ -22,6 +22,7 @@ from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_operands import Located, Operands, Place
 from .matmul_dual_prefetch import CHUNK, FetchPlan, Prefetch, Sharers, Work, many_values
+from .matmul_dual_skip import StepList, list_bytes, skipping_loop
 from .matmul_dual_steps import Flow, Steps, main_loop
 from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_encode import encode_tiles, lanes_are_rows
@@ -55,17 +56,25 @@ def dual_kernel(
         )
         _in_turn(b, op, schedule, turns)
         return b.finish()
-    shared = SHARED_BYTES if split.parts > 1 else 0
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=tiles)
-    part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     k_tiles = split.steps * STEP_K // TILE_K
     last_k_tiles = ceil_div(k, TILE_K) - (split.parts - 1) * k_tiles
+    shared = SHARED_BYTES if split.parts > 1 else 0
+    if schedule.skips:
+        shared = schedule.warps * list_bytes(last_k_tiles)
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=tiles)
+    part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     product = _Product(b, op, schedule)
     origin = product.origin(product.place())
-    operands = product.located(origin, b.mul(part, k_tiles)).operands()
+    located = product.located(origin, b.mul(part, k_tiles))
+    steps = StepList.of(b, located, last_k_tiles) if schedule.skips else None
     for t in range(tiles):
         b.builder.insert(tile.AccClearOp(t))
-    split.each(b, part, (k_tiles, last_k_tiles), partial(product.main_loops, operands))
+    split.each(
+        b,
+        part,
+        (k_tiles, last_k_tiles),
+        partial(product.main_loops, located.operands(), steps=steps),
+    )
     if split.parts == 1:
         product.store(origin)
     else:
@@ -143,8 +152,15 @@ class _Product:
         along_m, along_n = b.rem(b.warp, across), b.div(b.warp, across)
         return [Sharers(across, along_m)] * rows + [Sharers(down, along_n)] * columns
 
-    def main_loops(self, operands: Operands, k_tiles: int, *, fetched: bool = False) -> None:
-        """All products of the warp's tile.
+    def main_loops(
+        self,
+        operands: Operands,
+        k_tiles: int,
+        *,
+        fetched: bool = False,
+        steps: StepList | None = None,
+    ) -> None:
+        """All products of the warp's tile; of `steps` alone if they are given.
 
         One loop for rows of tiles as wide as is to be expected, and one for wider ones. `fetched`:
         the first chunks are under way.
@@ -152,12 +168,15 @@ class _Product:
         b, schedule, densities = self.b, self.schedule, self.op.densities
         window, prefetch = schedule.vectors, self.prefetch(operands)
         least, most = NARROW_VALUES // REGISTER_VALUES, operands.layout.value_registers
-        if not fetched:
+        if not fetched and steps is None:
             prefetch.begin(Place(b, k_tiles))
 
         def loop(registers: tuple[int, int]) -> None:
-            steps = Steps(b, operands, prefetch, schedule, registers, Flow([], [], []))
-            main_loop(steps, k_tiles)
+            main = Steps(b, operands, prefetch, schedule, registers, Flow([], [], []))
+            if steps is not None:
+                skipping_loop(main, steps)
+            else:
+                main_loop(main, k_tiles)
 
         if always_wide(densities, window):
             loop((most, most))

@@ -32,8 +32,10 @@ class OperandTile:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of operand tiles: where headers and bitmaps begin, all values, and its start there."""
+    """A row of operand tiles: where warp-bitmap, headers, bitmaps and all values begin, and its
+    start among these."""
 
+    words: Value
     header: Value
     bitmap: Value
     base: Value
@@ -53,6 +55,12 @@ class Located:
     def headers(self) -> list[Value]:
         """Where headers begin."""
         return [row.header for row in self.rows]
+
+    @property
+    def words(self) -> tuple[list[Value], list[Value]]:
+        """Where the warp-bitmaps of both sides' rows of tiles begin."""
+        first = self.counts[0]
+        return [r.words for r in self.rows[:first]], [r.words for r in self.rows[first:]]
 
     def operands(self) -> Operands:
         """As soon as their starts are there."""
@@ -81,6 +89,8 @@ class Operands:
         self.bitmap_bytes = layouts[0].bitmap_words * 4
         self.shared = WARP_SIZE // layouts[0].bitmap_words
         """Steps whose bitmaps one load brings."""
+        self.header_group = HEADER_GROUP
+        """Steps whose headers one load brings."""
         self.tiles, self.wide = tiles, wide
         """`wide`: 1: a tile of the rows along M has more than `NARROW_VALUES`, 2: one along N,
         3: both."""
@@ -114,6 +124,7 @@ class Operands:
                 place = b.mad(row, 4, base)
                 rows.append(
                     _Row(
+                        b.mad(row, layout.warp_words * 4, base),
                         b.mad(row, layout.header_stride * 4, b.add(base, headers)),
                         b.mad(row, stride, b.add(base, bitmaps)),
                         values,

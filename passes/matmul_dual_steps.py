@@ -22,6 +22,8 @@ from .matmul_dual_prefetch import CHUNK, LEAD, Prefetch, Work
 
 _VALUE_REGISTERS = 120
 """Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
+HEADERS_AHEAD = 2
+"""Steps by which headers are loaded before values."""
 _Timed = tuple[float, Work]
 
 
@@ -34,7 +36,7 @@ class Flow:
     bitmaps: list[list[SSAValue]]
     """Of the steps whose bitmaps one load brings."""
     headers: list[list[SSAValue]]
-    """Of `HEADER_GROUP` steps."""
+    """Of the steps whose headers one load brings."""
 
     def flat(self) -> list[SSAValue]:
         parts = (self.values, self.bitmaps, self.headers)
@@ -120,9 +122,12 @@ class Steps:
 
         s = step + self.ahead
         if last is None or s < last:
-            within = s % HEADER_GROUP
-            headers = self.needed([self.b.extract(h, within) for h in flow.headers[0]])
-            if within == HEADER_GROUP - 1:
+            within = s % o.header_group
+            headers = flow.headers[0]
+            if o.header_group > 1:
+                headers = [self.b.extract(h, within) for h in headers]
+            headers = self.needed(headers)
+            if within == o.header_group - 1:
                 flow.headers.pop(0)
             flow.values.append([])
             # after the second product has issued, nothing reads the registers of the last step
@@ -134,11 +139,17 @@ class Steps:
             if s % o.shared == 0:
                 flow.bitmaps.append([])
                 load(flow.bitmaps[-1], lambda i: o.bitmap(i, at, s))
-        far = s + 2
-        if far % HEADER_GROUP == 0 and (last is None or far < last):
+        far = s + HEADERS_AHEAD
+        if far % o.header_group == 0 and (last is None or far < last):
             flow.headers.append([])
             load(flow.headers[-1], lambda i: o.headers(i, at, far))
         return work
+
+    def begin(self, first: Place, *, last: int | None = None) -> None:
+        """The loads of the first steps' values and bitmaps, whose headers are in the flow."""
+        for s in range(-self.ahead, 0):
+            for _, item in sorted(self.loads(first, s, last=last), key=lambda timed: timed[0]):
+                item()
 
     def step(
         self, at: Place, step: int, further: Sequence[Work] = (), *, last: int | None = None
@@ -184,9 +195,7 @@ def main_loop(main: Steps, k_tiles: int) -> None:
     b, operands = main.b, main.operands
     first = Place(b, k_tiles)
     main.flow.headers.append([operands.headers(i, first, 0) for i in range(len(operands.tiles))])
-    for s in range(-main.ahead, 0):
-        for _, item in sorted(main.loads(first, s, last=k_tiles), key=lambda timed: timed[0]):
-            item()
+    main.begin(first, last=k_tiles)
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         inner = replace(main, flow=main.flow.like(carried))

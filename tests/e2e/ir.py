@@ -33,8 +33,9 @@ def dual(
     window: int = 32,
     ctas: int = 0,
     cut: int = 0,
+    skip: bool = False,
 ) -> ScheduleAttr:
-    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split, window, ctas, cut)
+    return ScheduleAttr.of(Engine.DUAL, cta, warp, stages, swap, split, window, ctas, cut, skip)
 
 
 def sparse(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> Array:

@@ -117,6 +117,33 @@ def test_ctas_that_take_tiles_in_turn(shape, name, ctas, cut, a_density, b_densi
         assert_same(got, want if out == "f32" else want.astype(np.float16), f"{schedule}")
 
 
+@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.tuples(st.integers(1, 200), st.integers(1, 200), st.integers(1, 1300)),
+    st.sampled_from(["dual-32", "dual-64-swap", "dual-128", "window-64", "window-64-wide-swap"]),
+    st.tuples(*[st.sampled_from([0, 0.1, 0.4, 1])] * 2),
+    st.tuples(*[st.sampled_from([0.02, 0.1, 1])] * 2),
+)
+def test_steps_that_are_empty_are_skipped(shape, name, tiles, inside) -> None:
+    s = SCHEDULES[name]
+    schedule = dual(s.cta_tile, s.warp_tile, 3, s.swapped, window=s.vectors, skip=True)
+    densities = [share * density for share, density in zip(tiles, inside, strict=True)]
+    gemm = Gemm(*shape, *densities, tiles=tiles)
+    a, b = gemm.operands()
+    assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
+
+
+def test_skipping_saves_what_the_other_steps_take() -> None:
+    gemm = Gemm(128, 128, 4096, 0.1, 0.1, "block")
+    plain, skip = (
+        run_gemm(gemm, machine=DSTC, schedule=dual((64, 64), (64, 64), 4, skip=on))
+        for on in (False, True)
+    )
+    assert plain["bit_exact"] and skip["bit_exact"]
+    assert skip["cycles"] < plain["cycles"] / 3
+    assert skip["counters"]["l1_sectors"] < plain["counters"]["l1_sectors"] / 4
+
+
 @pytest.mark.parametrize("dense_rows", [(128, 64), (64, 128), (64, 64)])
 @pytest.mark.parametrize("window", [32, 64])
 def test_wide_tiles_on_either_side(dense_rows: tuple[int, int], window: int) -> None:

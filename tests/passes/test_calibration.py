@@ -12,6 +12,7 @@ from dstc.compiler.cli.main import main
 from dstc.compiler.driver import new_context, run_pipeline
 from dstc.dialects.constants import ConstantPool, attach
 from dstc.dialects.dstc import MatmulOp
+from dstc.passes.annotate_sparsity import occupied_steps
 from dstc.passes.calibration import attach_calibration
 from xdsl.parser import Parser
 
@@ -114,3 +115,26 @@ def test_a_model_is_calibrated(
     assert main([*words, "--calibrate", "input"]) == 0
     assert main([*words, "--density", "nothing=0.1"]) == 2
     assert "no product takes a value of that name" in capsys.readouterr().err
+
+
+def test_tiles_of_constants_that_are_empty() -> None:
+    """Which steps along K hold a non-zero of 32, 64 and 128 rows."""
+    weights = np.zeros((128, 96), np.float16)
+    weights[40:64, 16:32] = 1  # one of 6 steps, of the second of four 32s
+    weights[100, 95] = np.nan
+    assert occupied_steps(weights) == (2 / 24, 2 / 12, 2 / 6)
+    assert occupied_steps(np.ones((3, 5))) == (1, 1, 1)
+    text = """func.func @main(%x: tensor<1024x128xf16>) -> tensor<128x128xf32> {
+      %w = dstc.constant "w" : tensor<128x1024xf16>
+      %y = dstc.matmul %w, %x : tensor<128x1024xf16>, tensor<1024x128xf16> -> tensor<128x128xf32>
+      func.return %y : tensor<128x128xf32>
+    }"""
+    ctx, weights = new_context(), np.zeros((128, 1024), np.float16)
+    weights[:, 512:640] = 1
+    attach(ctx, ConstantPool({"w": weights}))
+    module = Parser(ctx, text).parse_module()
+    select = "select-schedule{machine=dstc engine=dual encoded-inputs=true}"
+    run_pipeline(ctx, module, ["annotate-sparsity", select])
+    (product,) = (op for op in module.walk() if isinstance(op, MatmulOp))
+    assert product.occupied == ((1 / 8, 1 / 8, 1 / 8), None)
+    assert product.schedule is not None and product.schedule.skips

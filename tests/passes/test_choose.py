@@ -146,5 +146,5 @@ def test_ctas_take_sparse_tiles_in_turn() -> None:
 
     few = best(2048, (0.1, 0.1))  # 256 tiles of 128x128: 16 beyond three rounds
     assert few.persistent == of_a_round and few.cut_tiles == 16
-    assert best(2048 + 6 * 128, (0.1, 0.1)).cut_tiles == 0
+    assert best(19 * 128, (0.1, 0.1)).cut_tiles == 0
     assert best(1024, (0.6, 0.6)).persistent == 0

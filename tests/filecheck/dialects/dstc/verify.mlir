@@ -212,3 +212,19 @@ func.func @cut_without_turns(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
   func.return
 }
 // CHECK: cut needs ctas, and is positive, not 2
+
+// -----
+
+func.func @skip_and_turns(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 64x64, stages = 2, skip, ctas = 2>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: skip is for the dual engine without split and ctas
+
+// -----
+
+func.func @occupied(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {a_occupied = array<f64: 0.1, 0.2>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: occupied is a share (0 to 1) for each of (32, 64, 128) vectors, not (0.1, 0.2)
