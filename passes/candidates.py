@@ -115,7 +115,7 @@ KERNELS: dict[Engine, Kernels] = {
             *_tiles((4, 8), ((64, 64), (32, 32)), ((32, 64), (32, 32)), ((32, 32), (32, 32))),
             *_tiles((4,), *_LARGE, *_LARGER, window=64),
             *_tiles((4,), ((128, 256), (64, 64)), ((256, 128), (64, 64)), window=64),
-            *_tiles((4,), *_LARGEST, window=64),
+            *_tiles((3,), *_LARGEST, window=64),
         ),
         feature="dual_side",
         swaps=(False, True),

@@ -38,7 +38,7 @@ REGISTERS = {
     (32, 8): {2: 235},
     (64, 2): {2: 209, 3: 209, 4: 253, 5: 253},
     (64, 3): {2: 252, 3: 252, 4: 252},
-    (64, 4): {2: 204, 4: 249},
+    (64, 4): {2: 204, 3: 237, 4: 249},
 }
 """(window, operand tiles of a warp) -> stages -> registers of a lane, as compiled with a long K;
 what is not here does not fit into 255."""
