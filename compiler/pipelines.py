@@ -15,8 +15,9 @@ GRAPH = (
     "fuse-epilogue",
     "lower-precision",
     "annotate-sparsity",
-    "lower-conv-im2col",
+    "lower-conv",
     "select-schedule{{machine={machine} engine={engine}}}",
+    "materialize-im2col",
     "encode-operands",
     "fuse-encode",
 )

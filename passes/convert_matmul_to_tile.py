@@ -74,7 +74,7 @@ class _ConvertMatmul(RewritePattern):
                 [op.result.type, *scratch],
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,
-                macs=m * n * k,
+                macs=m * n * k * op.group_count,
                 transposed="".join(s for s, t in zip("ab", op.transposed, strict=True) if t),
             ),
         )

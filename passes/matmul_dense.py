@@ -1,7 +1,7 @@
 """The dense kernel of `dstc.matmul`: HMMA.884 on operands staged in shared memory. Not a pass.
 
 In: a `dstc.matmul` with a dense schedule; operands padded with zeros (`DenseLayout`), each stored
-along k or across it. Out: a `dstc_tile.kernel`. A step covers 32 k: while the tensor core works on
+along k or across it, or the right one an image (`window_staging`). Out: a `dstc_tile.kernel`. A step covers 32 k: while the tensor core works on
 one buffer of shared memory, the next step's operands travel through registers to the other.
 """
 
@@ -24,6 +24,7 @@ from .matmul_epilogue import Epilogue, Unit, run_ahead
 from .matmul_raster import tile_place
 from .matmul_split import Split
 from .matmul_staging import SLICES, AcrossK, AlongK, Staging, Strip
+from .window_staging import Image, PixelRuns, Windows, window_form
 
 _FORMS: dict[tuple[int, bool], tuple[type[Staging], str]] = {
     (0, False): (AlongK, "AROW"),
@@ -43,15 +44,27 @@ def dense_kernel(
     sizes = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
     strips = Strip(cm, wm), Strip(cn, wn)
+    image = image_of(op)
     forms = [_FORMS[which, op.transposed[which]] for which in range(2)]
-    shared = [form.shared_bytes(s.cta) for (form, _), s in zip(forms, strips, strict=True)]
+    if image is not None:
+        forms[1] = window_form(image)
+    shared = [form.shared_bytes(strip) for (form, _), strip in zip(forms, strips, strict=True)]
     split = Split.of(sizes[2], schedule)
-    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), split.parts)
+    groups = op.group_count
+    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), split.parts * groups)
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(shared))
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
+    group = b.id(tile.Id.CTA_Z) if groups > 1 else 0
+    # the rows of a group end where the next one's begin, pixels where there are no more
+    stored = (
+        sizes[0] if groups > 1 else round_up(sizes[0], PITCH_ALIGN),
+        sizes[1] if image is not None else round_up(sizes[1], PITCH_ALIGN),
+    )
     origins = [
-        tile_origin(b, place, strip.cta, round_up(size, PITCH_ALIGN))
-        for place, strip, size in zip(tile_place(b, grid[1], grid[0]), strips, sizes, strict=False)
+        tile_origin(b, place, strip.cta, extent)
+        for place, strip, extent in zip(
+            tile_place(b, grid[1], grid[0]), strips, stored, strict=True
+        )
     ]
     columns_of_warps = cn // wn
     warps_at = (
@@ -61,28 +74,41 @@ def dense_kernel(
     stagings: list[Staging] = []
     for which, value in enumerate((op.lhs, op.rhs)):
         form, tensor = forms[which][0], DeviceTensor.of(value.type)
-        skipped = b.mul(part, split.steps * form.step_bytes(tensor))
+        places: dict[str, Value] = {
+            "origin": origins[which],
+            "first_line": warps_at[which],
+            "shared": sum(shared[:which]),
+        }
+        if which and image is not None:
+            start = b.mad(group, image.channels * tensor.strides[1], b.params["b"])
+            first = b.mul(part, split.steps)
+            assert issubclass(form, PixelRuns | Windows)
+            places |= {"start": start, "first_step": first}
+            stagings.append(form(b, image, strips[1], warps=schedule.warps, **places))
+            continue
+        start = b.mad(group, sizes[0] * tensor.strides[0], b.params["ab"[which]])
+        places |= {"start": b.mad(part, split.steps * form.step_bytes(tensor), start)}
         stagings.append(
             form(
-                b,
-                tensor,
-                strips[which],
-                warps=schedule.warps,
-                origin=origins[which],
-                lines=round_up(sizes[which], PITCH_ALIGN),
-                start=b.add(b.params["ab"[which]], skipped),
-                first_line=warps_at[which],
-                shared=sum(shared[:which]),
-                name="ab"[which],
+                b, tensor, strips[which], warps=schedule.warps, lines=stored[which],
+                name="ab"[which], **places,
             )
-        )
+        )  # fmt: skip
     accs = _main_loop(
         b, stagings, (forms[0][1], forms[1][1]), split.count(b, part), sum(shared), strips
     )
-    stored = round_up(sizes[0], PITCH_ALIGN), round_up(sizes[1], PITCH_ALIGN)
-    result = Result(b, Epilogue(b, op), strips, (origins[0], origins[1]), warps_at, stored)
+    epilogue = Epilogue(b, op, b.mul(group, sizes[0]))
+    result = Result(b, epilogue, strips, (origins[0], origins[1]), warps_at, stored)
     split.finish(b, schedule, part, accs, result.store)
     return b.finish()
+
+
+def image_of(op: MatmulOp) -> Image | None:
+    """The image of a product on windows: of one group of its channels."""
+    if op.window is None:
+        return None
+    tensor = DeviceTensor.of(op.rhs.type)
+    return Image(tensor, op.window.window, tensor.shape[1] // op.group_count)
 
 
 def tile_origin(b: KernelBuilder, place: Value, extent: int, stored: int) -> Value:
@@ -112,7 +138,10 @@ def _main_loop(
         buffer, accs = carried[0], list(carried[1:])
         following = b.add(counter, 1)
         more = None if steps == 1 else b.compare("slt", following, steps)
-        loaded = [s.load(following, more) for s in stagings] if more is not None else []
+        other = b.value(b.sub(buffer_bytes, buffer))
+        loaded = [s.load(following, more, other) for s in stagings] if more is not None else []
+        for staging in stagings if more is not None else ():
+            staging.prepare(b.add(counter, 2), buffer)
         ahead = [s.words(0, buffer) for s in stagings]
         for index in range(SLICES):
             lhs, rhs = ahead
@@ -122,14 +151,19 @@ def _main_loop(
                 for j in range(columns):
                     at = i * columns + j
                     accs[at] = b.insert(tile.HmmaStepOp(lhs[i], rhs[j], accs[at], *layouts))
-        other = b.value(b.sub(buffer_bytes, buffer))
         for staging, values in zip(stagings, loaded, strict=False):
             staging.store(values, other, more)
         b.barrier()
         return [other, *accs]
 
+    if any(isinstance(staging, Windows) for staging in stagings):
+        for staging in stagings:
+            staging.prepare(0, 0)
+        b.barrier()
     for staging in stagings:
-        staging.store(staging.load(0, None), 0, None)
+        staging.store(staging.load(0, None, 0), 0, None)
+    for staging in stagings if steps != 1 else ():
+        staging.prepare(1, buffer_bytes)
     b.barrier()
     zero = b.insert(tile.SplatOp(0, tile.ACCUMULATOR))
     results = b.loop(0, steps, 1, [b.value(0), *[zero] * (rows * columns)], body, uniform=True)
@@ -183,7 +217,7 @@ class Result:
             ]
 
         def put(i: int, half: int, row: Value, residuals: Sequence[SSAValue | None]) -> None:
-            address = b.mad(row, epilogue.row_stride, b.params["c"])
+            address = b.mad(row, epilogue.row_stride, epilogue.start)
             inside = None if self._whole(m, 0) else b.less(row, m)
             for at, span in enumerate(spans):
                 values: list[SSAValue] = []

@@ -11,6 +11,7 @@ go to its fragments interleaved, `Strip.line`, so that what a lane accumulates l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -25,9 +26,9 @@ from .kernel_builder import KernelBuilder, Value
 SLICES = STEP_K // 4
 """HMMA steps in it."""
 _LANES = 32
-_CHUNK = 8
+CHUNK = 8
 """f16 elements of a 16-byte access."""
-_PITCH = STEP_K * 2 + 8
+PITCH = STEP_K * 2 + 8
 """Bytes of a line of 32 k in shared memory: the odd number of 8-byte units spreads 16 lines over
 all banks."""
 _WORDS = VectorType(i32, [4])
@@ -104,8 +105,8 @@ class Staging(ABC):
 
     @classmethod
     @abstractmethod
-    def shared_bytes(cls, extent: int) -> int:
-        """Bytes of a buffer for a tile of `extent` lines."""
+    def shared_bytes(cls, strip: Strip) -> int:
+        """Bytes of a buffer for a tile."""
 
     @classmethod
     @abstractmethod
@@ -184,8 +185,13 @@ class Staging(ABC):
                     return None
         return found.pop()
 
-    def load(self, step: Value, more: SSAValue | None) -> list[SSAValue]:
-        """Start loading a step's elements, if `more`."""
+    def prepare(self, step: Value, buffer: Value) -> None:
+        """Put into a buffer what loading a step needs; a barrier follows before that."""
+        del step, buffer
+
+    def load(self, step: Value, more: SSAValue | None, buffer: Value) -> list[SSAValue]:
+        """Start loading a step's elements, if `more`; `buffer`: where they will go."""
+        del buffer
         b = self.b
         advance = b.mul(step, self.step_bytes(self.tensor))
         return [
@@ -201,7 +207,7 @@ class Staging(ABC):
             for turn in self.turns
         ]
 
-    def store(self, loaded: list[SSAValue], buffer: Value, more: SSAValue | None) -> None:
+    def store(self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None) -> None:
         """Put loaded elements into a buffer, if `more`."""
         b = self.b
         for value, turn in zip(loaded, self.turns, strict=True):
@@ -216,8 +222,8 @@ class AlongK(Staging):
     """
 
     @classmethod
-    def shared_bytes(cls, extent: int) -> int:
-        return extent * _PITCH
+    def shared_bytes(cls, strip: Strip) -> int:
+        return strip.cta * PITCH
 
     @classmethod
     def step_bytes(cls, tensor: DeviceTensor) -> int:
@@ -225,7 +231,7 @@ class AlongK(Staging):
 
     @property
     def accesses(self) -> int:
-        return self.strip.cta * STEP_K // _CHUNK
+        return self.strip.cta * STEP_K // CHUNK
 
     def _place(self, turn: int, warp: Value, lane: Value) -> tuple[Value, Value, Value]:
         # A warp takes 8 lines of 64 bytes. Half of it stores at a time: lines 0, 1, 8 and 9 of a
@@ -237,8 +243,8 @@ class AlongK(Staging):
         pair = b.add(b.mul(middle, 4), b.mad(odd_eight, 2, last))
         line = self.strip.line(b, fragment, pair, first)
         slot = b.add(b.mul(fragment, 16), b.mad(pair, 2, first))
-        along = b.mul(b.and_(lane, 3), _CHUNK * 2)
-        return line, along, b.mad(slot, _PITCH, along)
+        along = b.mul(b.and_(lane, 3), CHUNK * 2)
+        return line, along, b.mad(slot, PITCH, along)
 
     def _address(self, line: Value, along: Value) -> Value:
         return self.b.mad(line, self.pitch, along)
@@ -246,13 +252,13 @@ class AlongK(Staging):
     def _starts(self, first_line: Value, shared: int) -> list[Value]:
         b = self.b
         slot = b.add(first_line, b.shr(b.lane, 1))
-        return [b.add(b.mad(slot, _PITCH, shared), b.mul(b.and_(b.lane, 1), 4))]
+        return [b.add(b.mad(slot, PITCH, shared), b.mul(b.and_(b.lane, 1), 4))]
 
     def words(self, index: int, buffer: Value) -> list[SSAValue]:
         b = self.b
         start = b.add(self.starts[0], buffer)
         return [
-            b.load(tile.Space.SHARED, start, i32, offset=f * 16 * _PITCH + 8 * index)
+            b.load(tile.Space.SHARED, start, i32, offset=f * 16 * PITCH + 8 * index)
             for f in range(self.strip.fragments)
         ]
 
@@ -270,11 +276,11 @@ class AcrossK(Staging):
     A lane's words of a group's fragments are neighbours: it reads them at once.
     """
 
-    _lines_an_access = _CHUNK
+    _lines_an_access = CHUNK
 
     @classmethod
-    def shared_bytes(cls, extent: int) -> int:
-        return extent * STEP_K * 2
+    def shared_bytes(cls, strip: Strip) -> int:
+        return strip.cta * STEP_K * 2
 
     @classmethod
     def step_bytes(cls, tensor: DeviceTensor) -> int:
@@ -282,12 +288,12 @@ class AcrossK(Staging):
 
     @property
     def accesses(self) -> int:
-        return self.strip.cta * STEP_K // _CHUNK
+        return self.strip.cta * STEP_K // CHUNK
 
     def _swizzle(self, chunk: Value, k: Value) -> Value:
         """Where a k's 16-byte chunk lies: lanes of neighbouring k read from different banks."""
         b = self.b
-        chunks, group = self.strip.cta // _CHUNK, self.strip.group
+        chunks, group = self.strip.cta // CHUNK, self.strip.group
         if chunks % 8 == 0 and group < 4:
             mask, shift = {1: (3, 1), 2: (1, 2)}[group]
             return b.xor(chunk, b.shl(b.and_(k, mask), shift))
@@ -297,11 +303,11 @@ class AcrossK(Staging):
 
     def _place(self, turn: int, warp: Value, lane: Value) -> tuple[Value, Value, Value]:
         b = self.b
-        chunks = self.strip.cta // _CHUNK
+        chunks = self.strip.cta // CHUNK
         access = b.add(b.mad(warp, _LANES, lane), turn * self.warps * _LANES)
         k, chunk = b.div(access, chunks), b.rem(access, chunks)
         target = b.mad(b.mad(k, chunks, self._swizzle(chunk, k)), 16, 0)
-        return b.mul(chunk, _CHUNK), k, target
+        return b.mul(chunk, CHUNK), k, target
 
     def _address(self, line: Value, along: Value) -> Value:
         return self.b.mad(along, self.pitch, self.b.mul(line, 2))
@@ -313,9 +319,9 @@ class AcrossK(Staging):
         starts: list[Value] = []
         for block in range(self.strip.fragments // group):
             line = b.add(b.add(first_line, block * 16 * group), b.mul(pair, 2 * group))
-            chunk = self._swizzle(b.div(line, _CHUNK), k)
+            chunk = self._swizzle(b.div(line, CHUNK), k)
             row = b.mad(k, self.strip.cta * 2, shared)
-            starts.append(b.add(b.mad(chunk, 16, row), b.mul(b.rem(line, _CHUNK), 2)))
+            starts.append(b.add(b.mad(chunk, 16, row), b.mul(b.rem(line, CHUNK), 2)))
         return starts
 
     def words(self, index: int, buffer: Value) -> list[SSAValue]:
