@@ -116,9 +116,7 @@ class WindowAttr(ParametrizedAttribute):
         """`<[3, 3], strides = [..], pads = [..], dilations = [..][, spread = [..]]>`."""
 
         def numbers() -> DenseArrayBase[I64]:
-            found = parser.parse_comma_separated_list(
-                parser.Delimiter.SQUARE, parser.parse_integer
-            )
+            found = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
             return DenseArrayBase.from_list(i64, found)
 
         with parser.in_angle_brackets():

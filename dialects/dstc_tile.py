@@ -596,6 +596,30 @@ class CombineOp(IRDLOperation):
 
 
 @irdl_op_definition
+class HalvesOp(IRDLOperation):
+    """Words of two 16-bit values each: `low` in bits 0..15, `high` in bits 16..31.
+
+    Bits 16..31 of each operand are zero, as a 16-bit load leaves them.
+    """
+
+    name = "dstc_tile.halves"
+    low = var_operand_def(_I32)
+    high = var_operand_def(_I32)
+    result = result_def(VectorType)
+    traits = traits_def(Pure())
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
+    assembly_format = "$low `:` $high attr-dict `->` type($result)"
+
+    def __init__(self, low: Sequence[SSAValue], high: Sequence[SSAValue]):
+        super().__init__(operands=[low, high], result_types=[VectorType(i32, [len(low)])])
+
+    def verify_(self) -> None:
+        words = VectorType(i32, [len(self.low)])
+        if len(self.low) != len(self.high) or self.result.type != words:
+            raise VerifyException("as many words as low and as high halves")
+
+
+@irdl_op_definition
 class SplatOp(IRDLOperation):
     """A vector of equal constants, as bits of a word."""
 
@@ -879,8 +903,8 @@ DSTC_TILE = Dialect(
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
         BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp,
-        CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp, AccClearOp,
-        AccReadOp,
+        CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp,
+        AccClearOp, AccReadOp,
     ],
     [IdAttr, SpaceAttr],
 )  # fmt: skip

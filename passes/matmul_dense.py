@@ -1,8 +1,9 @@
 """The dense kernel of `dstc.matmul`: HMMA.884 on operands staged in shared memory. Not a pass.
 
 In: a `dstc.matmul` with a dense schedule; operands padded with zeros (`DenseLayout`), each stored
-along k or across it, or the right one an image (`window_staging`). Out: a `dstc_tile.kernel`. A step covers 32 k: while the tensor core works on
-one buffer of shared memory, the next step's operands travel through registers to the other.
+along k or across it, or the right one an image (`window_staging`). Out: a `dstc_tile.kernel`. A
+step covers 32 k: while the tensor core works on one buffer of shared memory, the next step's
+operands travel through registers to the other.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ from .kernel_builder import KernelBuilder, Value
 from .matmul_epilogue import Epilogue, Unit, run_ahead
 from .matmul_raster import tile_place
 from .matmul_split import Split
-from .matmul_staging import SLICES, AcrossK, AlongK, Staging, Strip
+from .matmul_staging import SLICES, AcrossK, AlongK, MatrixStaging, Staging, Strip
 from .window_staging import Image, PixelRuns, Windows, window_form
 
-_FORMS: dict[tuple[int, bool], tuple[type[Staging], str]] = {
+_FORMS: dict[tuple[int, bool], tuple[type[MatrixStaging], str]] = {
     (0, False): (AlongK, "AROW"),
     (0, True): (AcrossK, "ACOL"),
     (1, False): (AcrossK, "BROW"),
     (1, True): (AlongK, "BCOL"),
 }
 """(operand, transposed) -> how it is staged, and HMMA's layout of its fragments."""
+LOADING = 4
+"""Slices of a step in which loads of the next one start."""
 _AHEAD = 1
 """Rows of fragments whose residual is on its way while others are stored."""
 
@@ -134,16 +137,31 @@ def _main_loop(
     """The warp's accumulators, by rows of fragments."""
     rows, columns = (s.fragments for s in strips)
 
+    rounds = _Rounds(stagings)
+
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         buffer, accs = carried[0], list(carried[1:])
         following = b.add(counter, 1)
         more = None if steps == 1 else b.compare("slt", following, steps)
         other = b.value(b.sub(buffer_bytes, buffer))
-        loaded = [s.load(following, more, other) for s in stagings] if more is not None else []
+        waiting: dict[_Piece, list[SSAValue]] = {}
+
+        def load(index: int) -> None:
+            for staging, piece in rounds.loads(index) if more is not None else ():
+                waiting[staging, piece] = staging.load(following, more, other, piece)
+
+        def store(index: int) -> None:
+            for staging, piece in rounds.stores(index) if more is not None else ():
+                staging.store(waiting[staging, piece], other, more, piece)
+
+        load(0)
         for staging in stagings if more is not None else ():
             staging.prepare(b.add(counter, 2), buffer)
         ahead = [s.words(0, buffer) for s in stagings]
         for index in range(SLICES):
+            if index and rounds.several:
+                b.fence()
+                load(index)
             lhs, rhs = ahead
             if index + 1 < SLICES:
                 ahead = [s.words(index + 1, buffer) for s in stagings]
@@ -151,8 +169,7 @@ def _main_loop(
                 for j in range(columns):
                     at = i * columns + j
                     accs[at] = b.insert(tile.HmmaStepOp(lhs[i], rhs[j], accs[at], *layouts))
-        for staging, values in zip(stagings, loaded, strict=False):
-            staging.store(values, other, more)
+            store(index)
         b.barrier()
         return [other, *accs]
 
@@ -160,14 +177,48 @@ def _main_loop(
         for staging in stagings:
             staging.prepare(0, 0)
         b.barrier()
-    for staging in stagings:
-        staging.store(staging.load(0, None, 0), 0, None)
+    first = [(s, piece, s.load(0, None, 0, piece)) for s in stagings for piece in range(s.pieces)]
+    for staging, piece, values in first:
+        staging.store(values, 0, None, piece)
     for staging in stagings if steps != 1 else ():
         staging.prepare(1, buffer_bytes)
     b.barrier()
     zero = b.insert(tile.SplatOp(0, tile.ACCUMULATOR))
     results = b.loop(0, steps, 1, [b.value(0), *[zero] * (rows * columns)], body, uniform=True)
     return list(results[1:])
+
+
+_Piece = tuple[Staging, int]
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """In which slice of a step the pieces of the next one are loaded, and in which stored."""
+
+    stagings: Sequence[Staging]
+
+    @property
+    def several(self) -> bool:
+        """Slices are kept apart: not all loads of a step are to start at once."""
+        return any(staging.pieces > 1 for staging in self.stagings)
+
+    def loads(self, index: int) -> list[_Piece]:
+        """Pieces whose loads start in slice `index`: in the first ones, evenly."""
+        return [
+            (s, piece)
+            for s in self.stagings
+            for piece in range(s.pieces)
+            if piece * LOADING // s.pieces == index
+        ]
+
+    def stores(self, index: int) -> list[_Piece]:
+        """Pieces stored after slice `index`: one each in the last slices."""
+        return [
+            (s, piece)
+            for s in self.stagings
+            for piece in range(s.pieces)
+            if SLICES - s.pieces + piece == index
+        ]
 
 
 @dataclass

@@ -63,7 +63,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class _Turn:
+class Turn:
     """One 16-byte load of a lane: byte addresses, and where it takes place (None: everywhere)."""
 
     source: Value
@@ -74,7 +74,39 @@ class _Turn:
 
 
 class Staging(ABC):
-    """One operand: from global memory to a buffer of shared memory to HMMA's words.
+    """One operand: from global memory to a buffer of shared memory to HMMA's words."""
+
+    pieces = 1
+    """Parts of a step's elements that are loaded and stored one after the other."""
+
+    @classmethod
+    @abstractmethod
+    def shared_bytes(cls, strip: Strip) -> int:
+        """Bytes of a buffer for a tile."""
+
+    def prepare(self, step: Value, buffer: Value) -> None:
+        """Put into a buffer what loading a step needs; a barrier follows before that."""
+        del step, buffer
+
+    @abstractmethod
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        """Start loading a piece of a step's elements, if `more`; `buffer`: where they will go."""
+
+    @abstractmethod
+    def store(
+        self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
+    ) -> None:
+        """Put the loaded elements of a piece into a buffer, if `more`."""
+
+    @abstractmethod
+    def words(self, index: int, buffer: Value) -> list[SSAValue]:
+        """HMMA's words of slice `index` (0 to 7, in this order), one a fragment of the warp."""
+
+
+class MatrixStaging(Staging):
+    """A matrix.
 
     `origin` is the tile's first line, `lines` how many are stored (with padding), `start` the
     operand's address at the first k of this CTA, `shared` the byte offset in a buffer.
@@ -105,11 +137,6 @@ class Staging(ABC):
 
     @classmethod
     @abstractmethod
-    def shared_bytes(cls, strip: Strip) -> int:
-        """Bytes of a buffer for a tile."""
-
-    @classmethod
-    @abstractmethod
     def step_bytes(cls, tensor: DeviceTensor) -> int:
         """Bytes in global memory from a step to the next."""
 
@@ -131,20 +158,16 @@ class Staging(ABC):
         """Addresses in buffer 0 from which a lane reads."""
 
     @abstractmethod
-    def words(self, index: int, buffer: Value) -> list[SSAValue]:
-        """HMMA's words of slice `index` (0 to 7), one a fragment of the warp."""
-
-    @abstractmethod
     def _put(self, value: SSAValue, address: Value, offset: int, inside: SSAValue | None) -> None:
         """Store 16 loaded bytes."""
 
-    def _turns(self, shared: int) -> list[_Turn]:
+    def _turns(self, shared: int) -> list[Turn]:
         """What each turn of the CTA's warps loads; constant offsets from the first if they are."""
         b = self.b
         count = -(-self.accesses // (self.warps * _LANES))
         line, along, target = self._place(0, b.warp, b.lane)
         first = b.add(self.start, self._address(self._clamped(line), along)), b.add(target, shared)
-        turns: list[_Turn] = []
+        turns: list[Turn] = []
         for turn in range(count):
             inside = None
             if (turn + 1) * self.warps * _LANES > self.accesses:
@@ -152,11 +175,11 @@ class Staging(ABC):
                 inside = b.less(b.add(thread, turn * self.warps * _LANES), self.accesses)
             constant = self._constant(turn)
             if constant is not None:
-                turns.append(_Turn(first[0], constant[0], first[1], constant[1], inside))
+                turns.append(Turn(first[0], constant[0], first[1], constant[1], inside))
                 continue
             line, along, target = self._place(turn, b.warp, b.lane)
             source = b.add(self.start, self._address(self._clamped(line), along))
-            turns.append(_Turn(source, 0, b.add(target, shared), 0, inside))
+            turns.append(Turn(source, 0, b.add(target, shared), 0, inside))
         return turns
 
     def _clamped(self, line: Value) -> Value:
@@ -185,13 +208,10 @@ class Staging(ABC):
                     return None
         return found.pop()
 
-    def prepare(self, step: Value, buffer: Value) -> None:
-        """Put into a buffer what loading a step needs; a barrier follows before that."""
-        del step, buffer
-
-    def load(self, step: Value, more: SSAValue | None, buffer: Value) -> list[SSAValue]:
-        """Start loading a step's elements, if `more`; `buffer`: where they will go."""
-        del buffer
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        del buffer, piece
         b = self.b
         advance = b.mul(step, self.step_bytes(self.tensor))
         return [
@@ -207,15 +227,17 @@ class Staging(ABC):
             for turn in self.turns
         ]
 
-    def store(self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None) -> None:
-        """Put loaded elements into a buffer, if `more`."""
+    def store(
+        self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
+    ) -> None:
+        del piece
         b = self.b
         for value, turn in zip(loaded, self.turns, strict=True):
             inside = b.both(more, turn.inside)
             self._put(value, b.add(turn.target, buffer), turn.target_offset, inside)
 
 
-class AlongK(Staging):
+class AlongK(MatrixStaging):
     """k lies side by side in global memory, and in shared memory: a line is 64 bytes and 8 more.
 
     A lane's words of a line are every other one: it reads them one by one.
@@ -270,7 +292,7 @@ class AlongK(Staging):
             b.store(tile.Space.SHARED, word, address, offset=offset + 8 * half, predicate=inside)
 
 
-class AcrossK(Staging):
+class AcrossK(MatrixStaging):
     """Lines lie side by side for each k, in global and in shared memory.
 
     A lane's words of a group's fragments are neighbours: it reads them at once.

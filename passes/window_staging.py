@@ -25,19 +25,27 @@ from ..dialects import dstc_tile as tile
 from ..dialects.conv_window import ConvWindow
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
-from .matmul_staging import CHUNK, PITCH, AcrossK, AlongK, Staging, Strip
+from .matmul_staging import CHUNK, AcrossK, Staging, Strip, Turn
 
-_SPREAD = {1: 0, 2: 64, 4: 32}
-"""Bytes between fragments of a group in shared memory, by which the lines of 16 neighbouring
+_PITCH = STEP_K * 2 + 16
+"""Bytes of a pixel's line of 32 k in shared memory: lines fall into different banks, both for lanes
+that store 16 bytes and for those that read 8."""
+_APART = {1: 0, 2: 64, 4: 32}
+"""Bytes between fragments of a group in shared memory, by which the lines of 8 neighbouring
 pixels, dealt out to the group's fragments, fall into different banks."""
+_PIECE = 8
+"""k that a lane stores at once: two slices."""
+_ORDER = (0, 4, 2, 6)
+"""First k of the words of a piece: those that a lane takes for two slices are neighbours."""
 _TABLE_BYTES = 2 * STEP_K * 4
 """Of a step: a word of offset and a word of condition for each k."""
 _NEVER = 1 << 31
-"""A condition that no pixel meets: k beyond the end."""
+"""A condition that no pixel meets: what a k beyond the end asks for."""
 _CONDITIONS = 31
 """Conditions that a pixel's word holds."""
 _WORDS = VectorType(i32, [4])
-_VECTORS = {2: i32, 4: VectorType(i32, [2]), 8: _WORDS}
+_PAIR = VectorType(i32, [2])
+_VECTORS = {2: i32, 4: _PAIR, 8: _WORDS}
 """Elements of an access -> what it loads."""
 
 
@@ -72,14 +80,23 @@ class Image:
             return 1
         return gcd(self.out[0] * self.out[1], CHUNK)
 
+    @property
+    def ragged(self) -> bool:
+        """The last step has k beyond the end."""
+        return self.depth % STEP_K != 0
+
 
 def window_form(image: Image) -> tuple[type[PixelRuns | Windows], str]:
     """How an image is staged, and HMMA's layout of its fragments."""
     return (PixelRuns, "BROW") if image.run > 1 else (Windows, "BCOL")
 
 
-class _OfImage(Staging):
-    """What both forms share: the image, and places counted in steps."""
+class PixelRuns(AcrossK):
+    """1x1 windows side by side: pixels of a channel are a row, of which 16 bytes are 1 to 4 runs.
+
+    A run is 2, 4 or 8 pixels, the largest by which the pixels of an image divide. `first_step` is
+    that of the CTA, `start` the address of its group's first channel.
+    """
 
     def __init__(
         self,
@@ -94,37 +111,22 @@ class _OfImage(Staging):
         first_line: Value,
         shared: int,
     ):
-        self.image, self.first_step = image, first_step
         super().__init__(
             b, image.tensor, strip, warps=warps, origin=origin, lines=image.pixels, start=start,
             first_line=first_line, shared=shared, name="b",
         )  # fmt: skip
+        self.image, self.first_step = image, first_step
+        self.runs = self._runs(shared)
 
-    def _ends(self) -> bool:
-        """Whether the last step has k beyond the end."""
-        return self.image.depth % STEP_K != 0
+    def _turns(self, shared: int) -> list[Turn]:
+        del shared
+        return []
 
-    def _pixel(self, pixel: Value) -> tuple[Value, Value, Value]:
-        """(image, row, column) of a pixel of the result."""
-        b, (oh, ow) = self.b, self.image.out
-        number = b.div(pixel, oh * ow)
-        within = b.sub(pixel, b.mul(number, oh * ow))
-        row = b.div(within, ow)
-        return number, row, b.sub(within, b.mul(row, ow))
-
-
-class PixelRuns(_OfImage, AcrossK):
-    """1x1 windows side by side: pixels of a channel are a row, of which 16 bytes are 1 to 4 runs.
-
-    A run is 2, 4 or 8 pixels, the largest by which the pixels of an image divide.
-    """
-
-    def _turns(self, shared: int) -> list[_RunTurn]:  # type: ignore[override]
+    def _runs(self, shared: int) -> list[_Runs]:
         b, run = self.b, self.image.run
         threads = self.warps * 32
         chunks = self.strip.cta // CHUNK
         count = ceil_div(self.accesses, threads)
-        assert threads % chunks == 0
         plane, pixels = self.tensor.strides[1], self.image.out[0] * self.image.out[1]
         line, k, target = self._place(0, b.warp, b.lane)
         sources: list[Value] = []
@@ -138,7 +140,7 @@ class PixelRuns(_OfImage, AcrossK):
             sources.append(b.add(self.start, source))
         rows = threads // chunks
         same = self._same_target(count)
-        turns: list[_RunTurn] = []
+        turns: list[_Runs] = []
         for turn in range(count):
             inside = None
             if (turn + 1) * threads > self.accesses:
@@ -147,7 +149,7 @@ class PixelRuns(_OfImage, AcrossK):
             there = b.add(target if same else self._place(turn, b.warp, b.lane)[2], shared)
             further = turn * rows * self.strip.cta * 2 if same else 0
             turns.append(
-                _RunTurn(sources, turn * rows * plane, there, further, b.add(k, turn * rows), inside)
+                _Runs(sources, turn * rows * plane, there, further, b.add(k, turn * rows), inside)
             )
         return turns
 
@@ -162,20 +164,20 @@ class PixelRuns(_OfImage, AcrossK):
         ]
         return all(there == self.b.add(here, further) for there, further, here in places)
 
-    def load(self, step: Value, more: SSAValue | None, buffer: Value) -> list[SSAValue]:
-        del buffer
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        del buffer, piece
         b, run = self.b, self.image.run
         step = b.add(self.first_step, step)
         advance = b.mul(step, STEP_K * self.tensor.strides[1])
         loaded: list[SSAValue] = []
-        for turn in self.turns:
-            assert isinstance(turn, _RunTurn)
+        for turn in self.runs:
             there = None
-            if self._ends():
+            if self.image.ragged:
                 there = b.less(b.mad(step, STEP_K, turn.k), self.image.depth)
-            words: list[SSAValue] = []
-            for source in turn.sources:
-                value = b.load(
+            values = [
+                b.load(
                     tile.Space.GLOBAL,
                     b.add(source, advance),
                     _VECTORS[run],
@@ -184,20 +186,31 @@ class PixelRuns(_OfImage, AcrossK):
                     zero=there is not None,
                     hint=self.name,
                 )
-                words += [value] if run == 2 else [b.extract(value, e) for e in range(run // 2)]
-            loaded.append(value if run == CHUNK else b.insert(tile.CombineOp(*words)))
+                for source in turn.sources
+            ]
+            loaded.append(self._joined(values))
         return loaded
 
-    def store(self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None) -> None:
+    def _joined(self, values: Sequence[SSAValue]) -> SSAValue:
+        """Loaded runs as 16 bytes."""
+        b, run = self.b, self.image.run
+        if run == CHUNK:
+            return values[0]
+        words = [v if run == 2 else b.extract(v, e) for v in values for e in range(run // 2)]
+        return b.insert(tile.CombineOp(*words))
+
+    def store(
+        self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
+    ) -> None:
+        del piece
         b = self.b
-        for value, turn in zip(loaded, self.turns, strict=True):
-            assert isinstance(turn, _RunTurn)
+        for value, turn in zip(loaded, self.runs, strict=True):
             inside = b.both(more, turn.inside)
             self._put(value, b.add(turn.target, buffer), turn.target_offset, inside)
 
 
 @dataclass(frozen=True)
-class _RunTurn:
+class _Runs:
     """Loads of a lane that fill 16 bytes: addresses of the runs, its k, where it takes place."""
 
     sources: Sequence[Value]
@@ -210,7 +223,7 @@ class _RunTurn:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Height (0) or width (1) of the windows: which conditions its taps have.
+    """Height (0) or width (1) of the windows: whether its taps are conditions.
 
     On an image that is spread out a window begins at an element, rounded down. A tap falls on
     elements only for pixels whose rounding is alike: its distance is the same for all of them.
@@ -244,21 +257,28 @@ class _Axis:
         """Bits that it has in a pixel's word."""
         return 0 if self.free else self.taps
 
-class Windows(_OfImage, AlongK):
+
+class Windows(Staging):
     """Any windows: a lane gathers the elements of one pixel, 2 bytes each, and packs them.
 
-    In shared memory as `AlongK`; a group's fragments lie `_SPREAD` bytes further apart.
+    In shared memory a pixel is a line of `_PITCH` bytes; of 8 k (two slices) the four words lie as
+    `_ORDER` says, so that a lane reads its words of both at once.
     """
 
-    def __init__(self, b: KernelBuilder, image: Image, strip: Strip, *, warps: int, **places: Value):
-        threads = warps * 32
-        if strip.cta > threads or (STEP_K * strip.cta // threads) % 4:
-            raise DstcError(
-                f"a tile of {strip.cta} pixels does not fall evenly to {threads} lanes; use a "
-                "schedule with another CTA or warp tile"
-            )
-        self.count = STEP_K * strip.cta // threads
-        """k of a lane in a step: consecutive ones."""
+    def __init__(
+        self,
+        b: KernelBuilder,
+        image: Image,
+        strip: Strip,
+        *,
+        warps: int,
+        origin: Value,
+        start: Value,
+        first_step: Value,
+        first_line: Value,
+        shared: int,
+    ):
+        self.count = _share(strip, warps)
         window, size = image.window, image.window.extent(image.tensor.shape[2:])
         rows = _Axis(window, size[0], 0, 0)
         self.axes = rows, _Axis(window, size[1], 1, rows.conditions)
@@ -267,12 +287,18 @@ class Windows(_OfImage, AlongK):
                 f"a padded kernel of {window.kernel[0]}x{window.kernel[1]} is too large; its "
                 f"padded sides may have {_CONDITIONS} rows and columns together"
             )
-        super().__init__(b, image, strip, warps=warps, **places)  # type: ignore[arg-type]
+        self.b, self.image, self.strip, self.warps = b, image, strip, warps
+        self.tensor, self.lines = image.tensor, image.pixels
+        self.first_step = first_step
+        self.pieces = self.count // _PIECE
+        self.place = self._places(shared, origin, start)
+        self.start = self._first_word(first_line, shared)
+        self._pairs: list[SSAValue] = []
 
     @classmethod
     def fragment_bytes(cls, strip: Strip) -> int:
         """From a fragment to the next in shared memory."""
-        return 16 * PITCH + _SPREAD[strip.group]
+        return 16 * _PITCH + _APART[strip.group]
 
     @classmethod
     def shared_bytes(cls, strip: Strip) -> int:
@@ -281,76 +307,83 @@ class Windows(_OfImage, AlongK):
     @property
     def _conditional(self) -> bool:
         """Whether any element may be missing."""
-        return self._ends() or not all(axis.free for axis in self.axes)
+        return self.image.ragged or not all(axis.free for axis in self.axes)
 
-    def _turns(self, shared: int) -> list[_Lane]:  # type: ignore[override]
+    def _places(self, shared: int, origin: Value, start: Value) -> _Lane:
         b, strip, (rows, columns) = self.b, self.strip, self.axes
         strides = self.tensor.strides
         thread = b.mad(b.warp, 32, b.lane)
         line, slot = b.rem(thread, strip.cta), b.div(thread, strip.cta)
-        pixel = b.add(self.origin, line)
+        pixel = b.add(origin, line)
         if self.lines < strip.cta:
             pixel = b.min_(pixel, self.lines - 1)
-        number, row, column = self._pixel(pixel)
-        address = b.mad(number, strides[0], self.start)
-        has: Value = 0
+        oh, ow = self.image.out
+        number = b.div(pixel, oh * ow)
+        within = b.sub(pixel, b.mul(number, oh * ow))
+        row = b.div(within, ow)
+        column = b.sub(within, b.mul(row, ow))
+        address = b.mad(number, strides[0], start)
+        missing: Value = _NEVER if self.image.ragged else 0
         for axis, at, stride in ((rows, row, strides[2]), (columns, column, strides[3])):
-            start, bits = self._start(axis, at)
-            address = b.add(address, b.mul(start, stride))
-            has = bits if has == 0 else b.or_(has, bits)
+            first, bits = self._start(axis, at)
+            address = b.add(address, b.mul(first, stride))
+            missing = bits if missing == 0 else missing if bits == 0 else b.or_(missing, bits)
         group = strip.group
         block = b.div(line, 16 * group)
         fragment = b.mad(block, group, b.and_(b.shr(line, 1), group - 1))
         pair = b.div(b.rem(line, 16 * group), 2 * group)
-        within = b.mul(b.mad(pair, 2, b.and_(line, 1)), PITCH)
-        target = b.add(b.mad(fragment, self.fragment_bytes(strip), within), shared)
+        slots = b.mul(b.mad(pair, 2, b.and_(line, 1)), _PITCH)
+        target = b.add(b.mad(fragment, self.fragment_bytes(strip), slots), shared)
         target = b.mad(slot, self.count * 2, target)
         table = shared + strip.cta // 16 * self.fragment_bytes(strip)
-        return [_Lane(address, has, target, b.mad(slot, self.count * 4, table), table)]
+        return _Lane(address, missing, target, b.mad(slot, self.count * 4, table), table)
 
     def _start(self, axis: _Axis, at: Value) -> tuple[Value, Value]:
-        """(the image's row or column at which a pixel's window begins, bits of its taps).
+        """(the image's row or column at which a pixel's window begins, bits of taps that miss it).
 
-        Both count from before the image where there is padding.
+        Where there is padding, it may begin before the image.
         """
         b, window, i = self.b, axis.window, axis.which
         before = axis.pads[0]
         start = b.sub(b.mul(at, window.strides[i]), before)
         if axis.free:
             return start, 0
-        has: Value = 0
+        missing: Value = 0
         for tap in range(axis.taps):
             place = b.add(start, tap * window.dilations[i])
             inside = b.less(place, axis.extent)
             if axis.spread > 1:
-                inside = b.both(inside, b.compare("eq", b.rem(place, axis.spread), 0))
-                assert inside is not None
-            bit = b.select(inside, 1 << (axis.first + tap), 0)
-            has = bit if has == 0 else b.or_(has, bit)
+                whole = b.both(inside, b.compare("eq", b.rem(place, axis.spread), 0))
+                assert whole is not None
+                inside = whole
+            bit = b.select(inside, 0, 1 << (axis.first + tap))
+            missing = bit if missing == 0 else b.or_(missing, bit)
         if axis.spread > 1:
             above = ceil_div(before, axis.spread)
             start = b.sub(b.div(b.add(start, above * axis.spread), axis.spread), above)
-        return start, has
+        return start, missing
 
-    def _starts(self, first_line: Value, shared: int) -> list[Value]:
+    def _first_word(self, first_line: Value, shared: int) -> Value:
+        """Address in buffer 0 of the lane's first words."""
         b = self.b
-        slot = b.mul(b.shr(b.lane, 1), PITCH)
+        slot = b.mul(b.shr(b.lane, 1), _PITCH)
         first = b.mul(b.div(first_line, 16), self.fragment_bytes(self.strip))
-        return [b.add(b.add(first, slot), b.add(b.mul(b.and_(b.lane, 1), 4), shared))]
+        return b.add(b.add(first, slot), b.add(b.mul(b.and_(b.lane, 1), 8), shared))
 
     def words(self, index: int, buffer: Value) -> list[SSAValue]:
-        b, start = self.b, self.b.add(self.starts[0], buffer)
-        size = self.fragment_bytes(self.strip)
-        return [
-            b.load(tile.Space.SHARED, start, i32, offset=f * size + 8 * index)
-            for f in range(self.strip.fragments)
-        ]
+        b = self.b
+        piece, second = divmod(index, 2)
+        if not second:
+            start, size = b.add(self.start, buffer), self.fragment_bytes(self.strip)
+            self._pairs = [
+                b.load(tile.Space.SHARED, start, _PAIR, offset=f * size + 2 * _PIECE * piece)
+                for f in range(self.strip.fragments)
+            ]
+        return [b.extract(pair, second) for pair in self._pairs]
 
     def prepare(self, step: Value, buffer: Value) -> None:
         """Put the table of a step into `buffer`: by the lanes of the first warp."""
-        b, image, (rows, columns) = self.b, self.image, self.axes
-        (lane,) = self.turns
-        assert isinstance(lane, _Lane)
+        b, image, lane = self.b, self.image, self.place
         strides, taps, width = self.tensor.strides, image.window.taps, image.window.kernel[1]
         k = b.mad(b.add(self.first_step, step), STEP_K, b.lane)
         channel = b.div(k, taps)
@@ -359,7 +392,7 @@ class Windows(_OfImage, AlongK):
         s = b.sub(tap, b.mul(r, width))
         offset = b.mul(channel, strides[1])
         need: Value = 0
-        for axis, at, stride in ((rows, r, strides[2]), (columns, s, strides[3])):
+        for axis, at, stride in zip(self.axes, (r, s), strides[2:], strict=True):
             reach = b.mul(at, image.window.dilations[axis.which])
             if axis.spread > 1:
                 reach = b.div(b.add(reach, axis.spread - 1), axis.spread)
@@ -367,7 +400,7 @@ class Windows(_OfImage, AlongK):
             if not axis.free:
                 bit = b.shl(1 << axis.first, at)
                 need = bit if need == 0 else b.or_(need, bit)
-        if self._ends():
+        if self.image.ragged:
             inside = b.less(k, image.depth)
             need, offset = b.select(inside, need, _NEVER), b.select(inside, offset, 0)
         place = b.add(b.mad(b.lane, 4, lane.table), buffer)
@@ -377,15 +410,15 @@ class Windows(_OfImage, AlongK):
             there = STEP_K * 4
             b.store(tile.Space.SHARED, b.value(need), place, offset=there, predicate=mine)
 
-    def load(self, step: Value, more: SSAValue | None, buffer: Value) -> list[SSAValue]:
-        """Start loading a step's elements, by the table in `buffer`."""
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        """Start loading 8 elements of a pixel, by the table in `buffer`."""
         del step
-        b = self.b
-        (lane,) = self.turns
-        assert isinstance(lane, _Lane)
+        b, lane = self.b, self.place
         table = b.add(lane.entries, buffer)
         loaded: list[SSAValue] = []
-        for first in range(0, self.count, 4):
+        for first in range(piece * _PIECE, (piece + 1) * _PIECE, 4):
             shifts = b.load(tile.Space.SHARED, table, _WORDS, offset=4 * first)
             needs = None
             if self._conditional:
@@ -393,8 +426,7 @@ class Windows(_OfImage, AlongK):
             for e in range(4):
                 there = None
                 if needs is not None:
-                    need = b.extract(needs, e)
-                    there = b.compare("eq", b.and_(lane.has, need), need)
+                    there = b.compare("eq", b.and_(lane.missing, b.extract(needs, e)), 0)
                 loaded.append(
                     b.load(
                         tile.Space.GLOBAL,
@@ -403,22 +435,34 @@ class Windows(_OfImage, AlongK):
                         bits=16,
                         predicate=b.both(more, there),
                         zero=there is not None,
-                        hint=self.name,
+                        hint="b",
                     )
                 )
         return loaded
 
-    def store(self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None) -> None:
+    def store(
+        self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
+    ) -> None:
         b = self.b
-        (lane,) = self.turns
-        assert isinstance(lane, _Lane)
-        target = b.add(lane.target, buffer)
-        for first in range(0, self.count, 4):
-            low, high = (
-                b.value(b.mad(loaded[at + 1], 1 << 16, loaded[at])) for at in (first, first + 2)
-            )
-            pair = b.insert(tile.CombineOp(low, high))
-            b.store(tile.Space.SHARED, pair, target, offset=2 * first, predicate=more)
+        words = tile.HalvesOp([loaded[k] for k in _ORDER], [loaded[k + 1] for k in _ORDER])
+        target = b.add(self.place.target, buffer)
+        offset = 2 * _PIECE * piece
+        b.store(tile.Space.SHARED, b.insert(words), target, offset=offset, predicate=more)
+
+
+def _share(strip: Strip, warps: int) -> int:
+    """k of a step that a lane gathers, consecutive ones; `DstcError` if they are not whole pieces.
+
+    All lanes of a CTA have a pixel of its tile, perhaps the same.
+    """
+    threads = warps * 32
+    count = STEP_K * strip.cta // threads
+    if strip.cta > threads or count % _PIECE:
+        raise DstcError(
+            f"a tile of {strip.cta} pixels does not fall evenly to {threads} lanes; use a schedule "
+            "with another CTA or warp tile"
+        )
+    return count
 
 
 @dataclass(frozen=True)
@@ -426,7 +470,7 @@ class _Lane:
     """What a lane gathers: its pixel's address and conditions, places in shared memory."""
 
     address: Value
-    has: Value
+    missing: Value
     target: Value
     entries: Value
     """The lane's first entry in the table,"""
