@@ -12,11 +12,12 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
 from ..backend.isa.errors import DstcError
-from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr, matrix_shape
 from ..runtime.nm_format import Pattern
 from . import cost_dense, cost_dual, cost_nm
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
+from .cost_windows import Windows
 from .device_tensor import DeviceTensor
 
 
@@ -31,6 +32,9 @@ class ScheduledProduct:
     densities: tuple[float, float] = (1.0, 1.0)
     patterns: tuple[Pattern | None, Pattern | None] = (None, None)
     """n:m patterns of the operands, where they have one."""
+    windows: Windows | None = None
+    """What the right operand is windows of, where that is an image."""
+    groups: int = 1
 
     @staticmethod
     def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
@@ -48,6 +52,8 @@ class ScheduledProduct:
             else DeviceTensor.of(op.result.type).element_bytes,
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
+            _windows(op),
+            op.group_count,
         )
 
     @property
@@ -55,7 +61,9 @@ class ScheduledProduct:
         """What the dense engine's closed form takes."""
         s = self.schedule
         return (
-            cost_dense.Product(self.sizes, self.transposed, self.out_bytes),
+            cost_dense.Product(
+                self.sizes, self.transposed, self.out_bytes, self.windows, self.groups
+            ),
             cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
         )
 
@@ -98,6 +106,14 @@ class ScheduledProduct:
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
+
+
+def _windows(op: MatmulOp) -> Windows | None:
+    """The image of a product on windows: of a group's channels."""
+    if op.window is None:
+        return None
+    n, c, h, w = matrix_shape(op.rhs.type)
+    return Windows(n, c // op.group_count, (h, w), op.window.window)
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:

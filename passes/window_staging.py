@@ -382,7 +382,14 @@ class Windows(Staging):
         return [b.extract(pair, second) for pair in self._pairs]
 
     def prepare(self, step: Value, buffer: Value) -> None:
-        """Put the table of a step into `buffer`: by the lanes of the first warp."""
+        """Put the table of a step into `buffer`: the first warp does it for all."""
+        b = self.b
+        if self.warps == 1:
+            self._prepare(step, buffer)
+        else:
+            b.when(b.compare("eq", b.warp, 0), lambda: self._prepare(step, buffer))
+
+    def _prepare(self, step: Value, buffer: Value) -> None:
         b, image, lane = self.b, self.image, self.place
         strides, taps, width = self.tensor.strides, image.window.taps, image.window.kernel[1]
         k = b.mad(b.add(self.first_step, step), STEP_K, b.lane)
@@ -404,11 +411,9 @@ class Windows(Staging):
             inside = b.less(k, image.depth)
             need, offset = b.select(inside, need, _NEVER), b.select(inside, offset, 0)
         place = b.add(b.mad(b.lane, 4, lane.table), buffer)
-        mine = b.compare("eq", b.warp, 0) if self.warps > 1 else None
-        b.store(tile.Space.SHARED, b.value(offset), place, predicate=mine)
+        b.store(tile.Space.SHARED, b.value(offset), place)
         if self._conditional:
-            there = STEP_K * 4
-            b.store(tile.Space.SHARED, b.value(need), place, offset=there, predicate=mine)
+            b.store(tile.Space.SHARED, b.value(need), place, offset=STEP_K * 4)
 
     def load(
         self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
