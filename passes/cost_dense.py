@@ -7,13 +7,13 @@ kernel's stands here, and `FITTED` says how resources disturb each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, gcd, sqrt
 
 from ..backend.isa.layout import PITCH_ALIGN, SPLIT_STEP, STEP_K, ceil_div, round_up
 from ..backend.isa.table import HMMA_MACS
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
-from .cost_windows import Windows
+from .cost_windows import GATHERING, Gathering, Windows
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -212,7 +212,13 @@ def occupancy(
     )
 
 
-def predict(product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTED) -> Prediction:
+def predict(
+    product: Product,
+    tiling: Tiling,
+    chip: Chip,
+    fitted: Fitted = FITTED,
+    gathering: Gathering = GATHERING,
+) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
     all_steps = ceil_div(product.sizes[2], STEP_K)
     if product.groups > 1 and tiling.split > 1:
@@ -221,11 +227,33 @@ def predict(product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTE
     held = occupancy(tiling, chip, steps, product.along_k, product.windows)
     if held < 1:
         return Prediction(float("inf"), {"registers": float("inf")})
-    return _Model(product, tiling, chip, fitted, held).prediction()
+    if product.windows is not None and product.windows.gathered:
+        fitted = _of_gathered(fitted, gathering)
+    return _Model(product, tiling, chip, fitted, held, gathering).prediction()
+
+
+def _of_gathered(f: Fitted, gathering: Gathering) -> Fitted:
+    """The numbers of a kernel that gathers its right operand."""
+    return replace(
+        f,
+        start=f.start + gathering.start,
+        gap=f.gap + gathering.gap,
+        alone_share=f.alone_share * gathering.tensor_share,
+        tensor_share=f.tensor_share * gathering.tensor_share,
+    )
 
 
 class _Model:
-    def __init__(self, product: Product, tiling: Tiling, chip: Chip, f: Fitted, held: int):
+    def __init__(
+        self,
+        product: Product,
+        tiling: Tiling,
+        chip: Chip,
+        f: Fitted,
+        held: int,
+        gathering: Gathering,
+    ):
+        self.gathering = gathering
         self.product, self.tiling, self.chip, self.f, self.held = product, tiling, chip, f, held
         m, n, k = product.sizes
         (cm, cn), (wm, wn), warps = tiling.cta, tiling.warp, tiling.warps
@@ -317,6 +345,8 @@ class _Model:
         if self.alu:
             busy["alu"] = r.packed * self.alu * chip.alu_interval / used
             busy["l1"] = r.packed * self.l1 / chip.l1_sectors
+            under_way = chip.miss_sectors * self.gathering.in_flight
+            busy["misses"] = r.packed * asked * (chip.dram_latency + f.latency_extra) / under_way
         l2 = r.count * asked / self.l2
         burst = self._burst(r, asked)
         wait = chip.dram_latency + f.latency_extra + burst
@@ -405,9 +435,15 @@ class _Model:
         product, chip = self.product, self.chip
         blocks = chip.row_bytes // chip.interleave
         reading = least = touched = 0.0
-        sides = zip(product.stored, product.along_k, self.tiling.cta, strict=True)
-        for lines, along, extent in sides:
-            if along:
+        sides = zip(product.stored, product.along_k, self.tiling.cta, (False, True), strict=True)
+        for lines, along, extent, right in sides:
+            if right and product.windows is not None:
+                # neighbouring tiles read neighbouring pixels of a channel at about the same time
+                bytes_ = product.windows.bytes / self.all_steps
+                reading += self.parts * bytes_ / chip.row_bytes
+                least += bytes_ / chip.row_bytes
+                touched += bytes_ / chip.interleave
+            elif along:
                 pitch = 2 * round_up(product.sizes[2], PITCH_ALIGN)
                 rows = lines * pitch / chip.row_bytes
                 share = min(1.0, self.parts * chip.interleave / pitch)

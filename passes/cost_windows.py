@@ -24,6 +24,25 @@ _TABLE_INSTRUCTIONS = 18
 
 
 @dataclass(frozen=True)
+class Gathering:
+    """How gathered elements disturb a step: numbers with which predictions come nearest to the
+    simulator over convolutions of many shapes and tiles; none of them belongs to a convolution.
+    """
+
+    start: float = 1828
+    """Cycles before the first load beside a matrix's: places of pixels, the first table."""
+    gap: float = 253
+    """Of a step, what nothing overlaps beside a matrix's: the table before the first address."""
+    tensor_share: float = 0.83
+    """Share of a matrix's pace that products reach."""
+    in_flight: float = 0.513
+    """Share of the sectors that an SM may have under way that it has."""
+
+
+GATHERING = Gathering()
+
+
+@dataclass(frozen=True)
 class Windows:
     """An image, C channels (of a group) of `size`, batch N, and how windows move over it."""
 
