@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dialects.interpreters.dstc import spread_out
 from ..passes.choose import schedule_facts
 from ..runtime.device import Device
+from ..runtime.lowered import spread_out
 from ..runtime.machine import Machine
 from .bench_conv import Conv, compile_conv
 from .validate import LARGEST, PERIODS, WARM_L2_SHARE, some_lines

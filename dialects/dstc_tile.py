@@ -67,6 +67,7 @@ from ..backend.isa.table import (
     VALUE_REGISTERS,
     WINDOWS,
 )
+from .conv_window import WindowAttr
 
 
 class Id(StrEnum):
@@ -219,7 +220,8 @@ class LaunchOp(IRDLOperation):
     """Run a kernel. Its parameters are the addresses of the inputs, then of the results.
 
     Properties say for reports what the kernel computes: op, engine, dense multiply-adds, and which
-    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed.
+    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed. With
+    `window` the second is an image, whose channels fall into `groups`.
     """
 
     name = "dstc_tile.launch"
@@ -230,6 +232,8 @@ class LaunchOp(IRDLOperation):
     engine = opt_prop_def(StringAttr)
     macs = opt_prop_def(IntegerAttr[I64])
     transposed = opt_prop_def(StringAttr)
+    window = opt_prop_def(WindowAttr)
+    groups: IntegerAttr[I64] | None = opt_prop_def(IntegerAttr[I64])
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, results)"
@@ -244,6 +248,8 @@ class LaunchOp(IRDLOperation):
         engine: str | None = None,
         macs: int | None = None,
         transposed: str = "",
+        window: WindowAttr | None = None,
+        groups: IntegerAttr[I64] | None = None,
     ):
         super().__init__(
             operands=[inputs],
@@ -254,6 +260,8 @@ class LaunchOp(IRDLOperation):
                 "engine": None if engine is None else StringAttr(engine),
                 "macs": None if macs is None else IntegerAttr(macs, i64),
                 "transposed": StringAttr(transposed) if transposed else None,
+                "window": window,
+                "groups": groups,
             },
         )
 

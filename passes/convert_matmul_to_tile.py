@@ -76,6 +76,8 @@ class _ConvertMatmul(RewritePattern):
                 engine=engine,
                 macs=m * n * k * op.group_count,
                 transposed="".join(s for s, t in zip("ab", op.transposed, strict=True) if t),
+                window=op.window,
+                groups=op.groups,
             ),
         )
 

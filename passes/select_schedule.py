@@ -84,6 +84,8 @@ class SelectSchedule(ModulePass):
         for type_, takes in ((BitmapType, Engine.DUAL), (NmType, Engine.NM)):
             if engine == AUTO and any(isinstance(v.type, type_) for v in (op.lhs, op.rhs)):
                 engine = takes
+        if op.group_count > 1:
+            engine = Engine.DENSE  # the only one whose kernel takes groups
         key = product, encoding, engine
         if key not in known:
             choice = choose(product, machine, engine, encoding=encoding)

@@ -18,7 +18,8 @@ from xdsl.utils.exceptions import InterpretationError
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import split_ranges
-from ...runtime.host_ops import pool, softmax, windows
+from ...runtime.host_ops import pool, softmax
+from ...runtime.lowered import lowered
 from ...runtime.nm_format import violation
 from .. import dstc
 from ..constants import ConstantPool
@@ -125,22 +126,9 @@ def relu(x: Array) -> Array:
     return np.where((x > 0) | np.isnan(x), x, x.dtype.type(0))
 
 
-def spread_out(x: Array, spread: Sequence[int]) -> Array:
-    """N x C x H x W with zeros between rows and columns, which stand `spread` apart."""
-    if tuple(spread) == (1, 1):
-        return x
-    n, c, h, w = x.shape
-    wide = np.zeros((n, c, (h - 1) * spread[0] + 1, (w - 1) * spread[1] + 1), x.dtype)
-    wide[:, :, :: spread[0], :: spread[1]] = x
-    return wide
-
-
 def im2col(x: Array, window: ConvWindow) -> Array:
     """(C*R*S) x (N*OH*OW): rows ordered by (c, r, s), columns by (n, oh, ow)."""
-    size = window.output(x.shape[2:])
-    view = windows(spread_out(x, window.spread), size, window.sliding, 0)
-    n, c, r, s, oh, ow = view.shape
-    return view.transpose(1, 2, 3, 0, 4, 5).reshape(c * r * s, n * oh * ow)
+    return lowered(x, window.sliding, window.spread)
 
 
 def epilogue(
