@@ -239,7 +239,6 @@ def _of_gathered(f: Fitted, gathering: Gathering) -> Fitted:
         start=f.start + gathering.start,
         gap=f.gap + gathering.gap,
         alone_share=f.alone_share * gathering.tensor_share,
-        tensor_share=f.tensor_share * gathering.tensor_share,
     )
 
 
@@ -343,6 +342,8 @@ class _Model:
             "l2_to_sm": r.packed * asked * SECTOR / chip.read_bytes,
         }
         if self.alu:
+            busy["issue"] /= self.gathering.issue_share
+            busy["tensor"] /= self._pace(r)
             busy["alu"] = r.packed * self.alu * chip.alu_interval / used
             busy["l1"] = r.packed * self.l1 / chip.l1_sectors
             under_way = chip.miss_sectors * self.gathering.in_flight
@@ -380,6 +381,11 @@ class _Model:
         }.items():
             times[name] = times.get(name, 0.0) + cycles * r.times
         return start + pace * (steps - 1) + finish - end, end
+
+    def _pace(self, r: Round) -> float:
+        """Share of a matrix's pace at which products go on beside gathering."""
+        g, warps = self.gathering, r.packed * self.tiling.warps / self.chip.sub_cores
+        return g.tensor_share * (1 - g.fewer / max(1.0, warps))
 
     def _asked(self, r: Round) -> float:
         """Sectors that a CTA asks L2 for a step; CTAs of an SM share what they both read in L1."""

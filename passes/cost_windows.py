@@ -29,13 +29,17 @@ class Gathering:
     simulator over convolutions of many shapes and tiles; none of them belongs to a convolution.
     """
 
-    start: float = 1828
+    start: float = 1670
     """Cycles before the first load beside a matrix's: places of pixels, the first table."""
-    gap: float = 253
+    gap: float = 69.2
     """Of a step, what nothing overlaps beside a matrix's: the table before the first address."""
-    tensor_share: float = 0.83
-    """Share of a matrix's pace that products reach."""
-    in_flight: float = 0.513
+    issue_share: float = 0.852
+    """Share of issue slots that a step's instructions reach."""
+    tensor_share: float = 1.1
+    """Share of a matrix's pace that products of many warps reach,"""
+    fewer: float = 0.464
+    """and what of it a sub-core's only warp loses; several lose less of it."""
+    in_flight: float = 0.457
     """Share of the sectors that an SM may have under way that it has."""
 
 
