@@ -48,7 +48,9 @@ def dense_kernel(
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
     strips = Strip(cm, wm), Strip(cn, wn)
     image = image_of(op)
-    forms = [_FORMS[which, op.transposed[which]] for which in range(2)]
+    forms: list[tuple[type[Staging], str]] = [
+        _FORMS[which, op.transposed[which]] for which in range(2)
+    ]
     if image is not None:
         forms[1] = window_form(image)
     shared = [form.shared_bytes(strip) for (form, _), strip in zip(forms, strips, strict=True)]
@@ -74,29 +76,26 @@ def dense_kernel(
         b.mul(b.div(b.warp, columns_of_warps), wm),
         b.mul(b.rem(b.warp, columns_of_warps), wn),
     )
-    stagings: list[Staging] = []
-    for which, value in enumerate((op.lhs, op.rhs)):
-        form, tensor = forms[which][0], DeviceTensor.of(value.type)
-        places: dict[str, Value] = {
-            "origin": origins[which],
-            "first_line": warps_at[which],
-            "shared": sum(shared[:which]),
-        }
-        if which and image is not None:
-            start = b.mad(group, image.channels * tensor.strides[1], b.params["b"])
-            first = b.mul(part, split.steps)
-            assert issubclass(form, PixelRuns | Windows)
-            places |= {"start": start, "first_step": first}
-            stagings.append(form(b, image, strips[1], warps=schedule.warps, **places))
-            continue
-        start = b.mad(group, sizes[0] * tensor.strides[0], b.params["ab"[which]])
-        places |= {"start": b.mad(part, split.steps * form.step_bytes(tensor), start)}
-        stagings.append(
-            form(
-                b, tensor, strips[which], warps=schedule.warps, lines=stored[which],
-                name="ab"[which], **places,
-            )
+
+    def staged(which: int) -> Staging:
+        form, value = forms[which][0], (op.lhs, op.rhs)[which]
+        tensor, strip, at = DeviceTensor.of(value.type), strips[which], sum(shared[:which])
+        start: Value = b.params["ab"[which]]
+        if image is not None and issubclass(form, PixelRuns | Windows):
+            return form(
+                b, image, strip, warps=schedule.warps, origin=origins[which],
+                start=b.mad(group, image.channels * tensor.strides[1], start),
+                first_step=b.mul(part, split.steps), first_line=warps_at[which], shared=at,
+            )  # fmt: skip
+        assert issubclass(form, MatrixStaging)
+        start = b.mad(group, sizes[0] * tensor.strides[0], start)
+        return form(
+            b, tensor, strip, warps=schedule.warps, origin=origins[which], lines=stored[which],
+            start=b.mad(part, split.steps * form.step_bytes(tensor), start),
+            first_line=warps_at[which], shared=at, name="ab"[which],
         )  # fmt: skip
+
+    stagings = [staged(which) for which in range(2)]
     accs = _main_loop(
         b, stagings, (forms[0][1], forms[1][1]), split.count(b, part), sum(shared), strips
     )

@@ -84,7 +84,7 @@ def add_parser(kinds: Any) -> None:
 
 
 def numbers(text: str, option: str, counts: tuple[int, ...]) -> tuple[int, ...]:
-    """Whole numbers separated by commas, one of them standing for as many as the least of `counts`.
+    """Whole numbers separated by commas, as many as one of `counts` says.
 
     `DstcError` for what is no number, or another count.
     """
@@ -92,12 +92,24 @@ def numbers(text: str, option: str, counts: tuple[int, ...]) -> tuple[int, ...]:
         found = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise DstcError(f"{option} {text}: expected whole numbers, as in 3 or 3,5") from None
-    if len(found) == 1:
-        return found * counts[0]
     if len(found) not in counts:
-        wanted = " or ".join(map(str, (1, *counts)))
+        wanted = " or ".join(map(str, counts))
         raise DstcError(f"{option} {text}: expected {wanted} numbers, not {len(found)}")
     return found
+
+
+def pair(text: str, option: str) -> tuple[int, int]:
+    """(height, width): two numbers, or one for both."""
+    found = numbers(text, option, (1, 2))
+    return found[0], found[-1]
+
+
+def padding(text: str) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right): four numbers, two for height and width, or one for all."""
+    found = numbers(text, "--pad", (1, 2, 4))
+    if len(found) == 4:
+        return found[0], found[1], found[2], found[3]
+    return found[0], found[-1], found[0], found[-1]
 
 
 def conv(args: argparse.Namespace) -> int:
@@ -109,23 +121,28 @@ def conv(args: argparse.Namespace) -> int:
 
     machine = Machine.load(args.machine, key_values(args.set))
     changes = machine.settings(key_values(args.set))
-    pads = numbers(args.pad, "--pad", (2, 4))
-    window = {
-        name: numbers(getattr(args, option), f"--{option}", (2,))
-        for name, option in (
-            ("kernel", "kernel"), ("strides", "stride"), ("dilations", "dilation"),
-            ("spread", "spread"),
-        )
-    }  # fmt: skip
     todo = [
         Conv(
-            args.batch, args.channels, args.height, args.width, args.filters,
-            pads=pads if len(pads) == 4 else pads * 2, groups=args.groups, a_density=a, w_density=w,
-            pattern=args.pattern, out=args.out, seed=args.seed, **window,
+            args.batch,
+            args.channels,
+            args.height,
+            args.width,
+            args.filters,
+            pair(args.kernel, "--kernel"),
+            strides=pair(args.stride, "--stride"),
+            pads=padding(args.pad),
+            dilations=pair(args.dilation, "--dilation"),
+            groups=args.groups,
+            spread=pair(args.spread, "--spread"),
+            a_density=a,
+            w_density=w,
+            pattern=args.pattern,
+            out=args.out,
+            seed=args.seed,
         )
         for a in densities(args.a_density, "--a-density")
         for w in densities(args.w_density, "--w-density")
-    ]  # fmt: skip
+    ]
     rows: list[dict[str, Any]] = []
     with steps_shown("bench") as progress:
         for i, one in enumerate(todo):
