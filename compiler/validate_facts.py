@@ -32,7 +32,7 @@ CONV_TARGETS: Targets = (
     ("geomean", "convolutions: geometric mean of simulated / measured", 0.85, 1.15),
     ("mape", "convolutions: mean absolute error, percent", 0.0, 25.0),
 )
-"""The same for convolutions."""
+"""The same for convolutions, over the rows that were measured as they are listed (`listed`)."""
 
 CLASSES: Classes = (
     ("NN", lambda r: r["layout"] == "NN"),
@@ -53,16 +53,18 @@ CONV_CLASSES: Classes = (
     ("3x3", lambda r: r["kernel"] == [3, 3]),
     ("larger kernels", lambda r: min(r["kernel"]) > 3),
     ("strided", lambda r: max(r["stride"]) > 1),
-    ("channels that were padded", lambda r: r["channels"] != r["channels_padded"]),
     ("fewer than 64 filters", lambda r: r["filters"] < 64),
-    (
-        "neither",
-        lambda r: r["channels"] == r["channels_padded"] and r["filters"] >= 64,
-    ),
+    ("channels that the benchmark padded", lambda r: r["channels"] != r["channels_padded"]),
+    ("as listed: judged", lambda r: r["channels"] == r["channels_padded"]),
     (f"up to {LONG_US:g} us", lambda r: r["measured_us"] <= LONG_US),
     (f"longer than {LONG_US:g} us", lambda r: r["measured_us"] > LONG_US),
 )
 """The same for convolutions."""
+
+
+def listed(rows: Sequence[Facts]) -> list[Facts]:
+    """Convolutions that were measured as they are listed: the benchmark padded no channels."""
+    return [r for r in rows if r["channels"] == r["channels_padded"]]
 
 
 def geomean(ratios: F64) -> float:

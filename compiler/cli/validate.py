@@ -186,15 +186,27 @@ def _part(count: int, targets: Targets) -> dict[str, Any]:
 
 def _finished(facts: dict[str, Any], wanted: tuple[int, int]) -> dict[str, Any]:
     """`facts` with summaries of the rows so far."""
-    from ..validate_facts import CLASSES, CONV_CLASSES, CONV_TARGETS, TARGETS, missed, summary
+    from ..validate_facts import (
+        CLASSES,
+        CONV_CLASSES,
+        CONV_TARGETS,
+        TARGETS,
+        listed,
+        missed,
+        summary,
+    )
 
     kinds = (facts, CLASSES, TARGETS), (facts["conv"], CONV_CLASSES, CONV_TARGETS)
     facts["partial"] = sum(len(part["rows"]) for part, _, _ in kinds) < sum(wanted)
     for part, classes, targets in kinds:
         if part["rows"]:
             part["summary"] = summary(part["rows"], classes)
+            judged = part["summary"]
+            if part is not facts:
+                kept = listed(part["rows"])
+                judged = part["judged"] = summary(kept, ()) if kept else None
             whole = len(part["rows"]) == part["rows_of"]
-            part["missed"] = missed(part["summary"], targets) if whole else None
+            part["missed"] = missed(judged, targets) if whole and judged else None
     return facts
 
 
