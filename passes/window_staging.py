@@ -33,12 +33,10 @@ that store 16 bytes and for those that read 8."""
 _APART = {1: 0, 2: 64, 4: 32}
 """Bytes between fragments of a group in shared memory, by which the lines of 8 neighbouring
 pixels, dealt out to the group's fragments, fall into different banks."""
-_PIECE = 8
+PIECE = 8
 """k that a lane stores at once: two slices."""
 _ORDER = (0, 4, 2, 6)
 """First k of the words of a piece: those that a lane takes for two slices are neighbours."""
-_TABLE_BYTES = 2 * STEP_K * 4
-"""Of a step: a word of offset and a word of condition for each k."""
 _NEVER = 1 << 31
 """A condition that no pixel meets: what a k beyond the end asks for."""
 _CONDITIONS = 31
@@ -258,27 +256,27 @@ class _Axis:
         return 0 if self.free else self.taps
 
 
-class Windows(Staging):
-    """Any windows: a lane gathers the elements of one pixel, 2 bytes each, and packs them.
+class Gather:
+    """Elements of windows, one by one: where a pixel's are, the table of a step, loads.
 
-    In shared memory a pixel is a line of `_PITCH` bytes; of 8 k (two slices) the four words lie as
-    `_ORDER` says, so that a lane reads its words of both at once.
+    `start`: address of the group's first channel, `first_step`: that of the CTA, `depth`: k of a
+    step. The table has a word of offset for each k, and behind them, where elements may be missing,
+    a word of the condition under which one is there.
     """
 
     def __init__(
         self,
         b: KernelBuilder,
         image: Image,
-        strip: Strip,
         *,
         warps: int,
-        origin: Value,
         start: Value,
         first_step: Value,
-        first_line: Value,
-        shared: int,
+        depth: int,
+        table: int,
     ):
-        self.count = _share(strip, warps)
+        self.b, self.image, self.warps, self.depth, self.table = b, image, warps, depth, table
+        self.start, self.first_step = start, first_step
         window, size = image.window, image.window.extent(image.tensor.shape[2:])
         rows = _Axis(window, size[0], 0, 0)
         self.axes = rows, _Axis(window, size[1], 1, rows.conditions)
@@ -287,58 +285,39 @@ class Windows(Staging):
                 f"a padded kernel of {window.kernel[0]}x{window.kernel[1]} is too large; its "
                 f"padded sides may have {_CONDITIONS} rows and columns together"
             )
-        self.b, self.image, self.strip, self.warps = b, image, strip, warps
-        self.tensor, self.lines = image.tensor, image.pixels
-        self.first_step = first_step
-        self.pieces = self.count // _PIECE
-        self.place = self._places(shared, origin, start)
-        self.start = self._first_word(first_line, shared)
-        self._pairs: list[SSAValue] = []
 
-    @classmethod
-    def fragment_bytes(cls, strip: Strip) -> int:
-        """From a fragment to the next in shared memory."""
-        return 16 * _PITCH + _APART[strip.group]
+    @staticmethod
+    def table_bytes(depth: int) -> int:
+        """Of a step of so many k."""
+        return 2 * 4 * depth
 
-    @classmethod
-    def shared_bytes(cls, strip: Strip) -> int:
-        return strip.cta // 16 * cls.fragment_bytes(strip) + _TABLE_BYTES
+    @property
+    def ragged(self) -> bool:
+        """The last step has k beyond the end."""
+        return self.image.depth % self.depth != 0
 
     @property
     def _conditional(self) -> bool:
         """Whether any element may be missing."""
-        return self.image.ragged or not all(axis.free for axis in self.axes)
+        return self.ragged or not all(axis.free for axis in self.axes)
 
-    def _places(self, shared: int, origin: Value, start: Value) -> _Lane:
-        b, strip, (rows, columns) = self.b, self.strip, self.axes
-        strides = self.tensor.strides
-        thread = b.mad(b.warp, 32, b.lane)
-        line, slot = b.rem(thread, strip.cta), b.div(thread, strip.cta)
-        pixel = b.add(origin, line)
-        if self.lines < strip.cta:
-            pixel = b.min_(pixel, self.lines - 1)
-        oh, ow = self.image.out
+    def pixel(self, pixel: Value) -> Pixel:
+        """Where the window of a pixel of the result begins."""
+        b, image, (rows, columns) = self.b, self.image, self.axes
+        strides, (oh, ow) = image.tensor.strides, image.out
         number = b.div(pixel, oh * ow)
         within = b.sub(pixel, b.mul(number, oh * ow))
         row = b.div(within, ow)
         column = b.sub(within, b.mul(row, ow))
-        address = b.mad(number, strides[0], start)
-        missing: Value = _NEVER if self.image.ragged else 0
+        address = b.mad(number, strides[0], self.start)
+        missing: Value = _NEVER if self.ragged else 0
         for axis, at, stride in ((rows, row, strides[2]), (columns, column, strides[3])):
-            first, bits = self._start(axis, at)
+            first, bits = self._first(axis, at)
             address = b.add(address, b.mul(first, stride))
             missing = bits if missing == 0 else missing if bits == 0 else b.or_(missing, bits)
-        group = strip.group
-        block = b.div(line, 16 * group)
-        fragment = b.mad(block, group, b.and_(b.shr(line, 1), group - 1))
-        pair = b.div(b.rem(line, 16 * group), 2 * group)
-        slots = b.mul(b.mad(pair, 2, b.and_(line, 1)), _PITCH)
-        target = b.add(b.mad(fragment, self.fragment_bytes(strip), slots), shared)
-        target = b.mad(slot, self.count * 2, target)
-        table = shared + strip.cta // 16 * self.fragment_bytes(strip)
-        return _Lane(address, missing, target, b.mad(slot, self.count * 4, table), table)
+        return Pixel(address, missing)
 
-    def _start(self, axis: _Axis, at: Value) -> tuple[Value, Value]:
+    def _first(self, axis: _Axis, at: Value) -> tuple[Value, Value]:
         """(the image's row or column at which a pixel's window begins, bits of taps that miss it).
 
         Where there is padding, it may begin before the image.
@@ -363,24 +342,6 @@ class Windows(Staging):
             start = b.sub(b.div(b.add(start, above * axis.spread), axis.spread), above)
         return start, missing
 
-    def _first_word(self, first_line: Value, shared: int) -> Value:
-        """Address in buffer 0 of the lane's first words."""
-        b = self.b
-        slot = b.mul(b.shr(b.lane, 1), _PITCH)
-        first = b.mul(b.div(first_line, 16), self.fragment_bytes(self.strip))
-        return b.add(b.add(first, slot), b.add(b.mul(b.and_(b.lane, 1), 8), shared))
-
-    def words(self, index: int, buffer: Value) -> list[SSAValue]:
-        b = self.b
-        piece, second = divmod(index, 2)
-        if not second:
-            start, size = b.add(self.start, buffer), self.fragment_bytes(self.strip)
-            self._pairs = [
-                b.load(tile.Space.SHARED, start, _PAIR, offset=f * size + 2 * _PIECE * piece)
-                for f in range(self.strip.fragments)
-            ]
-        return [b.extract(pair, second) for pair in self._pairs]
-
     def prepare(self, step: Value, buffer: Value) -> None:
         """Put the table of a step into `buffer`: the first warp does it for all."""
         b = self.b
@@ -390,9 +351,20 @@ class Windows(Staging):
             b.when(b.compare("eq", b.warp, 0), lambda: self._prepare(step, buffer))
 
     def _prepare(self, step: Value, buffer: Value) -> None:
-        b, image, lane = self.b, self.image, self.place
-        strides, taps, width = self.tensor.strides, image.window.taps, image.window.kernel[1]
-        k = b.mad(b.add(self.first_step, step), STEP_K, b.lane)
+        b = self.b
+        place = b.add(b.mad(b.lane, 4, self.table), buffer)
+        for first in range(0, self.depth, 32):
+            k = b.mad(b.add(self.first_step, step), self.depth, b.add(b.lane, first))
+            offset, need = self._entry(k)
+            b.store(tile.Space.SHARED, b.value(offset), place, offset=4 * first)
+            if self._conditional:
+                there = 4 * (self.depth + first)
+                b.store(tile.Space.SHARED, b.value(need), place, offset=there)
+
+    def _entry(self, k: Value) -> tuple[Value, Value]:
+        """(byte offset of a k's element from a window's first, the bits it asks for)."""
+        b, image = self.b, self.image
+        strides, taps, width = image.tensor.strides, image.window.taps, image.window.kernel[1]
         channel = b.div(k, taps)
         tap = b.sub(k, b.mul(channel, taps))
         r = b.div(tap, width)
@@ -407,35 +379,30 @@ class Windows(Staging):
             if not axis.free:
                 bit = b.shl(1 << axis.first, at)
                 need = bit if need == 0 else b.or_(need, bit)
-        if self.image.ragged:
+        if self.ragged:
             inside = b.less(k, image.depth)
             need, offset = b.select(inside, need, _NEVER), b.select(inside, offset, 0)
-        place = b.add(b.mad(b.lane, 4, lane.table), buffer)
-        b.store(tile.Space.SHARED, b.value(offset), place)
-        if self._conditional:
-            b.store(tile.Space.SHARED, b.value(need), place, offset=STEP_K * 4)
+        return offset, need
 
     def load(
-        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+        self, pixel: Pixel, entries: Value, offset: int, more: SSAValue | None
     ) -> list[SSAValue]:
-        """Start loading 8 elements of a pixel, by the table in `buffer`."""
-        del step
-        b, lane = self.b, self.place
-        table = b.add(lane.entries, buffer)
+        """Start loading `PIECE` elements of a pixel, by the table from `entries` + `offset` on."""
+        b = self.b
         loaded: list[SSAValue] = []
-        for first in range(piece * _PIECE, (piece + 1) * _PIECE, 4):
-            shifts = b.load(tile.Space.SHARED, table, _WORDS, offset=4 * first)
+        for first in range(offset, offset + 4 * PIECE, 16):
+            shifts = b.load(tile.Space.SHARED, entries, _WORDS, offset=first)
             needs = None
             if self._conditional:
-                needs = b.load(tile.Space.SHARED, table, _WORDS, offset=4 * (first + STEP_K))
+                needs = b.load(tile.Space.SHARED, entries, _WORDS, offset=first + 4 * self.depth)
             for e in range(4):
                 there = None
                 if needs is not None:
-                    there = b.compare("eq", b.and_(lane.missing, b.extract(needs, e)), 0)
+                    there = b.compare("eq", b.and_(pixel.missing, b.extract(needs, e)), 0)
                 loaded.append(
                     b.load(
                         tile.Space.GLOBAL,
-                        b.add(lane.address, b.extract(shifts, e)),
+                        b.add(pixel.address, b.extract(shifts, e)),
                         i32,
                         bits=16,
                         predicate=b.both(more, there),
@@ -445,14 +412,111 @@ class Windows(Staging):
                 )
         return loaded
 
+
+@dataclass(frozen=True)
+class Pixel:
+    """A pixel's window: its address, and the conditions that it does not meet."""
+
+    address: Value
+    missing: Value
+
+
+class Windows(Staging):
+    """Any windows: a lane gathers the elements of one pixel, 2 bytes each, and packs them.
+
+    In shared memory a pixel is a line of `_PITCH` bytes; of 8 k (two slices) the four words lie as
+    `_ORDER` says, so that a lane reads its words of both at once.
+    """
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        image: Image,
+        strip: Strip,
+        *,
+        warps: int,
+        origin: Value,
+        start: Value,
+        first_step: Value,
+        first_line: Value,
+        shared: int,
+    ):
+        self.b, self.strip = b, strip
+        self.count = _share(strip, warps)
+        self.pieces = self.count // PIECE
+        table = shared + strip.cta // 16 * self.fragment_bytes(strip)
+        self.gather = Gather(
+            b, image, warps=warps, start=start, first_step=first_step, depth=STEP_K, table=table
+        )
+        thread = b.mad(b.warp, 32, b.lane)
+        line, slot = b.rem(thread, strip.cta), b.div(thread, strip.cta)
+        pixel = b.add(origin, line)
+        if image.pixels < strip.cta:
+            pixel = b.min_(pixel, image.pixels - 1)
+        self.pixel = self.gather.pixel(pixel)
+        self.entries = b.mad(slot, self.count * 4, table)
+        self.target = b.mad(slot, self.count * 2, b.add(self._place(line), shared))
+        self.start = self._first_word(first_line, shared)
+        self._pairs: list[SSAValue] = []
+
+    @classmethod
+    def fragment_bytes(cls, strip: Strip) -> int:
+        """From a fragment to the next in shared memory."""
+        return 16 * _PITCH + _APART[strip.group]
+
+    @classmethod
+    def shared_bytes(cls, strip: Strip) -> int:
+        return strip.cta // 16 * cls.fragment_bytes(strip) + Gather.table_bytes(STEP_K)
+
+    def _place(self, line: Value) -> Value:
+        """Byte offset of a pixel's line: it belongs to the fragment that `Strip.line` says."""
+        b, group = self.b, self.strip.group
+        block = b.div(line, 16 * group)
+        fragment = b.mad(block, group, b.and_(b.shr(line, 1), group - 1))
+        pair = b.div(b.rem(line, 16 * group), 2 * group)
+        slots = b.mul(b.mad(pair, 2, b.and_(line, 1)), _PITCH)
+        return b.mad(fragment, self.fragment_bytes(self.strip), slots)
+
+    def _first_word(self, first_line: Value, shared: int) -> Value:
+        """Address in buffer 0 of the lane's first words."""
+        b = self.b
+        slot = b.mul(b.shr(b.lane, 1), _PITCH)
+        first = b.mul(b.div(first_line, 16), self.fragment_bytes(self.strip))
+        return b.add(b.add(first, slot), b.add(b.mul(b.and_(b.lane, 1), 8), shared))
+
+    def words(self, index: int, buffer: Value) -> list[SSAValue]:
+        b = self.b
+        piece, second = divmod(index, 2)
+        if not second:
+            start, size = b.add(self.start, buffer), self.fragment_bytes(self.strip)
+            self._pairs = [
+                b.load(tile.Space.SHARED, start, _PAIR, offset=f * size + 2 * PIECE * piece)
+                for f in range(self.strip.fragments)
+            ]
+        return [b.extract(pair, second) for pair in self._pairs]
+
+    def prepare(self, step: Value, buffer: Value) -> None:
+        self.gather.prepare(step, buffer)
+
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        del step
+        entries = self.b.add(self.entries, buffer)
+        return self.gather.load(self.pixel, entries, 4 * PIECE * piece, more)
+
     def store(
         self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
     ) -> None:
         b = self.b
-        words = tile.HalvesOp([loaded[k] for k in _ORDER], [loaded[k + 1] for k in _ORDER])
-        target = b.add(self.place.target, buffer)
-        offset = 2 * _PIECE * piece
-        b.store(tile.Space.SHARED, b.insert(words), target, offset=offset, predicate=more)
+        words = b.insert(packed(loaded, _ORDER))
+        target = b.add(self.target, buffer)
+        b.store(tile.Space.SHARED, words, target, offset=2 * PIECE * piece, predicate=more)
+
+
+def packed(loaded: Sequence[SSAValue], order: Sequence[int]) -> tile.HalvesOp:
+    """Words of gathered elements: of k and k + 1 for each k of `order`."""
+    return tile.HalvesOp([loaded[k] for k in order], [loaded[k + 1] for k in order])
 
 
 def _share(strip: Strip, warps: int) -> int:
@@ -462,22 +526,9 @@ def _share(strip: Strip, warps: int) -> int:
     """
     threads = warps * 32
     count = STEP_K * strip.cta // threads
-    if strip.cta > threads or count % _PIECE:
+    if strip.cta > threads or count % PIECE:
         raise DstcError(
             f"a tile of {strip.cta} pixels does not fall evenly to {threads} lanes; use a schedule "
             "with another CTA or warp tile"
         )
     return count
-
-
-@dataclass(frozen=True)
-class _Lane:
-    """What a lane gathers: its pixel's address and conditions, places in shared memory."""
-
-    address: Value
-    missing: Value
-    target: Value
-    entries: Value
-    """The lane's first entry in the table,"""
-    table: int
-    """and where that begins."""
