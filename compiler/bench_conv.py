@@ -25,7 +25,7 @@ from ..dialects.conv_window import ConvWindow
 from ..dialects.dstc import ConstantOp, Conv2dOp, Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import im2col, image_of, in_groups
 from ..passes.choose import schedule_facts
-from ..passes.materialize_im2col import IMPLICIT, LOWERINGS
+from ..passes.materialize_im2col import EXPLICIT, FORMS_WINDOWS, IMPLICIT, LOWERINGS
 from ..runtime.device import Device
 from ..runtime.machine import Machine
 from ..runtime.nm_format import PATTERNS as NM_PATTERNS
@@ -271,7 +271,7 @@ def run_conv(
         "w_density_measured": np.count_nonzero(w) / w.size,
         "machine": target.name,
         "engine": chosen.engine.data,
-        "lowering": lowering if chosen.engine.data == Engine.DENSE else "explicit",
+        "lowering": lowering if FORMS_WINDOWS[Engine(chosen.engine.data)] else EXPLICIT,
         "mode": mode,
         "schedule": schedule_facts(chosen),
         "compile_seconds": compiled.seconds,
@@ -350,7 +350,7 @@ def _bounds(
     if schedule.engine.data == Engine.DUAL:
         columns = im2col(x, conv.window)
         return dual_bounds(w.reshape(conv.filters, -1), columns, tiles, machine, out_bytes)
-    implicit = lowering == IMPLICIT and schedule.engine.data == Engine.DENSE
+    implicit = lowering == IMPLICIT and FORMS_WINDOWS[Engine(schedule.engine.data)]
     image = x.nbytes // conv.groups if implicit else None
     of_group = dense_bounds(conv.sizes, tiles, machine, out_bytes, sparse, image)
     return {k: None if v is None else v * conv.groups for k, v in of_group.items()}

@@ -90,7 +90,14 @@ class ScheduledProduct:
             raise DstcError("a product on the nm engine needs the pattern of its sparse operand")
         along = not self.transposed[0] if which else self.transposed[1]
         return cost_nm.NmPlan(
-            self.sizes, self.pattern, which, along, s.cta_tile, s.warp_tile, self.out_bytes
+            self.sizes,
+            self.pattern,
+            which,
+            along,
+            s.cta_tile,
+            s.warp_tile,
+            self.out_bytes,
+            self.windows,
         )
 
     def operands(self, chip: Chip) -> Operands:

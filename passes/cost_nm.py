@@ -9,11 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backend.isa.layout import NM_BLOCK_K, NM_BLOCK_LINES, NM_INDEX_BYTES, ceil_div, round_up
+from ..backend.isa.layout import (
+    NM_BLOCK_K,
+    NM_BLOCK_LINES,
+    NM_INDEX_BYTES,
+    STEP_K,
+    ceil_div,
+    round_up,
+)
 from ..backend.isa.table import HMMA_MACS
 from ..runtime.nm_format import Pattern
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
 from .cost_dense import L2_SHARE
+from .cost_windows import GATHERING, Windows
 from .matmul_raster import at_once
 
 Size2 = tuple[int, int]
@@ -22,6 +30,8 @@ LANE_REGISTERS = {64 * 64: 256, 32 * 64: 176, 32 * 32: 128}
 """Elements of a warp's tile -> registers of a lane, as they are handed out."""
 OTHER_INSTRUCTIONS = 40
 """Instructions of a warp and step beside HMMA.SP, loads and stores."""
+GATHERED_SECTORS = 9
+"""Sectors that 32 lanes touch with one gather: two k of every fourth pair of pixels of 64."""
 _PIECE = 16 * 16
 """Elements of a fragment's accumulators."""
 
@@ -70,6 +80,8 @@ class NmPlan:
     cta: Size2
     warp: Size2
     out_bytes: int = 2
+    windows: Windows | None = None
+    """What the dense operand, the right one, is windows of."""
 
     @property
     def warps(self) -> int:
@@ -123,6 +135,8 @@ def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
         lines = [max(m, waves * down * plan.cta[0]), max(n, waves * across * plan.cta[1])]
     stored = plan.value_bytes + NM_INDEX_BYTES / NM_BLOCK_LINES
     loaded = steps * (lines[plan.which] * stored + lines[1 - plan.which] * 2 * NM_BLOCK_K)
+    if plan.windows is not None:
+        loaded = steps * m * stored + plan.windows.bytes
     result = m * n * plan.out_bytes
     written = max(0.0, result - L2_SHARE * chip.l2_capacity)
     times["dram"] = loaded / (chip.dram_bytes * f.dram_share) + written / chip.dram_bytes
@@ -143,10 +157,23 @@ def _round(
     accesses = 2 * (values + dense) / 512 + warps * (read / 512 + wm * wn / 64 / 64)
     hmma = plan.step_hmmas * chip.hmma_sp_interval
     indices = NM_INDEX_BYTES * plan.cta[plan.which] / NM_BLOCK_LINES
+    others, extra = OTHER_INSTRUCTIONS * warps, dict[str, float]()
+    if plan.windows is not None:
+        w, pixels = plan.windows, plan.cta[1]
+        turns = NM_BLOCK_K // STEP_K
+        accesses += turns * (pixels + w.wavefronts(pixels)) - dense / 512
+        others += turns * w.instructions(pixels, warps)
+        dense *= w.fresh(pixels)
+        extra["alu"] = r.packed * turns * w.alu(pixels, warps) * chip.alu_interval / used
+        extra["l1"] = r.packed * turns * pixels * GATHERED_SECTORS / chip.l1_sectors
     sectors = (values + dense + indices) / SECTOR
+    if plan.windows is not None:
+        under_way = chip.miss_sectors * GATHERING.in_flight
+        extra["misses"] = r.packed * sectors * chip.dram_latency / under_way
     busy = {
+        **extra,
         "tensor": r.packed * hmma / used / f.tensor_share,
-        "issue": r.packed * (plan.step_hmmas + accesses + OTHER_INSTRUCTIONS * warps) / used,
+        "issue": r.packed * (plan.step_hmmas + accesses + others) / used,
         "load_store": r.packed * accesses * chip.lsu_interval / used,
         "shared_memory": r.packed * (values + dense + warps * read) / 128,
         "l2_to_sm": r.packed * sectors * SECTOR / chip.read_bytes,

@@ -27,7 +27,7 @@ LOWERINGS = (IMPLICIT, EXPLICIT)
 
 FORMS_WINDOWS: dict[dstc.Engine, bool] = {
     dstc.Engine.DENSE: True,
-    dstc.Engine.NM: False,
+    dstc.Engine.NM: True,
     dstc.Engine.DUAL: False,
 }
 """Engine -> its kernel forms windows of an image itself."""

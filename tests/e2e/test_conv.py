@@ -27,6 +27,7 @@ WAYS: tuple[tuple[Machine, str, str], ...] = (
     (V100, "dense", "implicit"),
     (V100, "dense", "explicit"),
     (NM, "nm", "implicit"),
+    (NM, "nm", "explicit"),
     (DSTC, "dual", "implicit"),
 )
 """Machine, engine, lowering."""
@@ -104,7 +105,7 @@ def test_every_bit_is_numpys(way: tuple[Machine, str, str], conv: Conv, tiles: i
     if lowering == "explicit" and conv.groups > 1:
         conv = Conv(**{**vars(conv), "groups": 1})
     if engine == "nm":
-        conv = Conv(**{**vars(conv), "pattern": "2:4"})
+        conv = Conv(**{**vars(conv), "pattern": ("2:4", "4:16")[tiles % 2]})
     kernels = KERNELS[Engine.DENSE].tiles
     tile = kernels[tiles % len(kernels)]
     schedule = None
