@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import FloatAttr, ModuleOp, TensorType, f16, f32, f64
+from xdsl.dialects.builtin import FloatAttr, ModuleOp, StringAttr, TensorType, f16, f32, f64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.rewriter import InsertPoint
 
@@ -215,6 +215,8 @@ def compile_conv(
         for op in (op for op in module.walk() if isinstance(op, MatmulOp)):
             if schedule is not None and spec.startswith("select-schedule"):
                 op.schedule = schedule
+                if schedule.engine.data == Engine.NM and conv.nm is not None:
+                    op.a_pattern = StringAttr(conv.pattern)
             if op.schedule is not None:
                 seen.append(op.schedule)
 

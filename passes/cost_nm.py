@@ -7,7 +7,7 @@ those of our kernel stand here; `FITTED` says how resources disturb each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..backend.isa.layout import (
     NM_BLOCK_K,
@@ -21,7 +21,8 @@ from ..backend.isa.table import HMMA_MACS
 from ..runtime.nm_format import Pattern
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
 from .cost_dense import L2_SHARE
-from .cost_windows import GATHERING, Windows
+from .cost_windows import GATHERING as IN_FLIGHT
+from .cost_windows import Windows
 from .matmul_raster import at_once
 
 Size2 = tuple[int, int]
@@ -30,6 +31,8 @@ LANE_REGISTERS = {64 * 64: 256, 32 * 64: 176, 32 * 32: 128}
 """Elements of a warp's tile -> registers of a lane, as they are handed out."""
 OTHER_INSTRUCTIONS = 40
 """Instructions of a warp and step beside HMMA.SP, loads and stores."""
+GATHER_REGISTERS = 95
+"""Registers of a lane that gathers, beside accumulators and what is on its way."""
 GATHERED_SECTORS = 9
 """Sectors that 32 lanes touch with one gather: two k of every fourth pair of pixels of 64."""
 _PIECE = 16 * 16
@@ -64,6 +67,23 @@ class Fitted:
 
 
 FITTED = Fitted()
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """What of that is otherwise where windows of an image are gathered: fitted to three
+    convolutions with six tiles each.
+    """
+
+    start: float = 2908.0
+    """Cycles before the first product more,"""
+    gap: float = 1068.0
+    """and of a step, that nothing overlaps."""
+    issue_share: float = 0.51
+    """Share of issue slots that a step's instructions reach."""
+
+
+GATHERING = Gathering()
 
 
 @dataclass(frozen=True)
@@ -109,23 +129,34 @@ class NmPlan:
 def occupancy(plan: NmPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
     registers = LANE_REGISTERS.get(plan.warp[0] * plan.warp[1], 256)
+    if plan.windows is not None:
+        # of 8 k a piece, a third of a step's pieces are on their way
+        pieces = ceil_div(plan.cta[1] * NM_BLOCK_K, 32 * plan.warps * 8)
+        lane = plan.warp[0] * plan.warp[1] // 32 + GATHER_REGISTERS + 8 * ceil_div(pieces, 3)
+        if lane > 255:
+            return 0
+        registers = round_up(lane, 8)
     warps = chip.registers // (registers * 32)
     shared = round_up(int(2 * sum(plan.staged)), chip.shared_granularity)
     return min(warps // plan.warps, chip.shared_bytes // shared, chip.max_ctas)
 
 
-def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
+def predict(
+    plan: NmPlan, chip: Chip, f: Fitted = FITTED, gathering: Gathering = GATHERING
+) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
     held = occupancy(plan, chip)
     if held < 1:
         return Prediction(float("inf"), {"registers": float("inf")})
+    if plan.windows is not None:
+        f = replace(f, start=f.start + gathering.start, gap=f.gap + gathering.gap)
     m, n, k = plan.sizes
     steps = ceil_div(k, NM_BLOCK_K)
     rows, columns = ceil_div(m, plan.cta[0]), ceil_div(n, plan.cta[1])
     times: dict[str, float] = {}
     ctas = rows * columns
     dealt = rounds(ctas, held, chip.sms, 0)
-    chained = [(r, *_round(plan, chip, f, r, steps, times)) for r in dealt]
+    chained = [(r, *_round(plan, chip, f, r, steps, times, gathering)) for r in dealt]
     total, end = chain_up(chained, f.overlap, f.sharpness, f.stagger)
     wave = min(ctas, held * chip.sms)
     down, across = at_once(rows, columns, wave)
@@ -145,7 +176,13 @@ def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
 
 
 def _round(
-    plan: NmPlan, chip: Chip, f: Fitted, r: Round, steps: int, times: dict[str, float]
+    plan: NmPlan,
+    chip: Chip,
+    f: Fitted,
+    r: Round,
+    steps: int,
+    times: dict[str, float],
+    gathering: Gathering,
 ) -> tuple[float, float]:
     """Cycles of a round of CTAs up to their stores, and of the stores; adds to `times`."""
     warps, (wm, wn) = plan.warps, plan.warp
@@ -168,12 +205,14 @@ def _round(
         extra["l1"] = r.packed * turns * pixels * GATHERED_SECTORS / chip.l1_sectors
     sectors = (values + dense + indices) / SECTOR
     if plan.windows is not None:
-        under_way = chip.miss_sectors * GATHERING.in_flight
+        under_way = chip.miss_sectors * IN_FLIGHT.in_flight
         extra["misses"] = r.packed * sectors * chip.dram_latency / under_way
+    slots = 1.0 if plan.windows is None else gathering.issue_share
+    issued = plan.step_hmmas + accesses + others
     busy = {
         **extra,
         "tensor": r.packed * hmma / used / f.tensor_share,
-        "issue": r.packed * (plan.step_hmmas + accesses + others) / used,
+        "issue": r.packed * issued / used / slots,
         "load_store": r.packed * accesses * chip.lsu_interval / used,
         "shared_memory": r.packed * (values + dense + warps * read) / 128,
         "l2_to_sm": r.packed * sectors * SECTOR / chip.read_bytes,
