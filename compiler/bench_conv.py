@@ -25,6 +25,7 @@ from ..dialects.conv_window import ConvWindow
 from ..dialects.dstc import ConstantOp, Conv2dOp, Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import im2col, image_of, in_groups
 from ..passes.choose import schedule_facts
+from ..passes.cost_windows import direct
 from ..passes.materialize_im2col import EXPLICIT, FORMS_WINDOWS, IMPLICIT, LOWERINGS
 from ..runtime.device import Device
 from ..runtime.machine import Machine
@@ -355,7 +356,13 @@ def _bounds(
     implicit = lowering == IMPLICIT and FORMS_WINDOWS[Engine(schedule.engine.data)]
     image = x.nbytes // conv.groups if implicit else None
     of_group = dense_bounds(conv.sizes, tiles, machine, out_bytes, sparse, image)
-    return {k: None if v is None else v * conv.groups for k, v in of_group.items()}
+    m, _, k = conv.sizes
+    alone = implicit and direct(m, k, conv.window.taps, conv.groups)
+    unused = ("hmma", "issue", "shared_memory") if alone else ()
+    return {
+        key: None if bound is None or key in unused else bound * conv.groups
+        for key, bound in of_group.items()
+    }
 
 
 def _estimated(compiled: Compiled, conv: Conv, machine: Machine) -> dict[str, Any]:

@@ -281,7 +281,8 @@ def _window(op: tile.LaunchOp) -> tuple[int, ...]:
         return ()
     w = op.window.window
     groups = 1 if op.groups is None else op.groups.value.data
-    return (*w.kernel, *w.strides, *w.pads, *w.dilations, *w.spread, groups)
+    image = matrix_shape(op.inputs[1].type)
+    return (*w.kernel, *w.strides, *w.pads, *w.dilations, *w.spread, groups, *image)
 
 
 def _names(main: FuncOp, key: str) -> list[str]:

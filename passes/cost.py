@@ -14,10 +14,10 @@ from xdsl.ir import Attribute
 from ..backend.isa.errors import DstcError
 from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr, matrix_shape
 from ..runtime.nm_format import Pattern
-from . import cost_dense, cost_dual, cost_nm
+from . import cost_dense, cost_dual, cost_nm, cost_streaming
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
-from .cost_windows import Windows
+from .cost_windows import Windows, direct
 from .device_tensor import DeviceTensor
 
 
@@ -108,6 +108,15 @@ class ScheduledProduct:
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
         engine = self.schedule.engine.data
+        if engine == Engine.DENSE and self.windows is not None:
+            m, n, k = self.sizes
+            if direct(m, k, self.windows.window.taps, self.groups):
+                ctas = self.windows.direct_ctas(n, self.groups)
+                return cost_streaming.predict(
+                    ctas, 4, self.windows.direct_instructions(m),
+                    self.groups * (self.windows.bytes + 2 * m * k),
+                    self.groups * m * n * self.out_bytes, chip,
+                )  # fmt: skip
         if engine == Engine.DENSE:
             return cost_dense.predict(*self.dense, chip)
         if engine == Engine.NM:

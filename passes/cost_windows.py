@@ -46,6 +46,20 @@ class Gathering:
 GATHERING = Gathering()
 
 
+MOST_FILTERS, MOST_DEPTH = 4, 64
+"""Filters of a channel and their elements, up to which they do without the tensor core."""
+_DIRECT = 3, 2
+"""Instructions of an element of a pixel's window, and of each product with it: two thirds of what
+there are, since `cost_streaming` reckons with code that waits more."""
+_DIRECT_GROUPS = 8
+"""Groups for which a lane works out once where its pixel is."""
+
+
+def direct(filters: int, depth: int, taps: int, groups: int) -> bool:
+    """Whether groups go without the tensor core: of one channel (`conv_direct.py`)."""
+    return groups > 1 and depth == taps <= MOST_DEPTH and filters <= MOST_FILTERS
+
+
 @dataclass(frozen=True)
 class Windows:
     """An image, C channels (of a group) of `size`, batch N, and how windows move over it."""
@@ -146,6 +160,15 @@ class Windows:
         """Registers of a lane that hold what is on its way."""
         elements = ceil_div(pixels * STEP_K, warps * LANES)
         return elements if self.gathered else ceil_div(elements, 2)
+
+    def direct_ctas(self, pixels: int, groups: int) -> int:
+        """CTAs of 4 warps that do without the tensor core."""
+        return ceil_div(pixels, 4 * LANES) * ceil_div(groups, _DIRECT_GROUPS)
+
+    def direct_instructions(self, filters: int) -> int:
+        """Instructions of one of their warps."""
+        element, product = _DIRECT
+        return 80 + _DIRECT_GROUPS * (15 + self.window.taps * (element + product * filters))
 
     def shared_out(self, pixels: int, warps: int) -> bool:
         """Whether the tile falls evenly to the lanes of a CTA."""

@@ -384,6 +384,19 @@ class Gather:
             need, offset = b.select(inside, need, _NEVER), b.select(inside, offset, 0)
         return offset, need
 
+    def element(self, pixel: Pixel, k: int) -> SSAValue:
+        """Element `k` of a pixel's window as f32, zero where it is missing: without a table."""
+        b, tap = self.b, k % self.image.window.taps
+        r, s = divmod(tap, self.image.window.kernel[1])
+        strides = self.image.tensor.strides
+        offset, need = k // self.image.window.taps * strides[1], 0
+        for axis, at, stride in zip(self.axes, (r, s), strides[2:], strict=True):
+            offset += ceil_div(at * axis.window.dilations[axis.which], axis.spread) * stride
+            need |= 0 if axis.free else 1 << (axis.first + at)
+        there = b.compare("eq", b.and_(pixel.missing, need), 0) if need else None
+        raw = b.load(tile.Space.GLOBAL, pixel.address, i32, offset=offset, bits=16, predicate=there)
+        return b.insert(tile.UnpackOp(raw))
+
     def load(
         self, pixel: Pixel, entries: Value, offset: int, more: SSAValue | None
     ) -> list[SSAValue]:

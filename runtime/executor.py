@@ -233,10 +233,11 @@ class _Run:
         """What a product on windows of an image multiplies, over all groups."""
         launch = run.launch
         assert launch.a_operand is not None and launch.b_operand is not None
-        *numbers, groups = launch.window
+        numbers, groups, image = launch.window[:12], launch.window[12], launch.window[13:]
         window = (numbers[0:2], numbers[2:4], numbers[4:8], numbers[8:10])
         left = np.split(self._matrix(launch.a_operand, False), groups)
-        columns = lowered(self.get(launch.b_operand), window, numbers[10:12])
+        # a reshape is an alias: the buffer's shape may be another
+        columns = lowered(self.get(launch.b_operand).reshape(image), window, numbers[10:12])
         pairs = zip(left, np.split(columns, groups), strict=True)
         operands = [(encode(a, "a"), encode(b, "b")) for a, b in pairs]
         run.a_density, run.b_density = (
