@@ -41,7 +41,10 @@ class _Materialize(RewritePattern):
     def match_and_rewrite(self, op: dstc.MatmulOp, rewriter: PatternRewriter) -> None:
         if op.window is None or op.schedule is None:
             return
-        if FORMS_WINDOWS[dstc.Engine(op.schedule.engine.data)] and self.lowering == IMPLICIT:
+        engine = dstc.Engine(op.schedule.engine.data)
+        # windows are the n:m kernel's dense operand, never its sparse one
+        forms = FORMS_WINDOWS[engine] and not (engine == dstc.Engine.NM and op.schedule.swapped)
+        if forms and self.lowering == IMPLICIT:
             return
         if op.group_count > 1:
             source = dstc.source_of(op)
