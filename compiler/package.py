@@ -251,6 +251,7 @@ class _Packager:
                 a_operand=args[0] if product else None,
                 b_operand=args[1] if product else None,
                 transposed="" if op.transposed is None else op.transposed.data,
+                window=_window(op),
             )
         )
 
@@ -272,6 +273,16 @@ class _Packager:
         self.plan.steps.append(
             HostStep(name, source[0] if source else name, source, inputs, (output,), attributes)
         )
+
+
+def _window(op: tile.LaunchOp) -> tuple[int, ...]:
+    """The numbers of `Launch.window`."""
+    if op.window is None:
+        return ()
+    w = op.window.window
+    groups = 1 if op.groups is None else op.groups.value.data
+    image = matrix_shape(op.inputs[1].type)
+    return (*w.kernel, *w.strides, *w.pads, *w.dilations, *w.spread, groups, *image)
 
 
 def _names(main: FuncOp, key: str) -> list[str]:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -102,6 +102,8 @@ class Tuner:
 
         product, (a, b) = entry.product, entry.densities
         sparse = product.patterns[schedule.swapped] if schedule.engine.data == Engine.NM else None
+        if product.windows is not None:
+            return _simulated_conv(product, (a, b), schedule, machine, self.threads)
         gemm = Gemm(
             *product.sizes, a, b, trans_a=product.transposed[0], trans_b=product.transposed[1],
             out="f16" if product.out_bytes == 2 else "f32",
@@ -114,6 +116,41 @@ class Tuner:
             threads=self.threads,
         )  # fmt: skip
         return row["cycles"]
+
+
+def _windows(product: ScheduledProduct) -> dict[str, Any]:
+    """What the right operand is windows of, for the facts of a convolution."""
+    if product.windows is None:
+        return {}
+    return {"windows": json.loads(json.dumps(asdict(product.windows))), "groups": product.groups}
+
+
+def _simulated_conv(
+    product: ScheduledProduct,
+    densities: tuple[float, float],
+    schedule: ScheduleAttr,
+    machine: Machine,
+    threads: int | None,
+) -> int:
+    """Cycles of a convolution's product, without what may come before it."""
+    from .bench_conv import Conv, run_conv
+
+    windows, groups = product.windows, product.groups
+    assert windows is not None
+    w, pattern = windows.window, product.patterns[0]
+    top, left, bottom, right = w.pads
+    conv = Conv(
+        windows.batch, windows.channels * groups, *windows.size, product.sizes[0] * groups,
+        (w.kernel[0], w.kernel[1]), strides=(w.strides[0], w.strides[1]),
+        pads=(top, left, bottom, right), dilations=(w.dilations[0], w.dilations[1]), groups=groups,
+        spread=(w.spread[0], w.spread[1]), w_density=densities[0], a_density=densities[1],
+        pattern=str(pattern) if pattern and schedule.engine.data == Engine.NM else "random",
+        out="f16" if product.out_bytes == 2 else "f32",
+    )  # fmt: skip
+    row = run_conv(
+        conv, machine=machine, schedule=schedule, check=False, checks="off", threads=threads
+    )
+    return row["kernels"][-1]["cycles"]
 
 
 def _key(schedule: ScheduleAttr) -> str:
@@ -143,6 +180,7 @@ class _Entry:
             "densities": [a, b],
             "tiles": [round(share, _DIGITS) for share in product.tiles],
             "patterns": [str(p) if p else None for p in product.patterns],
+            **_windows(product),
         }
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         file = None if folder is None else folder / f"{name}.json"

@@ -22,11 +22,13 @@ from ..dialects.dstc import (
     MatmulOp,
     NmType,
     ScheduleAttr,
+    matrix_shape,
 )
 from ..runtime.nm_format import Pattern
-from . import cost_dense, cost_dual, cost_nm
+from . import cost_dense, cost_dual, cost_nm, cost_streaming
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
+from .cost_windows import Windows, direct
 from .device_tensor import DeviceTensor
 from .matmul_dual_skip import list_bytes
 
@@ -49,6 +51,9 @@ class ScheduledProduct:
     """n:m patterns of the operands, where they have one."""
     occupied: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = (None, None)
     """Shares of steps at which operands are not empty, as of `dstc.matmul`."""
+    windows: Windows | None = None
+    """What the right operand is windows of, where that is an image."""
+    groups: int = 1
 
     @staticmethod
     def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
@@ -67,6 +72,8 @@ class ScheduledProduct:
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
             op.occupied,
+            _windows(op),
+            op.group_count,
         )
 
     @property
@@ -74,7 +81,9 @@ class ScheduledProduct:
         """What the dense engine's closed form takes."""
         s = self.schedule
         return (
-            cost_dense.Product(self.sizes, self.transposed, self.out_bytes),
+            cost_dense.Product(
+                self.sizes, self.transposed, self.out_bytes, self.windows, self.groups
+            ),
             cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
         )
 
@@ -163,7 +172,14 @@ class ScheduledProduct:
             raise DstcError("a product on the nm engine needs the pattern of its sparse operand")
         along = not self.transposed[0] if which else self.transposed[1]
         return cost_nm.NmPlan(
-            self.sizes, self.pattern, which, along, s.cta_tile, s.warp_tile, self.out_bytes
+            self.sizes,
+            self.pattern,
+            which,
+            along,
+            s.cta_tile,
+            s.warp_tile,
+            self.out_bytes,
+            self.windows,
         )
 
     def operands(self, chip: Chip) -> Operands:
@@ -174,6 +190,15 @@ class ScheduledProduct:
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
         engine = self.schedule.engine.data
+        if engine == Engine.DENSE and self.windows is not None:
+            m, n, k = self.sizes
+            if direct(m, k, self.windows.window.taps, self.groups):
+                ctas = self.windows.direct_ctas(n, self.groups)
+                return cost_streaming.predict(
+                    ctas, 4, self.windows.direct_instructions(m),
+                    self.groups * (self.windows.bytes + 2 * m * k),
+                    self.groups * m * n * self.out_bytes, chip,
+                )  # fmt: skip
         if engine == Engine.DENSE:
             return cost_dense.predict(*self.dense, chip)
         if engine == Engine.NM:
@@ -189,6 +214,14 @@ def _with(schedule: ScheduleAttr, ctas: int = 0, cut: int = 0, skip: bool = Fals
         Engine(s.engine.data), s.cta_tile, s.warp_tile, s.stages.value.data, s.swapped, s.parts,
         s.vectors, ctas, cut, skip,
     )  # fmt: skip
+
+
+def _windows(op: MatmulOp) -> Windows | None:
+    """The image of a product on windows: of a group's channels."""
+    if op.window is None:
+        return None
+    n, c, h, w = matrix_shape(op.rhs.type)
+    return Windows(n, c // op.group_count, (h, w), op.window.window)
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:

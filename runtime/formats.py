@@ -6,7 +6,8 @@ and back; counts of the products and OHMMAs that a pair of operands leaves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -300,6 +301,11 @@ class Statistics:
     ohmma_issued: int
     steps_dense: int
     steps_issued: int
+
+
+def sum_of(parts: Sequence[Statistics]) -> Statistics:
+    """Of products beside each other."""
+    return Statistics(*(sum(counts) for counts in zip(*map(astuple, parts), strict=True)))
 
 
 def statistics(a: Bitmap, b: Bitmap) -> Statistics:

@@ -147,7 +147,9 @@ class Launch:
 
     `source`: the model's nodes that it computes; `macs_dense`: multiply-adds of the operation when
     nothing is skipped; `a_operand`, `b_operand`: buffers of the operands on the 8- and the 16-side.
-    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round.
+    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round. `window`: b is
+    an image and stands for its windows: kernel, strides, pads (4), dilations, spread, groups, and
+    the shape of the image (4).
     """
 
     kernel: str
@@ -161,6 +163,7 @@ class Launch:
     a_operand: str | None = None
     b_operand: str | None = None
     transposed: str = ""
+    window: tuple[int, ...] = ()
 
 
 @dataclass

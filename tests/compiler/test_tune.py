@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from dstc.backend.isa.errors import DstcError
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm
+from dstc.compiler.bench_conv import Conv, run_conv
 from dstc.compiler.cli.main import main
 from dstc.compiler.tune import Tuner
+from dstc.dialects.conv_window import ConvWindow
+from dstc.dialects.dstc import Engine, ScheduleAttr
 from dstc.passes.candidates import candidates
 from dstc.passes.choose import choose, tuned
 from dstc.passes.cost import ScheduledProduct
+from dstc.passes.cost_windows import Windows
 from dstc.runtime.machine import Machine
 
 SMALL = Machine.load("dstc", {"sm.count": 4})
@@ -152,3 +156,14 @@ def test_a_model_explains_each_product(
     assert all(c["source"][0] in out for c in choices)
     assert main(["run", str(tmp_path / "p.bin"), "--input", "random", "--explain"]) == 2
     assert "program already" in capsys.readouterr().err
+
+
+def test_a_convolution_is_measured_as_one() -> None:
+    window = ConvWindow((3, 3), pads=(1, 1, 1, 1))
+    windows = Windows(1, 8, (9, 9), window)
+    sizes = 16, 81, 72
+    some = ScheduleAttr.of(Engine.DENSE, (32, 32), (16, 16), 2)
+    product = ScheduledProduct(sizes, some, out_bytes=2, windows=windows)
+    conv = Conv(1, 8, 9, 9, 16, (3, 3), pads=(1, 1, 1, 1))
+    row = run_conv(conv, machine=SMALL, schedule=some)
+    assert Tuner(None, say=lambda _: None)(product, [some], SMALL) == [row["cycles"]]
