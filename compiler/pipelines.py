@@ -13,6 +13,7 @@ from collections.abc import Iterable
 GRAPH = (
     "fold-constants",
     "fuse-epilogue",
+    "fuse-pointwise",
     "lower-precision",
     "annotate-sparsity",
     "lower-conv-im2col",

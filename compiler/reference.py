@@ -25,6 +25,7 @@ from ..backend.isa.errors import DstcError
 from ..dialects.constants import constants_of
 from ..dialects.dstc import matrix_shape
 from ..dialects.interpreters.dstc import DstcFunctions, rounded
+from ..dialects.interpreters.dstc_pointwise import PointwiseFunctions
 from ..dialects.interpreters.dstc_tile import TileFunctions
 from .error_bound import error_bound
 
@@ -52,6 +53,7 @@ def interpreter_for(module: ModuleOp, ctx: Context) -> Interpreter:
         FuncFunctions(),
         ArithFunctions(),
         DstcFunctions(constants_of(ctx)),
+        PointwiseFunctions(),
         TileFunctions(ctx),
     ):
         interpreter.register_implementations(functions)
@@ -84,7 +86,8 @@ def run_module(module: ModuleOp, ctx: Context, inputs: Sequence[Array]) -> list[
             )
         arguments.append(rounded(array, type_))
     try:
-        return list(interpreter_for(module, ctx).call_op("main", tuple(arguments)))
+        results = interpreter_for(module, ctx).call_op("main", tuple(arguments))
+        return [a.view(np.int32) if a.dtype == np.uint32 else a for a in results]
     except InterpretationError as e:
         raise DstcError(f"the IR cannot be interpreted: {' '.join(str(e).split())}") from e
 

@@ -59,6 +59,7 @@ from xdsl.utils.str_enum import StrEnum
 from ..backend.isa.layout import NM_BLOCK_LINES, BitmapLayout, NmLayout, ceil_div
 from ..backend.isa.table import TILE_M, WINDOWS
 from ..runtime.nm_format import PATTERNS, Pattern
+from .dstc_pointwise import POINTWISE_OPS
 
 
 class Side(StrEnum):
@@ -1096,7 +1097,7 @@ DSTC = Dialect(
     "dstc",
     [
         ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
-        CastOp, ReshapeOp, Pool2dOp, SoftmaxOp,
+        CastOp, ReshapeOp, Pool2dOp, SoftmaxOp, *POINTWISE_OPS,
     ],
     [BitmapType, NmType, ScheduleAttr, ActivationAttr, PoolKindAttr],
 )  # fmt: skip

@@ -79,6 +79,19 @@ class Id(StrEnum):
     CTA_Z = "cta_z"
 
 
+class Special(StrEnum):
+    """Special functions: MUFU's."""
+
+    RCP = "rcp"
+    RSQ = "rsq"
+    SQRT = "sqrt"
+    EX2 = "ex2"
+    LG2 = "lg2"
+    TANH = "tanh"
+    SIN = "sin"
+    COS = "cos"
+
+
 class Space(StrEnum):
     """Memories of a load or store."""
 
@@ -91,6 +104,13 @@ class IdAttr(EnumAttribute[Id], SpacedOpaqueSyntaxAttribute):
     """`#dstc_tile<id lane>`."""
 
     name = "dstc_tile.id"
+
+
+@irdl_attr_definition
+class SpecialAttr(EnumAttribute[Special], SpacedOpaqueSyntaxAttribute):
+    """`#dstc_tile<special ex2>`."""
+
+    name = "dstc_tile.special"
 
 
 @irdl_attr_definition
@@ -506,6 +526,25 @@ class PopulationCountOp(IRDLOperation):
 
 
 @irdl_op_definition
+class MufuOp(IRDLOperation):
+    """A special function of an f32: computed in f64, rounded once."""
+
+    name = "dstc_tile.mufu"
+    function = prop_def(SpecialAttr)
+    value = operand_def(eq(f32))
+    result = result_def(eq(f32))
+    traits = traits_def(Pure())
+    assembly_format = "$function $value attr-dict"
+
+    def __init__(self, function: Special, value: SSAValue):
+        super().__init__(
+            operands=[value],
+            properties={"function": SpecialAttr(function)},
+            result_types=[f32],
+        )
+
+
+@irdl_op_definition
 class PackOp(IRDLOperation):
     """Two f32 rounded to f16 (nearest even): `low` in bits 0..15, `high` in bits 16..31."""
 
@@ -878,9 +917,9 @@ DSTC_TILE = Dialect(
     "dstc_tile",
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
-        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp,
-        CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp, AccClearOp,
+        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, MufuOp, PackOp, UnpackOp,
+        ExtractOp, CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp, AccClearOp,
         AccReadOp,
     ],
-    [IdAttr, SpaceAttr],
+    [IdAttr, SpecialAttr, SpaceAttr],
 )  # fmt: skip

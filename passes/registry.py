@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PASSES = {
     "fold-constants": "fold_constants:FoldConstants",
     "fuse-epilogue": "fuse_epilogue:FuseEpilogue",
+    "fuse-pointwise": "fuse_pointwise:FusePointwise",
     "lower-precision": "lower_precision:LowerPrecision",
     "annotate-sparsity": "annotate_sparsity:AnnotateSparsity",
     "lower-conv-im2col": "lower_conv_im2col:LowerConvIm2col",

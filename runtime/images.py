@@ -17,6 +17,7 @@ from . import formats, nm_format
 DTYPES: dict[str, type[np.number[Any]]] = {
     "f16": np.float16,
     "f32": np.float32,
+    "i32": np.int32,
     "u32": np.uint32,
 }
 """Dense element types by their name in the plan."""

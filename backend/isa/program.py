@@ -24,8 +24,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]*")
 MAX_WARPS = 32
 """Warps of a CTA."""
 BUFFER_KINDS = ("input", "output", "constant", "temporary")
-ELEMENT_BYTES = {"f16": 2, "f32": 4, "u32": 4}
-"""Bytes an element of the dense dtypes. Words (u32) are counters, which start from zero."""
+ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4, "u32": 4}
+"""Bytes an element of the dense dtypes. u32 are counters, which start from zero."""
 DTYPES = (*ELEMENT_BYTES, "bitmap", "nm")
 
 

@@ -249,7 +249,7 @@ _ROWS: tuple[Instruction, ...] = (
     _alu("FSETP", 0x24, (_PD, _r("a"), _flex(), _PA),
          "pd = (a cmp b) and pa, f32; with a NaN only NE is true", COMPARE),
     Instruction("MUFU", 0x25, Unit.MUFU, (_d(), _r("a")), "d = f(a), f32",
-                (Modifier("function", ("RCP", "RSQ", "SQRT", "EX2", "LG2", "TANH")),)),
+                (Modifier("function", ("RCP", "RSQ", "SQRT", "EX2", "LG2", "TANH", "SIN", "COS")),)),
     _alu("I2F", 0x26, (_d(), _r("a")), "d = f32 of the integer a", SIGN, unit=Unit.MUFU),
     _alu("F2I", 0x27, (_d(), _r("a")),
          "d = integer of the f32 a, towards zero, saturating; NaN gives 0", SIGN, unit=Unit.MUFU),

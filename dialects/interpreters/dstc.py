@@ -7,21 +7,21 @@ the results' types, bit by bit what the device computes; a bitmap is its dense m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import InterpretationError
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import split_ranges
-from ...runtime.host_ops import Window, pool, softmax, windows
+from ...runtime.host_ops import Window, pool, windows
 from ...runtime.nm_format import violation
 from .. import dstc
 from ..constants import ConstantPool
+from .dstc_pointwise import run_rows, tensor_dtype
 
 Array = NDArray[Any]
 Arrays = tuple[Any, ...]
@@ -30,17 +30,11 @@ _BLOCK = 1 << 16
 """Elements of an accumulator block: 256 KB of f32, so that it stays in the cache."""
 
 
-def element_dtype(type_: Attribute) -> type[np.float16] | type[np.float32]:
+def element_dtype(type_: Attribute) -> type[np.number[Any]]:
     """The numpy type of a tensor's or bitmap's elements."""
     if isinstance(type_, dstc.BitmapType | dstc.NmType):
         return np.float16
-    if isinstance(type_, TensorType):
-        element = cast("TensorType[Attribute]", type_).element_type
-        if isinstance(element, Float16Type):
-            return np.float16
-        if isinstance(element, Float32Type):
-            return np.float32
-    raise InterpretationError(f"values of type {type_} have no numpy form; use f16 or f32 tensors")
+    return tensor_dtype(type_)
 
 
 def rounded(array: Array, type_: Attribute) -> Array:
@@ -250,7 +244,7 @@ class DstcFunctions(InterpreterFunctions):
 
     @impl(dstc.SoftmaxOp)
     def run_softmax(self, _: Interpreter, op: dstc.SoftmaxOp, args: Arrays) -> Arrays:
-        return (rounded(softmax(args[0], op.axis.value.data), op.result.type),)
+        return (rounded(run_rows(op, args[0]), op.result.type),)
 
 
 def skips_zeros(op: dstc.MatmulOp) -> bool | str:
