@@ -38,6 +38,7 @@ ISA = (
     "expand-spwmma{{machine={machine}}}",
     "eliminate-dead-instructions",
     "schedule-instructions{{machine={machine}}}",
+    "rematerialize-predicates",
     "allocate-registers",
     "verify-registers",
 )

@@ -32,6 +32,7 @@ PASSES = {
     "expand-spwmma": "expand_spwmma:ExpandSpwmma",
     "eliminate-dead-instructions": "eliminate_dead_instructions:EliminateDeadInstructions",
     "schedule-instructions": "schedule_instructions:ScheduleInstructions",
+    "rematerialize-predicates": "rematerialize_predicates:RematerializePredicates",
     "allocate-registers": "allocate_registers:AllocateRegisters",
     "verify-registers": "verify_registers:VerifyRegisters",
 }
