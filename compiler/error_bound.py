@@ -14,58 +14,26 @@ softmax), the radius covers both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..dialects.dstc import window_output
 from ..dialects.interpreters.dstc import im2col, image_of
+from ..dialects.interpreters.dstc_pointwise import gathered, padded, sliced
 from ..runtime.host_ops import pool
-from .graph import ModelGraph, OpNode
+from .error_ball import F32_UNIT, Ball
+from .error_functions import BALLS
+from .graph import ModelGraph, OpNode, is_integer
 
 F64 = NDArray[np.float64]
-
-F32_UNIT = 2.0**-24
-"""Unit roundoff of f32."""
 
 F16_UNIT, F16_TINY = 2.0**-11, 2.0**-25
 """Unit roundoff of f16 and half its smallest subnormal."""
 
 SPARE = 8
 """Roundings beside the additions of a sum: conversion, bias, a batch norm folded into weights."""
-
-
-class Ball(NamedTuple):
-    """All values within `radius` of `centre`, elementwise."""
-
-    centre: F64
-    radius: F64
-
-    @staticmethod
-    def exact(values: NDArray[Any]) -> Ball:
-        """A value without error."""
-        centre = values.astype(np.float64)
-        return Ball(centre, np.zeros_like(centre))
-
-    def through(self, f: Callable[[F64], F64]) -> Ball:
-        """The image under a monotone function."""
-        centre = f(self.centre)
-        up, down = f(self.centre + self.radius), f(self.centre - self.radius)
-        return Ball(centre, np.maximum(up - centre, centre - down))
-
-    def moved(self, f: Callable[[F64], F64]) -> Ball:
-        """The same elements in another order or shape."""
-        return Ball(f(self.centre), f(self.radius))
-
-    def wider(self, by: F64) -> Ball:
-        """With `by` added to the radius."""
-        return Ball(self.centre, self.radius + by)
-
-    @property
-    def magnitude(self) -> F64:
-        """The largest absolute value within."""
-        return np.abs(self.centre) + self.radius
 
 
 def _f16(values: F64) -> F64:
@@ -79,10 +47,15 @@ def error_bound(graph: ModelGraph, inputs: Mapping[str, NDArray[Any]]) -> dict[s
     Infinite or NaN where a value overflows f16: nothing can be said there.
     """
     reference = {p.value: Ball.exact(inputs[p.name]) for p in graph.inputs}
-    device = {p.value: Ball.exact(inputs[p.name]).through(_f16) for p in graph.inputs}
+    device = {
+        p.value: Ball.exact(inputs[p.name])
+        if is_integer(p.dtype)
+        else Ball.exact(inputs[p.name]).through(_f16)
+        for p in graph.inputs
+    }
     for name, array in graph.constants.items():
         reference[name] = device[name] = Ball.exact(array)
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for node in graph.topological():
             step = STEPS[node.op]
             reference[node.output] = step(graph, node, [reference[v] for v in node.inputs])
@@ -105,14 +78,18 @@ def _device_operands(node: OpNode, device: Mapping[str, Ball]) -> list[Ball]:
 
 def _stored(graph: ModelGraph, node: OpNode, result: Ball) -> Ball:
     """A result as it is stored: f32 for an output, f16 for what only f16 readers use."""
-    if node.op in _MOVES or any(p.value == node.output for p in graph.outputs):
+    if (
+        node.op in _MOVES
+        or is_integer(graph.values[node.output].dtype)
+        or any(p.value == node.output for p in graph.outputs)
+    ):
         return result
     if _only_half_readers(graph, node):
         return result.through(_f16)
     return result.wider(F16_UNIT * result.magnitude + F16_TINY)
 
 
-_MOVES = ("relu", "reshape", "transpose")
+_MOVES = ("relu", "reshape", "transpose", "slice", "pad", "expand", "concat", "gather", "fill")
 """Operators that commute with rounding, or make no new values."""
 
 
@@ -120,7 +97,7 @@ def _only_half_readers(graph: ModelGraph, node: OpNode) -> bool:
     outputs = {p.value for p in graph.outputs}
     readers = [graph.node(name) for name in graph.digraph.successors(node.name)]
     return node.output not in outputs and all(
-        r.op in ("conv2d", "matmul", "pool2d") or (r.op in _MOVES and _only_half_readers(graph, r))
+        r.op in ("conv2d", "matmul") or (r.op in _MOVES and _only_half_readers(graph, r))
         for r in readers
     )
 
@@ -155,6 +132,14 @@ def _conv2d(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
 
 def _matmul(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
     lhs, rhs, *bias = values
+    batch = int(node.attrs.get("batch", 1))
+    if batch > 1:
+        parts = [
+            [Ball(c, r) for c, r in zip(*(np.split(a, batch) for a in v), strict=True)]
+            for v in (lhs, rhs)
+        ]
+        balls = [_product(a, b, None, "n") for a, b in zip(*parts, strict=True)]
+        return Ball(*(np.concatenate(column) for column in zip(*balls, strict=True)))
     return _product(lhs, rhs, bias[0] if bias else None, str(node.attrs.get("bias_along", "n")))
 
 
@@ -194,18 +179,110 @@ def _transpose(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
 
 
 def _softmax(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
-    """Inputs that move by r at most change a probability p by p (exp(2 r) - 1) at most.
+    """p_i = exp(x_i) / sum changes by a factor exp(+-(r_i + R)) at most.
 
-    f32 arithmetic adds some ulp and the rounding of the exponent's argument.
+    R is what the sum's logarithm can change by: log(sum p_j exp(r_j)). f32 arithmetic adds some ulp
+    and the rounding of the exponent's argument. What is masked (far below the largest) stays 0.
     """
     (x,), axis = values, node.attrs["axis"]
     distance = x.centre.max(axis=axis, keepdims=True) - x.centre
     exp = np.exp(-distance)
     p = exp / exp.sum(axis=axis, keepdims=True)
-    arithmetic = 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
-    spread = 2 * x.radius.max(axis=axis, keepdims=True) + arithmetic
-    moved = p * np.expm1(spread) + 2.0**-126
+    own = x.radius + 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
+    most = own.min(axis=axis, keepdims=True)
+    masked = distance - 2 * own - 2 * most > _FAR
+    own = np.where(masked, 0.0, own)
+    weights = np.where(masked, 0.0, p)
+    spread = own + np.log((weights * np.exp(own)).sum(axis=axis, keepdims=True))
+    moved = np.where(masked, 0.0, p * np.expm1(spread)) + 2.0**-126
     return Ball(p, np.minimum(moved, np.maximum(p, 1 - p)))  # a probability stays in 0 to 1
+
+
+_FAR = 200.0
+"""exp(-200) is nothing in f32."""
+
+
+def _fill(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    return Ball.exact(np.full(shape, np.float32(node.attrs["value"])))
+
+
+def _cast(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,) = values
+    return x.through(np.trunc) if is_integer(graph.values[node.output].dtype) else x
+
+
+def _elementwise(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    balls = [v.moved(lambda x: np.broadcast_to(x, shape)) for v in values]
+    whole = is_integer(graph.values[node.inputs[-1]].dtype)
+    return BALLS[node.attrs["function"]](balls, whole)
+
+
+def _slice(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    return values[0].moved(lambda x: sliced(x, shape, node.attrs["starts"], node.attrs["steps"]))
+
+
+def _pad(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,), shape, low = values, graph.values[node.output].shape, node.attrs["low"]
+    return Ball(padded(x.centre, shape, low, node.attrs["value"]), padded(x.radius, shape, low, 0))
+
+
+def _expand(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    return values[0].moved(lambda x: np.broadcast_to(x, shape))
+
+
+def _concat(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    return Ball(*(np.concatenate(c, node.attrs["axis"]) for c in zip(*values, strict=True)))
+
+
+def _gather(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    x, indices = values
+    at = indices.centre.astype(np.int64)
+    return x.moved(lambda v: gathered(v, at, node.attrs["axis"]))
+
+
+def _reduce(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,), kind, axes = values, node.attrs["kind"], tuple(node.attrs["axes"])
+    shape = graph.values[node.output].shape
+    count = np.prod([x.centre.shape[a] for a in axes])
+    if kind in ("max", "min"):
+        of = np.max if kind == "max" else np.min
+        low, high = of(x.centre - x.radius, axis=axes), of(x.centre + x.radius, axis=axes)
+        centre = of(x.centre, axis=axes)
+        ball = Ball(centre, np.maximum(high - centre, centre - low))
+    elif kind == "prod":
+        centre, most = np.prod(x.centre, axis=axes), np.prod(x.magnitude, axis=axes)
+        least = np.abs(centre)
+        ball = Ball(centre, most - least + 1.01 * F32_UNIT * count * most)
+    else:
+        by = 1 / count if kind == "mean" else 1.0
+        total = Ball(x.centre.sum(axis=axes) * by, x.radius.sum(axis=axes) * by)
+        spread = 1.01 * F32_UNIT * (count + SPARE) * x.magnitude.sum(axis=axes) * by
+        ball = total.wider(spread)
+    return ball.moved(lambda v: v.reshape(shape))
+
+
+def _normalize(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,), a = values, node.attrs
+    axes = tuple(range(a["axis"], x.centre.ndim))
+    count = np.prod([x.centre.shape[i] for i in axes])
+    unit = 1.01 * F32_UNIT * (count + SPARE)
+    centre, radius = x.centre, x.radius
+    if a["centred"]:
+        centre = centre - centre.mean(axis=axes, keepdims=True)
+        radius = radius + radius.mean(axis=axes, keepdims=True)
+        radius = radius + unit * (x.magnitude.mean(axis=axes, keepdims=True) + x.magnitude)
+    square = (centre**2).mean(axis=axes, keepdims=True) + a["epsilon"]
+    off = (2 * np.abs(centre) * radius + radius**2).mean(axis=axes, keepdims=True)
+    off = off + unit * (square + off)
+    scale = 1 / np.sqrt(square)
+    largest = 1 / np.sqrt(np.maximum(square - off, a["epsilon"] * (1 - unit)))
+    grown = np.maximum(largest - scale, scale - 1 / np.sqrt(square + off))
+    result = Ball(centre * scale, np.abs(centre) * grown + radius * (scale + grown))
+    return result.wider(SPARE * F32_UNIT * result.magnitude)
 
 
 Step = Callable[[ModelGraph, OpNode, list[Ball]], Ball]
@@ -214,6 +291,16 @@ STEPS: dict[str, Step] = {
     "conv2d": _conv2d,
     "matmul": _matmul,
     "add": _add,
+    "cast": _cast,
+    "concat": _concat,
+    "elementwise": _elementwise,
+    "expand": _expand,
+    "fill": _fill,
+    "gather": _gather,
+    "normalize": _normalize,
+    "pad": _pad,
+    "reduce": _reduce,
+    "slice": _slice,
     "relu": _relu,
     "pool2d": _pool2d,
     "reshape": _reshape,

@@ -248,6 +248,7 @@ class _Packager:
                 a_operand=args[0] if product else None,
                 b_operand=args[1] if product else None,
                 transposed="" if op.transposed is None else op.transposed.data,
+                batch=1 if op.batch is None else op.batch.value.data,
             )
         )
 

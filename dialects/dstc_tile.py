@@ -239,7 +239,8 @@ class LaunchOp(IRDLOperation):
     """Run a kernel. Its parameters are the addresses of the inputs, then of the results.
 
     Properties say for reports what the kernel computes: op, engine, dense multiply-adds, and which
-    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed.
+    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed, and how
+    many products are a batch.
     """
 
     name = "dstc_tile.launch"
@@ -250,6 +251,7 @@ class LaunchOp(IRDLOperation):
     engine = opt_prop_def(StringAttr)
     macs = opt_prop_def(IntegerAttr[I64])
     transposed = opt_prop_def(StringAttr)
+    batch = opt_prop_def(IntegerAttr[I64])
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, results)"
@@ -264,6 +266,7 @@ class LaunchOp(IRDLOperation):
         engine: str | None = None,
         macs: int | None = None,
         transposed: str = "",
+        batch: int = 1,
     ):
         super().__init__(
             operands=[inputs],
@@ -274,6 +277,7 @@ class LaunchOp(IRDLOperation):
                 "engine": None if engine is None else StringAttr(engine),
                 "macs": None if macs is None else IntegerAttr(macs, i64),
                 "transposed": StringAttr(transposed) if transposed else None,
+                "batch": IntegerAttr(batch, i64) if batch > 1 else None,
             },
         )
 

@@ -63,7 +63,7 @@ class _ConvertMatmul(RewritePattern):
         params = [*inputs, "c", *PARAMS[: len(scratch)]]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
         kernel = _KERNELS[engine](op, schedule, name, params)
-        m, n, k = op.sizes
+        m, n, k = op.total_sizes
         self.names.replace(
             op,
             rewriter,
@@ -76,6 +76,7 @@ class _ConvertMatmul(RewritePattern):
                 engine=engine,
                 macs=m * n * k,
                 transposed="".join(s for s, t in zip("ab", op.transposed, strict=True) if t),
+                batch=op.matrices,
             ),
         )
 

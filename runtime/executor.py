@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Buffer, Launch, Plan, Program
 from .device import Device
-from .formats import Statistics, encode, statistics
+from .formats import Bitmap, Statistics, encode, statistics
 from .host_ops import run_host_op
 from .images import bitmap_of, from_image, padding_of, to_image
 from .sim.engine import LaunchResult
@@ -222,23 +222,24 @@ class _Run:
     def _bytes(self, name: str) -> NDArray[np.uint8]:
         return self.device.read(self.addresses[name], self.buffers[name].bytes)
 
-    def _matrix(self, name: str, transposed: bool) -> Array:
-        """A dense f16 buffer as the matrix that a product takes it for."""
+    def _operands(self, launch: Launch, name: str, side: str) -> list[Bitmap]:
+        """An operand of each product of a launch."""
+        buffer = self.buffers[name]
+        if buffer.bitmap is not None:
+            return [bitmap_of(self._bytes(name), buffer)]
         array = self.get(name)
-        matrix = array.reshape(array.shape[0], -1)
-        return matrix.T if transposed else matrix
+        parts = np.split(array.reshape(array.shape[0], -1), launch.batch)
+        return [encode(p.T if side in launch.transposed else p, side) for p in parts]
 
     def _launch(self, launch: Launch, look: bool) -> KernelRun:
         args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
         result = self.device.launch(self.program.kernels[launch.kernel], launch.grid, args)
         run = KernelRun(launch, result)
         if look and launch.a_operand is not None and launch.b_operand is not None:
-            operands = [
-                bitmap_of(self._bytes(name), self.buffers[name])
-                if self.buffers[name].bitmap is not None
-                else encode(self._matrix(name, side in launch.transposed), side)
-                for name, side in ((launch.a_operand, "a"), (launch.b_operand, "b"))
-            ]
-            run.a_density, run.b_density = operands[0].density, operands[1].density
-            run.operands = statistics(*operands)
+            sides = ((launch.a_operand, "a"), (launch.b_operand, "b"))
+            pairs = list(zip(*(self._operands(launch, *side) for side in sides), strict=True))
+            run.a_density, run.b_density = (
+                sum(pair[i].density for pair in pairs) / len(pairs) for i in (0, 1)
+            )
+            run.operands = Statistics.total(statistics(*pair) for pair in pairs)
         return run

@@ -6,7 +6,8 @@ and back; counts of the products and OHMMAs that a pair of operands leaves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -300,6 +301,12 @@ class Statistics:
     ohmma_issued: int
     steps_dense: int
     steps_issued: int
+
+    @staticmethod
+    def total(parts: Iterable[Statistics]) -> Statistics:
+        """The sum of those of several products."""
+        columns = zip(*(astuple(p) for p in parts), strict=True)
+        return Statistics(*map(sum, columns))
 
 
 def statistics(a: Bitmap, b: Bitmap) -> Statistics:

@@ -147,7 +147,8 @@ class Launch:
 
     `source`: the model's nodes that it computes; `macs_dense`: multiply-adds of the operation when
     nothing is skipped; `a_operand`, `b_operand`: buffers of the operands on the 8- and the 16-side.
-    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round.
+    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round; `batch`: how
+    many products these are, on matrices one below the other.
     """
 
     kernel: str
@@ -161,6 +162,7 @@ class Launch:
     a_operand: str | None = None
     b_operand: str | None = None
     transposed: str = ""
+    batch: int = 1
 
 
 @dataclass

@@ -191,7 +191,15 @@ class DstcFunctions(InterpreterFunctions):
             x.T if flipped else x for x, flipped in zip(args[:2], op.transposed, strict=True)
         )
         bias, residual = addends(op, args)
-        if op.schedule is not None and op.schedule.parts > 1:
+        if op.matrices > 1:
+            pairs = zip(*(np.split(x, op.matrices) for x in args[:2]), strict=True)
+            flips = op.transposed
+            each = [
+                matmul_f32(*(x.T if f else x for x, f in zip(pair, flips, strict=True)))
+                for pair in pairs
+            ]
+            acc = np.concatenate(each)
+        elif op.schedule is not None and op.schedule.parts > 1:
             acc = matmul_split(lhs, rhs, op.schedule.parts, skips_zeros(op))
         else:
             acc = matmul_f32(lhs, rhs, skips_zeros(op))
