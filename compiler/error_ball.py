@@ -1,11 +1,13 @@
 """Values with what they may be off by: the elements of error bounds.
 
-In: arrays. Out: `Ball`, centre and radius by element, in f64.
+In: arrays. Out: `Ball`, centre and radius by element, in f64, and how radii add up: as the worst
+case has it, or (`INDEPENDENT`) as independent errors do, in squares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +19,36 @@ F32_UNIT = 2.0**-24
 """Unit roundoff of f32."""
 
 
+INDEPENDENT: ContextVar[bool] = ContextVar("INDEPENDENT", default=False)
+"""Errors of different origin are taken as independent: their squares add up. A radius is then a
+standard deviation, or more (Higham and Mary, A new approach to probabilistic rounding error
+analysis, SIAM J. Sci. Comput. 41, 2019)."""
+
+
+def joined(a: F64, b: F64) -> F64:
+    """What two errors come to."""
+    return np.hypot(a, b) if INDEPENDENT.get() else a + b
+
+
+def summed(radius: F64, axis: int | tuple[int, ...], *, keepdims: bool = False) -> F64:
+    """What the errors of a sum's terms come to."""
+    if INDEPENDENT.get():
+        return np.sqrt((radius**2).sum(axis=axis, keepdims=keepdims))
+    return radius.sum(axis=axis, keepdims=keepdims)
+
+
+def product_of(a: F64, b: F64) -> F64:
+    """What errors come to in a matrix product of magnitudes and radii."""
+    return np.sqrt(a**2 @ b**2) if INDEPENDENT.get() else a @ b
+
+
+def roundings(count: F64 | float) -> F64 | float:
+    """What so many roundings of one size come to."""
+    return np.sqrt(count) if INDEPENDENT.get() else count
+
+
 class Ball(NamedTuple):
-    """All values within `radius` of `centre`, elementwise."""
+    """All values within `radius` of `centre`, elementwise (or a standard deviation of it)."""
 
     centre: F64
     radius: F64
@@ -41,7 +71,13 @@ class Ball(NamedTuple):
 
     def wider(self, by: F64) -> Ball:
         """With `by` added to the radius."""
-        return Ball(self.centre, self.radius + by)
+        return Ball(self.centre, joined(self.radius, by))
+
+    def rounded(self, dtype: type[np.floating[Any]], unit: float, tiny: float) -> Ball:
+        """Rounded once to `dtype`, or not at all: exact values that it has stay exact."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            kept = (self.radius == 0) & (self.centre.astype(dtype) == self.centre)
+        return self.wider(np.where(kept, 0.0, unit * self.magnitude + tiny))
 
     @property
     def magnitude(self) -> F64:

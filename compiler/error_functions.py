@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..dialects.functions import RELATIONS
 from .error_ball import F32_UNIT as UNIT
-from .error_ball import F64, Ball
+from .error_ball import F64, Ball, joined
 
 Rule = Callable[[list[Ball], bool], Ball]
 """(operands, integers) -> result."""
@@ -59,14 +59,15 @@ def _exact(f: Callable[..., NDArray[np.generic]]) -> Callable[..., F64]:
 
 def _add(values: list[Ball], whole: bool, sign: int = 1) -> Ball:
     a, b = values
-    return _rounded(Ball(a.centre + sign * b.centre, a.radius + b.radius), 0 if whole else 1)
+    total = Ball(a.centre + sign * b.centre, joined(a.radius, b.radius))
+    return total if whole else total.rounded(np.float32, UNIT, 0.0)
 
 
 def _mul(values: list[Ball], whole: bool) -> Ball:
     a, b = values
-    radius = np.abs(a.centre) * b.radius + a.radius * b.magnitude
-    product = a.centre * b.centre
-    return _rounded(Ball(product, radius), 0 if whole else 1)
+    radius = joined(np.abs(a.centre) * b.radius, a.radius * b.magnitude)
+    product = Ball(a.centre * b.centre, radius)
+    return product if whole else product.rounded(np.float32, UNIT, 2.0**-149)
 
 
 def _inverse(x: Ball) -> Ball:
