@@ -90,7 +90,7 @@ class _Packager:
         if main is None:
             raise DstcError("the module has no function @main")
         names = _names(main, "dstc.inputs") or [f"arg{i}" for i in range(len(main.args))]
-        dtypes = {p.name: p.dtype for p in graph.inputs} if graph else {}
+        dtypes = {p.name: p.dtype for p in graph.inputs} if graph is not None else {}
         for name, arg in zip(names, main.args, strict=True):
             buffer = self.buffer(arg, "input", name)
             shape = matrix_shape(arg.type)
@@ -103,7 +103,7 @@ class _Packager:
         outputs = _names(main, "dstc.outputs") or [
             f"out{i}" for i in range(len(returned.arguments))
         ]
-        out_dtypes = {p.name: p.dtype for p in graph.outputs} if graph else {}
+        out_dtypes = {p.name: p.dtype for p in graph.outputs} if graph is not None else {}
         for name, value in zip(outputs, returned.arguments, strict=True):
             buffer = self.buffer_of[value]
             for b in self.plan.buffers:

@@ -70,7 +70,10 @@ class Draft:
     def number(self, value: str) -> float | None:
         """The number that a constant of one element is."""
         array = self.constants.get(value)
-        return None if array is None or array.size != 1 else float(array.reshape(-1)[0])
+        if array is None or array.size != 1:
+            return None
+        _check_constant(value, array)
+        return float(array.reshape(-1)[0])
 
     def emit(
         self,

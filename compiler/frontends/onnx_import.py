@@ -211,7 +211,7 @@ def _check_operators(graph: GraphProto, file: str) -> None:
                 "control flow is not supported; export the model unrolled, for fixed sizes",
             )  # fmt: skip
         elif node.op_type not in CONVERTERS or node.domain not in _DEFAULT_DOMAINS:
-            supported = ", ".join(CONVERTERS)
+            supported = ", ".join(sorted(CONVERTERS))
             domain = "" if node.domain in _DEFAULT_DOMAINS else f" of {node.domain}"
             _fail(file, node, f"operator{domain} is not supported; supported: {supported}")
 
