@@ -43,6 +43,7 @@ from ..runtime import nm_format
 from ..runtime.formats import encode
 from ..runtime.images import to_image
 from .graph import ModelGraph
+from .memory_plan import plan_memory
 
 
 def package(
@@ -111,6 +112,7 @@ class _Packager:
                     b.kind = "output"
             dtype = out_dtypes.get(name, "float32")
             self.plan.outputs.append(Port(name, matrix_shape(value.type), dtype, buffer))
+        plan_memory(self.plan)
         program = Program(emit_module(self.module), self.plan, self.data)
         program.validate()
         return program
@@ -238,7 +240,7 @@ class _Packager:
         self.plan.steps.append(
             Launch(
                 kernel=kernel,
-                name=source[0] if source and op.op.data in ("matmul", "conv2d") else kernel,
+                name=_title(op, source),
                 op=op.op.data,
                 engine="" if op.engine is None else op.engine.data,
                 source=source,
@@ -249,8 +251,17 @@ class _Packager:
                 b_operand=args[1] if product else None,
                 transposed="" if op.transposed is None else op.transposed.data,
                 batch=1 if op.batch is None else op.batch.value.data,
+                a_shape=matrix_shape(op.inputs[0].type) if product else (),
+                b_shape=matrix_shape(op.inputs[1].type) if product else (),
             )
         )
+
+
+def _title(op: tile.LaunchOp, source: tuple[str, ...]) -> str:
+    """What reports call a launch: a product by its node, others by what they do behind that."""
+    if not source:
+        return op.kernel.data
+    return source[0] if op.macs is not None else f"{source[0]}_{op.op.data}"
 
 
 def _names(main: FuncOp, key: str) -> list[str]:

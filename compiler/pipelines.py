@@ -28,6 +28,7 @@ TILE = (
     "convert-encode-to-tile{{machine={machine}}}",
     "convert-matmul-to-tile",
     "convert-elementwise-to-tile",
+    "deduplicate-kernels",
     "cse",
     "licm",
 )

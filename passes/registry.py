@@ -28,6 +28,7 @@ PASSES = {
     "convert-im2col-to-tile": "convert_im2col_to_tile:ConvertIm2colToTile",
     "convert-encode-to-tile": "convert_encode_to_tile:ConvertEncodeToTile",
     "convert-elementwise-to-tile": "convert_elementwise_to_tile:ConvertElementwiseToTile",
+    "deduplicate-kernels": "deduplicate_kernels:DeduplicateKernels",
     "convert-tile-to-isa": "convert_tile_to_isa:ConvertTileToIsa",
     "expand-spwmma": "expand_spwmma:ExpandSpwmma",
     "eliminate-dead-instructions": "eliminate_dead_instructions:EliminateDeadInstructions",

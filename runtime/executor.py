@@ -165,6 +165,9 @@ class _Run:
         self.program, self.plan, self.device = program, plan, device
         self.buffers: dict[str, Buffer] = {b.name: b for b in plan.buffers}
         self.addresses: dict[str, int] = {}
+        self.arena: int | None = None
+        self.placed = {n: b for n, b in self.buffers.items() if b.offset is not None}
+        self.lives = plan.lives()
 
     def run(self, inputs: Mapping[str, Array], look: bool, progress: Progress | None) -> RunResult:
         started = time.perf_counter()
@@ -174,6 +177,7 @@ class _Run:
                 self.put(port.buffer, inputs[port.name])
             result = RunResult({})
             for i, step in enumerate(self.plan.steps):
+                self._carve(i)
                 if progress is not None:
                     progress(i, len(self.plan.steps), step.name)
                 if isinstance(step, Launch):
@@ -190,17 +194,36 @@ class _Run:
                     self.put(target, value)
                     took = time.perf_counter() - began
                     result.host_ops.append(HostRun(step.name, step.op, step.source, took))
+            self._carve(len(self.plan.steps))
             for port in self.plan.outputs:
                 array = self.get(port.buffer).reshape(port.shape)
                 result.outputs[port.name] = array.astype(np.dtype(port.dtype))
             result.wall_seconds = time.perf_counter() - started
             return result
         finally:
-            for address in self.addresses.values():
-                self.device.free(address)
+            if self.arena is not None:
+                self.device.free(self.arena)
+            for name, address in self.addresses.items():
+                if self.buffers[name].offset is None:
+                    self.device.free(address)
+
+    def _carve(self, step: int) -> None:
+        """Of the arena the buffers are valid that step `step` or a later one needs again."""
+        if self.arena is None:
+            return
+        live = {n: b for n, b in self.placed.items() if self.lives[n][0] <= step <= self.lives[n][1]}
+        self.device.carve(self.arena, {b.offset or 0: b.bytes for b in live.values()})
+        for name, buffer in live.items():
+            if self.lives[name][0] == step:
+                self.device.mark_written(self.addresses[name], padding_of(buffer))
 
     def _allocate(self) -> None:
+        if self.plan.arena:
+            self.arena = self.device.allocate(self.plan.arena)
         for buffer in self.plan.buffers:
+            if buffer.offset is not None and self.arena is not None:
+                self.addresses[buffer.name] = self.arena + buffer.offset
+                continue
             self.addresses[buffer.name] = self.device.allocate(buffer.bytes)
             self.device.mark_written(self.addresses[buffer.name], padding_of(buffer))
             if buffer.data is not None:
@@ -228,7 +251,8 @@ class _Run:
         if buffer.bitmap is not None:
             return [bitmap_of(self._bytes(name), buffer)]
         array = self.get(name)
-        parts = np.split(array.reshape(array.shape[0], -1), launch.batch)
+        shape = launch.a_shape if side == "a" else launch.b_shape
+        parts = np.split(array.reshape(shape or (array.shape[0], -1)), launch.batch)
         return [encode(p.T if side in launch.transposed else p, side) for p in parts]
 
     def _launch(self, launch: Launch, look: bool) -> KernelRun:

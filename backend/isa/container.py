@@ -219,11 +219,12 @@ def _many(*kinds: type[Any]) -> _Reader:
 _READERS: dict[type[Any], dict[str, _Reader]] = {
     Buffer: {"name": _one(str), "kind": _one(str), "shape": _many(int), "dtype": _one(str),
              "bytes": _one(int), "data": _one(str, type(None)), "bitmap": _one(dict, type(None)),
-             "nm": _one(dict, type(None))},
+             "nm": _one(dict, type(None)), "offset": _one(int, type(None))},
     Launch: {"kernel": _one(str), "name": _one(str), "op": _one(str), "engine": _one(str),
              "source": _many(str), "grid": _many(int), "args": _many(str, int),
              "macs_dense": _one(int), "a_operand": _one(str, type(None)),
-             "b_operand": _one(str, type(None)), "transposed": _one(str)},
+             "b_operand": _one(str, type(None)), "transposed": _one(str), "batch": _one(int),
+             "a_shape": _many(int), "b_shape": _many(int)},
     HostStep: {"op": _one(str), "name": _one(str), "source": _many(str), "inputs": _many(str),
                "outputs": _many(str), "attributes": _one(dict)},
     Port: {"name": _one(str), "shape": _many(int), "dtype": _one(str), "buffer": _one(str)},
@@ -247,6 +248,7 @@ def _plan_meta(plan: Plan) -> dict[str, object]:
         "model": plan.model,
         "machine": plan.machine,
         "metadata": plan.metadata,
+        "arena": plan.arena,
         "buffers": listed(plan.buffers),
         "inputs": listed(plan.inputs),
         "outputs": listed(plan.outputs),
@@ -271,4 +273,5 @@ def _plan(meta: _Fields) -> Plan:
         [_read(Port, entry, "input") for entry in meta.items("inputs", dict)],
         [_read(Port, entry, "output") for entry in meta.items("outputs", dict)],
         meta.get("metadata", dict),
+        meta.get("arena", int),
     )
