@@ -37,12 +37,17 @@ def summed(radius: F64, axis: int | tuple[int, ...], *, keepdims: bool = False) 
     return radius.sum(axis=axis, keepdims=keepdims)
 
 
-def product_of(a: F64, b: F64) -> F64:
+Sizes = NDArray[np.floating[Any]]
+"""Magnitudes and radii, in f32 or f64."""
+
+
+def product_of(a: Sizes, b: Sizes) -> F64:
     """What errors come to in a matrix product of magnitudes and radii."""
-    return np.sqrt(a**2 @ b**2) if INDEPENDENT.get() else a @ b
+    product = np.sqrt(a**2 @ b**2) if INDEPENDENT.get() else a @ b
+    return product.astype(np.float64)
 
 
-def roundings(count: F64 | float) -> F64 | float:
+def roundings(count: Any) -> Any:
     """What so many roundings of one size come to."""
     return np.sqrt(count) if INDEPENDENT.get() else count
 

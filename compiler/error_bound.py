@@ -138,18 +138,31 @@ def _only_half_readers(graph: ModelGraph, node: OpNode) -> bool:
     )
 
 
+_WIDE = 1.01
+"""Covers the roundings of radii that are multiplied in f32."""
+_NARROW = 1e15
+"""Sums of squares below its square stay in f32."""
+
+
+def _narrow(*values: F64) -> list[NDArray[np.floating[Any]]]:
+    """Magnitudes in f32, in which they are multiplied faster, if they fit."""
+    fits = all(bool((v < _NARROW).all()) for v in values)
+    return [v.astype(np.float32) for v in values] if fits else list(values)
+
+
 def _product(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
     centre = a.centre @ b.centre
-    magnitude = a.magnitude @ b.magnitude
-    if INDEPENDENT.get():
-        spread = joined(
-            product_of(np.abs(a.centre), b.radius), product_of(a.radius, b.magnitude)
-        )
-    else:
-        spread = np.maximum(magnitude - np.abs(a.centre) @ np.abs(b.centre), 0.0)
+    sizes, exact = _narrow(a.magnitude, b.magnitude), _narrow(np.abs(a.centre))[0]
+    magnitude = sizes[0] @ sizes[1]
+    spread = np.zeros_like(centre)
+    if a.radius.any():
+        spread = joined(spread, product_of(_narrow(a.radius)[0], sizes[1]))
+    if b.radius.any():
+        spread = joined(spread, product_of(exact, _narrow(b.radius)[0]))
     # only products that are not zero take part in the roundings of a sum
-    terms = (a.magnitude > 0).astype(np.float32) @ (b.magnitude > 0).astype(np.float32)
-    radius = joined(spread, 1.01 * F32_UNIT * roundings(terms + SPARE) * magnitude)
+    terms = (sizes[0] > 0).astype(np.float32) @ (sizes[1] > 0).astype(np.float32)
+    rounding = 1.01 * F32_UNIT * roundings(terms + SPARE) * magnitude
+    radius = _WIDE * joined(spread, rounding.astype(np.float64))
     if bias is None:
         return Ball(centre, radius)
     column = bias.moved(lambda x: x[:, None] if along == "m" else x)

@@ -112,7 +112,9 @@ def _pow(values: list[Ball], whole: bool) -> Ball:
     centre = np.power(x.centre, y.centre)
     size = np.abs(centre)
     low, high = np.maximum(np.abs(x.centre) - x.radius, 0.0), x.magnitude
-    corners = [np.power(b, e) for b in (low, high) for e in (y.centre - y.radius, y.centre + y.radius)]
+    corners = [
+        np.power(b, e) for b in (low, high) for e in (y.centre - y.radius, y.centre + y.radius)
+    ]
     radius = np.maximum.reduce([np.abs(c - size) for c in corners])
     sure = (x.radius == 0) & (y.radius == 0)
     grown = np.abs(y.centre * np.log2(np.maximum(np.abs(x.centre), 2.0**-126)))

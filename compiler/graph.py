@@ -119,6 +119,22 @@ class ModelGraph:
         for name in nx.lexicographical_topological_sort(self.digraph, key=key):
             yield self._nodes[name]
 
+    def index_ranges(self) -> dict[str, int]:
+        """What integer inputs may be: 0 to this, exclusive, for those that are indices."""
+        origins: dict[str, set[str]] = {
+            p.value: {p.name} for p in self.inputs if is_integer(p.dtype)
+        }
+        found: dict[str, int] = {}
+        for node in self.topological():
+            if node.op == "gather":
+                extent = int(self.values[node.inputs[0]].shape[int(node.attrs["axis"])])
+                for name in origins.get(node.inputs[1], ()):
+                    found[name] = min(found.get(name, extent), extent)
+            if node.op in ("reshape", "transpose", "slice", "concat", "expand"):
+                reached = [origins.get(v, set[str]()) for v in node.inputs]
+                origins[node.output] = set[str]().union(*reached)
+        return found
+
     def to_module(self, ctx: Context) -> ModuleOp:
         """Level-1 IR: `func.func @main`, f32 throughout.
 

@@ -91,6 +91,8 @@ class _Packager:
         if main is None:
             raise DstcError("the module has no function @main")
         names = _names(main, "dstc.inputs") or [f"arg{i}" for i in range(len(main.args))]
+        if graph is not None:
+            self.plan.metadata["index_ranges"] = graph.index_ranges()
         dtypes = {p.name: p.dtype for p in graph.inputs} if graph is not None else {}
         for name, arg in zip(names, main.args, strict=True):
             buffer = self.buffer(arg, "input", name)

@@ -115,9 +115,7 @@ class FillOp(IRDLOperation):
     assembly_format = "attr-dict `:` type($result)"
 
     def __init__(self, value: float, result_type: Attribute):
-        super().__init__(
-            properties={"value": FloatAttr(value, f64)}, result_types=[result_type]
-        )
+        super().__init__(properties={"value": FloatAttr(value, f64)}, result_types=[result_type])
 
 
 @irdl_op_definition
@@ -225,7 +223,9 @@ class ConcatOp(IRDLOperation):
         got, axis = shape_of(self.result.type), self.axis.value.data
         expect(bool(shapes) and 0 <= axis < len(got), "axis is none of the dimensions")
         for s in shapes:
-            alike = len(s) == len(got) and s[:axis] == got[:axis] and s[axis + 1 :] == got[axis + 1 :]
+            alike = (
+                len(s) == len(got) and s[:axis] == got[:axis] and s[axis + 1 :] == got[axis + 1 :]
+            )
             expect(alike, f"{dims(s)} is no part of {dims(got)} along dimension {axis}")
         total = sum(s[axis] for s in shapes)
         expect(total == got[axis], f"the parts have {total} along {axis}, not {got[axis]}")

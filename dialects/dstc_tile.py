@@ -922,8 +922,8 @@ DSTC_TILE = Dialect(
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
         BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, MufuOp, PackOp, UnpackOp,
-        ExtractOp, CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp, AccClearOp,
-        AccReadOp,
+        ExtractOp, CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp,
+        AccClearOp, AccReadOp,
     ],
     [IdAttr, SpecialAttr, SpaceAttr],
 )  # fmt: skip

@@ -109,6 +109,8 @@ class Arithmetic(ABC, Generic[V]):
 
 A = Arithmetic[Any]
 Body = Callable[..., Any]
+Unary = Callable[[A, Any], Any]
+Binary = Callable[[A, Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,7 @@ def _sign_integers(m: A, x: Any) -> Any:
 
 
 def _pow(m: A, x: Any, y: Any) -> Any:
-    """2^(y log2 |x|), negative for a negative x and an odd y; NaN for one and a fraction; x^0 = 1.
-    """
+    """2^(y log2 |x|), with the sign of x for an odd y, NaN for x < 0 and a fraction; x^0 = 1."""
     size = m.special("ex2", m.mul(y, m.special("lg2", m.absolute(x))))
     whole = _truncated(m, y)
     halved = m.mul(whole, m.number(0.5))
@@ -266,9 +267,7 @@ def _remainder_integers(m: A, a: Any, b: Any) -> Any:
     """With the sign of b, as Python's %."""
     rest = m.sub_integers(a, m.mul_integers(_divide_integers(m, a, b), b))
     signs = m.mul_integers(_sign_integers(m, rest), _sign_integers(m, b))
-    return m.select(
-        m.compare_integers("lt", signs, m.integer(0)), m.add_integers(rest, b), rest
-    )
+    return m.select(m.compare_integers("lt", signs, m.integer(0)), m.add_integers(rest, b), rest)
 
 
 def _remainder(m: A, a: Any, b: Any) -> Any:
@@ -281,20 +280,34 @@ def _abs_integers(m: A, x: Any) -> Any:
     return m.select(m.compare_integers("lt", x, zero), m.sub_integers(zero, x), x)
 
 
-def _choose_integers(relation: str) -> Body:
+def _unary(
+    name: str, summary: str, floats: Unary | None, integers: Unary | None = None,
+    *, truth: bool = False, costly: bool = False,
+) -> Function:  # fmt: skip
+    return Function(name, 1, summary, floats, integers, truth=truth, costly=costly)
+
+
+def _binary(
+    name: str, summary: str, floats: Binary | None, integers: Binary | None = None,
+    *, truth: bool = False, costly: bool = False,
+) -> Function:  # fmt: skip
+    return Function(name, 2, summary, floats, integers, truth=truth, costly=costly)
+
+
+def _choose_integers(relation: str) -> Binary:
     return lambda m, a, b: m.select(m.compare_integers(relation, a, b), a, b)
 
 
 def _comparison(name: str) -> Function:
-    return Function(
-        name, 2, f"1 where a {name} b, else 0",
+    return _binary(
+        name, f"1 where a {name} b, else 0",
         lambda m, a, b: m.truth(m.compare(name, a, b)),
         lambda m, a, b: m.truth(m.compare_integers(name, a, b)), truth=True,
     )  # fmt: skip
 
 
-def _logic(name: str, summary: str, body: Body) -> Function:
-    return Function(name, 2, summary, None, body, truth=True)
+def _logic(name: str, summary: str, body: Binary) -> Function:
+    return _binary(name, summary, None, body, truth=True)
 
 
 def _where(m: A, condition: Any, a: Any, b: Any) -> Any:
@@ -302,41 +315,41 @@ def _where(m: A, condition: Any, a: Any, b: Any) -> Any:
 
 
 _ROWS = (
-    Function("add", 2, "a + b", lambda m, a, b: m.add(a, b),
+    _binary("add", "a + b", lambda m, a, b: m.add(a, b),
              lambda m, a, b: m.add_integers(a, b)),
-    Function("sub", 2, "a - b", lambda m, a, b: m.sub(a, b),
+    _binary("sub", "a - b", lambda m, a, b: m.sub(a, b),
              lambda m, a, b: m.sub_integers(a, b)),
-    Function("mul", 2, "a * b", lambda m, a, b: m.mul(a, b),
+    _binary("mul", "a * b", lambda m, a, b: m.mul(a, b),
              lambda m, a, b: m.mul_integers(a, b)),
-    Function("div", 2, "a times the f32 nearest to 1 / b; integers: towards zero", _div,
+    _binary("div", "a times the f32 nearest to 1 / b; integers: towards zero", _div,
              _divide_integers, costly=True),
-    Function("mod", 2, "a - b floor(a / b)", _remainder, _remainder_integers, costly=True),
-    Function("min", 2, "the smaller; NaN wins", lambda m, a, b: m.minimum(a, b),
+    _binary("mod", "a - b floor(a / b)", _remainder, _remainder_integers, costly=True),
+    _binary("min", "the smaller; NaN wins", lambda m, a, b: m.minimum(a, b),
              _choose_integers("lt")),
-    Function("max", 2, "the larger; NaN wins", lambda m, a, b: m.maximum(a, b),
+    _binary("max", "the larger; NaN wins", lambda m, a, b: m.maximum(a, b),
              _choose_integers("gt")),
-    Function("pow", 2, "2^(b log2 |a|), with the sign of an odd power", _pow, costly=True),
-    Function("neg", 1, "-a", lambda m, x: m.negate(x),
+    _binary("pow", "2^(b log2 |a|), with the sign of an odd power", _pow, costly=True),
+    _unary("neg", "-a", lambda m, x: m.negate(x),
              lambda m, x: m.sub_integers(m.integer(0), x)),
-    Function("abs", 1, "|a|", lambda m, x: m.absolute(x), _abs_integers),
-    Function("sign", 1, "-1, 0 or 1", _sign, _sign_integers),
-    Function("relu", 1, "max(a, 0)", lambda m, x: m.maximum(x, m.number(0))),
-    Function("exp", 1, "2^(a log2 e)", _exp, costly=True),
-    Function("log", 1, "log2 a times ln 2", _log, costly=True),
-    Function("sqrt", 1, "square root", lambda m, x: m.special("sqrt", x), costly=True),
-    Function("rsqrt", 1, "1 / square root", lambda m, x: m.special("rsq", x), costly=True),
-    Function("reciprocal", 1, "1 / a", lambda m, x: m.special("rcp", x), costly=True),
-    Function("tanh", 1, "hyperbolic tangent", lambda m, x: m.special("tanh", x), costly=True),
-    Function("sigmoid", 1, "1 / (1 + exp(-a))", _sigmoid, costly=True),
-    Function("softplus", 1, "log(1 + exp(a))", _softplus, costly=True),
-    Function("erf", 1, "error function, absolute error 1.5e-7", _erf, costly=True),
-    Function("gelu", 1, "a (1 + erf(a / sqrt 2)) / 2", _gelu, costly=True),
-    Function("gelu_tanh", 1, "gelu by tanh", _gelu_tanh, costly=True),
-    Function("sin", 1, "sine", lambda m, x: m.special("sin", x), costly=True),
-    Function("cos", 1, "cosine", lambda m, x: m.special("cos", x), costly=True),
-    Function("floor", 1, "largest integer below", _floor),
-    Function("ceil", 1, "smallest integer above", _ceil),
-    Function("round", 1, "nearest integer, ties to even", _round),
+    _unary("abs", "|a|", lambda m, x: m.absolute(x), _abs_integers),
+    _unary("sign", "-1, 0 or 1", _sign, _sign_integers),
+    _unary("relu", "max(a, 0)", lambda m, x: m.maximum(x, m.number(0))),
+    _unary("exp", "2^(a log2 e)", _exp, costly=True),
+    _unary("log", "log2 a times ln 2", _log, costly=True),
+    _unary("sqrt", "square root", lambda m, x: m.special("sqrt", x), costly=True),
+    _unary("rsqrt", "1 / square root", lambda m, x: m.special("rsq", x), costly=True),
+    _unary("reciprocal", "1 / a", lambda m, x: m.special("rcp", x), costly=True),
+    _unary("tanh", "hyperbolic tangent", lambda m, x: m.special("tanh", x), costly=True),
+    _unary("sigmoid", "1 / (1 + exp(-a))", _sigmoid, costly=True),
+    _unary("softplus", "log(1 + exp(a))", _softplus, costly=True),
+    _unary("erf", "error function, absolute error 1.5e-7", _erf, costly=True),
+    _unary("gelu", "a (1 + erf(a / sqrt 2)) / 2", _gelu, costly=True),
+    _unary("gelu_tanh", "gelu by tanh", _gelu_tanh, costly=True),
+    _unary("sin", "sine", lambda m, x: m.special("sin", x), costly=True),
+    _unary("cos", "cosine", lambda m, x: m.special("cos", x), costly=True),
+    _unary("floor", "largest integer below", _floor),
+    _unary("ceil", "smallest integer above", _ceil),
+    _unary("round", "nearest integer, ties to even", _round),
     *(_comparison(name) for name in RELATIONS),
     _logic("and", "1 where both hold", lambda m, a, b: m.truth(
         m.compare_integers("ne", m.mul_integers(a, b), m.integer(0)))),
@@ -344,7 +357,7 @@ _ROWS = (
         m.compare_integers("ne", m.add_integers(a, b), m.integer(0)))),
     _logic("xor", "1 where one but not both hold", lambda m, a, b: m.truth(
         m.compare_integers("ne", a, b))),
-    Function("not", 1, "1 where it does not hold", None,
+    _unary("not", "1 where it does not hold", None,
              lambda m, x: m.truth(m.compare_integers("eq", x, m.integer(0))), truth=True),
     Function("where", 3, "a holds ? b : c", _where, _where, condition=True),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, Rewrite
 
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import ConstantOp, ReshapeOp
-from ..dialects.dstc_pointwise import FusedOp
+from ..dialects.dstc_pointwise import ElementwiseOp, FusedOp
 from ..dialects.rows import row_op
 from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
@@ -56,10 +56,7 @@ def _inputs(op: Operation) -> list[SSAValue]:
 def group_name(op: Operation) -> str:
     """What reports call the kernel: the ops in it, each once, in order."""
     ops = op.operations if isinstance(op, FusedOp) else [op]
-    names = (
-        o.properties["function"].data if "function" in o.properties else o.name  # pyright: ignore
-        for o in ops
-    )
+    names = (o.function.data if isinstance(o, ElementwiseOp) else o.name for o in ops)
     short = [n.removeprefix("dstc.") for n in names]
     kept = [n for n in dict.fromkeys(short) if n not in _SILENT] or short[-1:]
     return "_".join(kept[:MOST_NAMES])
@@ -82,9 +79,8 @@ class _ConvertGroup(RewritePattern):
             return
         if isinstance(op, ReshapeOp) and is_alias(op):
             return
-        if op.operands and all(isinstance(v.owner, ConstantOp) for v in op.operands):
-            if isinstance(op, ReshapeOp):
-                return  # folded ahead of time
+        if isinstance(op, ReshapeOp) and isinstance(op.x.owner, ConstantOp):
+            return  # folded ahead of time
         what = group_name(op)
         name = self.names.fresh(op, what)
         launch = tile.LaunchOp(name, _inputs(op), [op.results[0].type], op=what)

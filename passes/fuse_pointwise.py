@@ -133,8 +133,8 @@ def _groups(block: Block) -> list[_Group]:
 
 def _of_constants(op: Operation) -> bool:
     """It is folded ahead of time."""
-    movement = dstc.ReshapeOp | dstc.TransposeOp | dstc.CastOp
-    return isinstance(op, movement) and isinstance(op.x.owner, dstc.ConstantOp)
+    movement = isinstance(op, dstc.ReshapeOp | dstc.TransposeOp | dstc.CastOp)
+    return movement and isinstance(op.operands[0].owner, dstc.ConstantOp)
 
 
 def _fuse(group: _Group) -> None:

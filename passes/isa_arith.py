@@ -202,9 +202,7 @@ def _compare_floats(c: KernelConverter, op: arith.CmpfOp) -> None:
     if not isinstance(a, Use) and isinstance(b, Use):
         a, b, relation = b, a, SWAPPED[relation]
     uses, immediates = c.operands(a, b)
-    c.predicates[op.result] = c.emit(
-        "FSETP", uses, modifiers=(relation,), immediates=immediates
-    )
+    c.predicates[op.result] = c.emit("FSETP", uses, modifiers=(relation,), immediates=immediates)
 
 
 def _subtract_floats(c: KernelConverter, op: arith.SubfOp) -> None:

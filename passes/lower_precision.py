@@ -125,7 +125,9 @@ class _Lowering:
         """Results of the function, operands of softmax, sums and biases, back through reshapes."""
         keep: set[SSAValue] = set()
         for op in self._ops():
-            values = tuple(op.operands) if isinstance(op, ReturnOp) or _has(op, dstc.SoftmaxOp) else ()
+            values = (
+                tuple(op.operands) if isinstance(op, ReturnOp) or _has(op, dstc.SoftmaxOp) else ()
+            )
             if _has(op, ReduceOp) and not _only_products(op.results[0]):
                 keep.update(op.results)
             if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp) and op.bias is not None:

@@ -59,13 +59,18 @@ class Place:
         return ("at", *(i.key for i in self.indices))
 
 
+def _identity(operand: object) -> object:
+    """What tells operands apart: the value itself, not what it is like."""
+    return operand if isinstance(operand, int | str | None) else ("value", id(operand))
+
+
 class Indexer:
     """Index arithmetic in a kernel; what was computed once in a block is not computed again."""
 
     def __init__(self, b: KernelBuilder):
         self.b = b
         self._scopes: list[dict[Key, SSAValue]] = [{}]
-        self._alive: list[SSAValue] = []
+        self._alive: list[object] = []
 
     @contextmanager
     def scope(self) -> Generator[None]:
@@ -78,11 +83,11 @@ class Indexer:
 
     def once(self, what: str, operands: Sequence[object], make: Callable[[], SSAValue]) -> SSAValue:
         """`make()`, or what it gave for the same operands before."""
-        key = (what, *(("value", id(o)) if isinstance(o, SSAValue) else o for o in operands))
+        key = (what, *(_identity(o) for o in operands))
         for scope in self._scopes:
             if key in scope:
                 return scope[key]
-        self._alive += [o for o in operands if isinstance(o, SSAValue)]  # their ids stay theirs
+        self._alive += operands  # their ids stay theirs
         self._scopes[-1][key] = make()
         return self._scopes[-1][key]
 

@@ -65,7 +65,9 @@ class Pull:
         self.given: dict[tuple[SSAValue, Key], SSAValue] = {}
         """Elements that are known: of a row-wise op, at the places of the row."""
 
-    def elements(self, value: SSAValue, wanted: Sequence[Wanted], *, root: bool = False) -> Elements:
+    def elements(
+        self, value: SSAValue, wanted: Sequence[Wanted], *, root: bool = False
+    ) -> Elements:
         """The elements of `value`; those of the root are not rounded, as storing does that."""
         known = [self.given.get((value, w.place.key)) for w in wanted]
         if all(k is not None for k in known):
@@ -162,9 +164,7 @@ class Pull:
             return [b.insert(tile.UnpackOp(raw))]
         else:
             type_ = i32 if run == 2 else VectorType(i32, [run // 2])
-        loaded = b.load(
-            tile.Space.GLOBAL, at.base, type_, offset=at.offset, predicate=at.predicate
-        )
+        loaded = b.load(tile.Space.GLOBAL, at.base, type_, offset=at.offset, predicate=at.predicate)
         words = run * size // 4
         parts = [loaded] if words == 1 else [b.extract(loaded, i) for i in range(words)]
         if size == 4:
@@ -374,7 +374,10 @@ def _pool(pull: Pull, op: dstc.Pool2dOp, wanted: Sequence[Wanted]) -> Elements:
             [at.shift(starts[d], k * dilations[d]) for k in range(kernel[d])] for d in (0, 1)
         ]
         inside = [
-            [None if _certain(op, d, k) else pull.below(i, shape[2 + d]) for k, i in enumerate(line)]
+            [
+                None if _certain(op, d, k) else pull.below(i, shape[2 + d])
+                for k, i in enumerate(line)
+            ]
             for d, line in enumerate(taps)
         ]
         acc = lanes.number(-math.inf if maximum else 0.0)
@@ -422,11 +425,19 @@ def _inverse_count(
             counted = inside[d][k]
             if include:  # what lies behind the padding never counts
                 at = pull.at.shift(starts[d], k * dilations[d] + pads[d])
-                counted = None if _in_padding(op, d, k) else pull.below(at, size + pads[d] + pads[d + 2])
+                counted = (
+                    None if _in_padding(op, d, k) else pull.below(at, size + pads[d] + pads[d + 2])
+                )
             count = b.add(count, 1 if counted is None else b.select(counted, 1, 0))
         counts.append(count)
-    total = b.mul(counts[0], counts[1]) if isinstance(counts[1], int) else (
-        b.mul(counts[1], counts[0]) if isinstance(counts[0], int) else b.mul(counts[0], counts[1])
+    total = (
+        b.mul(counts[0], counts[1])
+        if isinstance(counts[1], int)
+        else (
+            b.mul(counts[1], counts[0])
+            if isinstance(counts[0], int)
+            else b.mul(counts[0], counts[1])
+        )
     )
     if isinstance(total, int):
         return lanes.number(1 / total)

@@ -1,4 +1,4 @@
-"""Kernels of row-wise ops: softmax, normalisation, sums, with what is fused around them. Not a pass.
+"""Kernels of row-wise ops: softmax, normalisation, sums, and what is fused around. Not a pass.
 
 In: the group's root value, its row-wise op, its inputs. Out: a `dstc_tile.kernel`. A warp or a lane
 takes a row (`RowPlan`); of rows that fit, the elements stay in registers from step to step.
@@ -6,7 +6,7 @@ takes a row (`RowPlan`); of rows that fit, the elements stay in registers from s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.dialects import arith
@@ -22,6 +22,9 @@ from .kernel_builder import KernelBuilder, Value
 from .map_kernel import WARPS, address_of, store_elements
 from .places import Index, Place
 from .pull import Elements, Pull, Wanted
+
+_Body = Callable[[SSAValue, Sequence[SSAValue]], Sequence[SSAValue]]
+"""(turn, carried values) -> carried values."""
 
 
 def row_kernel(
@@ -186,20 +189,21 @@ class _Rows:
             distance //= 2
         self.stats.append(acc if step.then is None else step.then(lanes, acc))
 
-    def _loop(self, inits: Sequence[SSAValue], body):
+    def _loop(self, inits: Sequence[SSAValue], body: _Body) -> Sequence[SSAValue]:
         """All turns; index arithmetic of one turn stays in it."""
 
         def scoped(turn: SSAValue, carried: Sequence[SSAValue]) -> Sequence[SSAValue]:
             with self.pull.at.scope():
-                return body(turn, carried) or []
+                return body(turn, carried)
 
         return self.b.loop(0, self.row.plan.turns, 1, inits, scoped, uniform=True)
 
     # Results
 
-    def _store_turn(self, turn: SSAValue, done: Sequence[Step]) -> None:
+    def _store_turn(self, turn: SSAValue, done: Sequence[Step]) -> list[SSAValue]:
         columns = self._chunk(turn)
         self._store(columns, self._replayed(columns, done))
+        return []
 
     def _finish_held(self, chunks: Sequence[Sequence[Index]], values: Sequence[Elements]) -> None:
         if not self.row.elements:

@@ -84,9 +84,7 @@ class SelectSchedule(ModulePass):
                 engine = takes
         key = product, encoding, f"{engine}/{op.matrices}"
         if key not in known:
-            choice = choose(
-                product, machine, engine, encoding=encoding, whole=op.matrices > 1
-            )
+            choice = choose(product, machine, engine, encoding=encoding, whole=op.matrices > 1)
             if self.tune and chooser.measure is not None:
                 choice = tuned(choice, machine, chooser.measure, self.tune)
             known[key] = choice

@@ -211,7 +211,9 @@ class _Run:
         """Of the arena the buffers are valid that step `step` or a later one needs again."""
         if self.arena is None:
             return
-        live = {n: b for n, b in self.placed.items() if self.lives[n][0] <= step <= self.lives[n][1]}
+        live = {
+            n: b for n, b in self.placed.items() if self.lives[n][0] <= step <= self.lives[n][1]
+        }
         self.device.carve(self.arena, {b.offset or 0: b.bytes for b in live.values()})
         for name, buffer in live.items():
             if self.lives[name][0] == step:

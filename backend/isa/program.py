@@ -280,7 +280,7 @@ def _validate_plan(program: Program, plan: Plan) -> None:
     for buffer in plan.buffers:
         _validate_buffer(buffer, program.data)
         if buffer.offset is not None:
-            within = 0 <= buffer.offset and buffer.offset + buffer.bytes <= plan.arena
+            within = buffer.offset >= 0 and buffer.offset + buffer.bytes <= plan.arena
             _require(within, f"buffer {buffer.name!r}", "it is not within the arena")
 
     def known(where: str, *names: str | None) -> None:

@@ -185,7 +185,9 @@ class Build:
             return values[0]
         if len(values) > MOST_PARTS:
             rounds = range(0, len(values), MOST_PARTS)
-            return self.concat([self.concat(values[r : r + MOST_PARTS], axis) for r in rounds], axis)
+            return self.concat(
+                [self.concat(values[r : r + MOST_PARTS], axis) for r in rounds], axis
+            )
         shape = list(self.shape(values[0]))
         shape[axis] = sum(self.shape(v)[axis] for v in values)
         kinds = {self.draft.dtype(v) for v in values}

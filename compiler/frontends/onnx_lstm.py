@@ -39,7 +39,7 @@ def _lstm(draft: Draft, node: Node) -> None:
         steps, cell = _direction(b, x, d, backward, names[3 * d : 3 * d + 3])
         last.append((steps[0 if backward else -1], cell))
         sequences.append(_stack(b, steps))
-    t, _, batch, hidden = draft.shape(sequences[0])
+    _, _, batch, hidden = draft.shape(sequences[0])
     whole = b.concat(sequences, 1)
     ends = [b.concat([b.reshape(pair[i], (1, batch, hidden)) for pair in last], 0) for i in (0, 1)]
     if node.flag("layout"):
@@ -87,9 +87,7 @@ def _weights(b: Build, index: int, d: int) -> str:
     return b.constant(f"{'XWRB'[index]}{d}", array[d].T.copy())
 
 
-def _direction(
-    b: Build, x: str, d: int, backward: bool, names: list[str]
-) -> tuple[list[str], str]:
+def _direction(b: Build, x: str, d: int, backward: bool, names: list[str]) -> tuple[list[str], str]:
     """(states of all steps in the order of time, last cell)."""
     steps, batch, size = b.shape(x)
     w, r = _weights(b, 1, d), _weights(b, 2, d)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import ceil_div
@@ -91,7 +93,7 @@ def _gather(draft: Draft, node: Node) -> None:
     known = b.known(indices)
     if known is not None:
         at = np.where(known < 0, known + shape[axis], known)
-        if at.size and not (0 <= at.min() and at.max() < shape[axis]):
+        if at.size and not (at.min() >= 0 and at.max() < shape[axis]):
             raise DstcError(f"an index is not within the {shape[axis]} elements of axis {axis}")
         if at.size == 1 and x not in draft.constants:  # a slice
             part = b.part(x, axis, int(at.reshape(-1)[0]), 1)
@@ -143,26 +145,39 @@ def _pad(draft: Draft, node: Node) -> None:
     if number is None:
         raise DstcError("the padding's value is computed; it must be constant")
     starts = [max(-p, 0) for p in before]
-    counts = [
-        n - max(-p, 0) - max(-q, 0) for n, p, q in zip(shape, before, behind, strict=True)
-    ]
+    counts = [n - max(-p, 0) - max(-q, 0) for n, p, q in zip(shape, before, behind, strict=True)]
     inner = b.slice(x, starts, counts, [1] * len(shape))
     low = [max(p, 0) for p in before]
     to = [n + max(p, 0) + max(q, 0) for n, p, q in zip(counts, before, behind, strict=True)]
     b.give(b.pad(inner, low, to, number))
 
 
+def _reflected(at: NDArray[Any], count: int) -> NDArray[Any]:
+    """Back and forth, the ends once."""
+    period = max(2 * (count - 1), 1)
+    return (count - 1) - np.abs((at % period) - (count - 1))
+
+
+_MIRRORS: dict[str, Callable[[NDArray[Any], int], NDArray[Any]]] = {
+    "edge": lambda at, count: np.clip(at, 0, count - 1),
+    "reflect": _reflected,
+    "wrap": lambda at, count: at % count,
+}
+"""Modes of Pad: which element stands at a place before, in or behind the tensor."""
+
+
 def _mirrored(b: Build, x: str, before: Sequence[int], behind: Sequence[int], mode: str) -> str:
     """Padding that repeats elements: gathered by indices known now."""
-    modes = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
-    if mode not in modes:
-        raise DstcError(f"mode {mode!r} is not supported; there are constant, {', '.join(modes)}")
+    if mode not in _MIRRORS:
+        known = ", ".join(_MIRRORS)
+        raise DstcError(f"mode {mode!r} is not supported; there are constant, {known}")
     for axis, (p, q) in enumerate(zip(before, behind, strict=True)):
         if p or q:
             if min(p, q) < 0:
                 raise DstcError(f"negative pads with mode {mode!r} are not supported")
-            at = np.pad(np.arange(b.shape(x)[axis]), (p, q), mode=modes[mode])
-            x = b.gather(x, b.constant(f"at{axis}", at), axis)
+            count = b.shape(x)[axis]
+            places = _MIRRORS[mode](np.arange(-p, count + q), count)
+            x = b.gather(x, b.constant(f"at{axis}", places), axis)
     return x
 
 

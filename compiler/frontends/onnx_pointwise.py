@@ -91,10 +91,10 @@ def _pow(draft: Draft, node: Node) -> None:
     b = Build(draft, node)
     x, y = node.inputs
     exponent = draft.number(y)
-    if exponent in _POWERS and len(draft.shape(y)) <= len(draft.shape(x)):
-        if not draft.integer(x) or exponent in (1.0, 2.0, 3.0):
-            b.give(_POWERS[exponent](b, x))
-            return
+    plain = not draft.integer(x) or exponent in (1.0, 2.0, 3.0)
+    if exponent in _POWERS and plain and len(draft.shape(y)) <= len(draft.shape(x)):
+        b.give(_POWERS[exponent](b, x))
+        return
     integers = draft.integer(x)
     result = b.call("pow", b.cast(x, FLOAT), b.cast(y, FLOAT))
     b.give(b.cast(b.call("round", result), INTEGER) if integers else result)
@@ -261,9 +261,7 @@ POINTWISE: dict[str, Converter] = {
     "Sign": function("sign"),
     "Sin": function("sin"),
     "Softplus": function("softplus"),
-    "Softsign": _composed(
-        lambda b, x, n: b.call("div", x, b.call("add", b.call("abs", x), 1.0))
-    ),
+    "Softsign": _composed(lambda b, x, n: b.call("div", x, b.call("add", b.call("abs", x), 1.0))),
     "Sqrt": function("sqrt"),
     "Sub": function("sub"),
     "Sum": _variadic("add"),

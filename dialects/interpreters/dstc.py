@@ -30,7 +30,7 @@ _BLOCK = 1 << 16
 """Elements of an accumulator block: 256 KB of f32, so that it stays in the cache."""
 
 
-def element_dtype(type_: Attribute) -> type[np.number[Any]]:
+def element_dtype(type_: Attribute) -> type[Any]:
     """The numpy type of a tensor's or bitmap's elements."""
     if isinstance(type_, dstc.BitmapType | dstc.NmType):
         return np.float16

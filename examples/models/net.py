@@ -55,7 +55,9 @@ class Net:
 
     def vector(self, size: int, around: float = 0.0) -> str:
         """A bias or scale."""
-        return self.constant((around + 0.1 * self.rng.standard_normal(size)).astype(np.float32), "b")
+        return self.constant(
+            (around + 0.1 * self.rng.standard_normal(size)).astype(np.float32), "b"
+        )
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """A node; its output, or outputs."""

@@ -404,8 +404,10 @@ BAD = {
     ),
     "loop": (LOOP, "node 'node_y' (Loop): control flow is not supported; export the model "),
     "cast": (
-        model([node("Cast", ["x"], "h", to=TensorProto.STRING), node("Cast", ["h"], to=1)],
-              {"x": (1,)}),
+        model(
+            [node("Cast", ["x"], "h", to=TensorProto.STRING), node("Cast", ["h"], to=1)],
+            {"x": (1,)},
+        ),
         "node 'node_h' (Cast): a cast to STRING is not supported",
     ),
     "empty": (
@@ -413,8 +415,12 @@ BAD = {
         "node 'node_y' (Slice): its result has no elements",
     ),
     "large integer": (
-        model([node("Add", ["x", "k"])], {"x": (1,)}, dtype=TensorProto.INT64,
-              constants={"k": np.array([2**40])}),
+        model(
+            [node("Add", ["x", "k"])],
+            {"x": (1,)},
+            dtype=TensorProto.INT64,
+            constants={"k": np.array([2**40])},
+        ),
         "constant 'k' has 1099511627776 to 1099511627776; integers must fit 32 bits",
     ),
     "no outputs": (model([], {"x": (1,)}, ()), "the model has no outputs"),

@@ -128,7 +128,8 @@ CASES: dict[str, Case] = {
     "Split": one("Split", floats(7, 4), constants={1: np.array([2, 5])}, outputs=2, axis=0),
     "Split in parts": one("Split", floats(3, 7), outputs=3, axis=1, num_outputs=3),
     "Slice": one("Slice", floats(8, 9), constants={
-        1: np.array([1, -1]), 2: np.array([7, -(2**63)]), 3: np.array([0, 1]), 4: np.array([2, -3])}),
+        1: np.array([1, -1]), 2: np.array([7, -(2**63)]), 3: np.array([0, 1]),
+        4: np.array([2, -3])}),
     "Gather": one("Gather", floats(9, 32), whole(2, 3, low=-9, high=9)),
     "Gather of a constant": one("Gather", whole(2, 3, low=0, high=9), constants={0: floats(9, 6)}),
     "Gather one": one("Gather", X, constants={1: np.array(-1)}, axis=1),
@@ -187,7 +188,9 @@ def build(case: Case) -> ModelProto:
     newer = any(n.op_type in ("GroupNormalization",) for n in nodes)
     opset = helper.make_opsetid("", 21 if newer else 20)
     if newer:  # whose types are not inferred
-        graph.output[0].CopyFrom(helper.make_tensor_value_info("y0", TensorProto.FLOAT, IMAGE.shape))
+        graph.output[0].CopyFrom(
+            helper.make_tensor_value_info("y0", TensorProto.FLOAT, IMAGE.shape)
+        )
     proto = helper.make_model(graph, opset_imports=[opset], ir_version=10)
     from onnx import shape_inference
 

@@ -124,7 +124,9 @@ OPS = {
         "%x: tensor<90xf16> -> tensor<90xi32>",
         "%y = dstc.cast %x : tensor<90xf16> -> tensor<90xi32>",
     ),
-    "pool-max": pool("tensor<2x3x7x8xf16>", "tensor<2x3x3x4xf16>", "max", ";3, 2;2, 2;0, 0, 0, 0;1, 1"),
+    "pool-max": pool(
+        "tensor<2x3x7x8xf16>", "tensor<2x3x3x4xf16>", "max", ";3, 2;2, 2;0, 0, 0, 0;1, 1"
+    ),
     "pool-max-padded": pool(
         "tensor<1x3x7x8xf32>", "tensor<1x3x4x9xf32>", "max", ";3, 2;2, 1;1, 1, 2, 2;1, 2"
     ),
@@ -162,11 +164,17 @@ for shape, axis in (((7, 45), 1), ((7, 45), 0), ((2, 3, 128), 2), ((3, 5), 1), (
         f"%y = dstc.softmax %x {{axis = {axis} : i64}} : {t} -> {t}",
     )
 for kind in ("sum", "mean", "max", "min", "prod"):
-    for axes, y in (("2", "4x6"), ("1", "4x1x33"), ("0, 2", "6"), ("0, 1, 2", "1x1x1"), ("1, 2", "4")):
-        t = f"tensor<{y}xf32>"
+    for axes, y in (
+        ("2", "4x6"),
+        ("1", "4x1x33"),
+        ("0, 2", "6"),
+        ("0, 1, 2", "1x1x1"),
+        ("1, 2", "4"),
+    ):
+        x, t = "tensor<4x6x33xf16>", f"tensor<{y}xf32>"
         OPS[f"{kind}-{axes.replace(', ', '')}"] = (
-            f"%x: tensor<4x6x33xf16> -> {t}",
-            f'%y = dstc.reduce "{kind}" %x {{axes = array<i64: {axes}>}} : tensor<4x6x33xf16> -> {t}',
+            f"%x: {x} -> {t}",
+            f'%y = dstc.reduce "{kind}" %x {{axes = array<i64: {axes}>}} : {x} -> {t}',
         )
 
 
@@ -222,7 +230,8 @@ GROUPS = {
     ),
     "moves": (
         "%x: tensor<4x6x8xf16>, %z: tensor<8x1x5xf16> -> tensor<2x32x5xf32>",
-        """%t = dstc.transpose %x {perm = array<i64: 2, 0, 1>} : tensor<4x6x8xf16> -> tensor<8x4x6xf32>
+        """%t = dstc.transpose %x {perm = array<i64: 2, 0, 1>} :
+          tensor<4x6x8xf16> -> tensor<8x4x6xf32>
         %s = dstc.slice %t {starts = array<i64: 0, 0, 1>, steps = array<i64: 1, 1, 1>} :
           tensor<8x4x6xf32> -> tensor<8x4x5xf32>
         %a = dstc.add %s, %z : tensor<8x4x5xf32>, tensor<8x1x5xf16> -> tensor<8x4x5xf32>
@@ -264,5 +273,5 @@ def test_every_op_of_a_group_is_one_kernel() -> None:
         make_pass("fuse-pointwise").apply(ctx, module)
         module.verify()
         (main,) = module.body.block.ops
-        first, last = main.regions[0].block.ops
+        first, _ = main.regions[0].block.ops
         assert isinstance(first, FusedOp), str(module)
