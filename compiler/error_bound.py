@@ -81,6 +81,7 @@ def _bounds(
     }
     for name, array in graph.constants.items():
         reference[name] = device[name] = Ball.exact(array)
+    exact = set(graph.constants)
     readers = Counter(v for node in graph.topological() for v in node.inputs)
     readers.update(p.value for p in graph.outputs)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -88,7 +89,7 @@ def _bounds(
             step = STEPS[node.op]
             reference[node.output] = step(graph, node, [reference[v] for v in node.inputs])
             result = step(graph, node, _device_operands(node, device))
-            device[node.output] = _stored(graph, node, result)
+            device[node.output] = _stored(graph, node, result, exact)
             for value in node.inputs:  # what nobody reads any more is given back
                 readers[value] -= 1
                 if not readers[value] and value not in graph.constants:
@@ -112,20 +113,28 @@ def _device_operands(node: OpNode, device: Mapping[str, Ball]) -> list[Ball]:
     return [device[v].through(_f16) if i < halves else device[v] for i, v in enumerate(node.inputs)]
 
 
-def _stored(graph: ModelGraph, node: OpNode, result: Ball) -> Ball:
-    """A result as it is stored: f32 for an output, f16 for what only f16 readers use."""
-    if (
-        node.op in _MOVES
-        or is_integer(graph.values[node.output].dtype)
-        or any(p.value == node.output for p in graph.outputs)
-    ):
+def _stored(graph: ModelGraph, node: OpNode, result: Ball, exact: set[str]) -> Ball:
+    """A result as it is stored: f32 for an output, f16 for what only f16 readers use.
+
+    `exact`: values that may have more than f16 has, beyond what their balls cover. What is moved
+    has its place in f16 if its origin has.
+    """
+    if any(p.value == node.output for p in graph.outputs):
+        exact.add(node.output)
+        return result
+    if is_integer(graph.values[node.output].dtype):
+        return result
+    if node.op == "fill":  # an immediate, unless it is moved
+        exact.add(node.output)
+        return result
+    if node.op in _MOVES and not exact.intersection(node.inputs):
         return result
     if _only_half_readers(graph, node):
         return result.through(_f16)
     return result.rounded(np.float16, F16_UNIT, F16_TINY)
 
 
-_MOVES = ("relu", "reshape", "transpose", "slice", "pad", "expand", "concat", "gather", "fill")
+_MOVES = ("relu", "reshape", "transpose", "slice", "pad", "expand", "concat", "gather")
 """Operators that commute with rounding, or make no new values."""
 
 
