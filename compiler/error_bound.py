@@ -43,6 +43,9 @@ def _f16(values: F64) -> F64:
         return values.astype(np.float16).astype(np.float64)
 
 
+PORT_UNITS = {"float16": (F16_UNIT, F16_TINY), "bfloat16": (2.0**-8, 2.0**-133)}
+"""Unit roundoff of outputs that are narrower than f32, and half their smallest subnormal."""
+
 DEVIATIONS = 8
 """Standard deviations of a bound that takes roundings as independent."""
 
@@ -101,7 +104,11 @@ def _bounds(
             want, got = reference[port.value], device[port.value]
             rounding = 2 * F32_UNIT * (want.magnitude + got.magnitude)
             apart = np.abs(got.centre - want.centre)
-            bounds[port.name] = apart + times * (got.radius + want.radius + rounding)
+            unit, tiny = PORT_UNITS.get(port.dtype, (0.0, 0.0))
+            port_rounding = unit * got.magnitude + tiny
+            bounds[port.name] = (
+                apart + times * (got.radius + want.radius + rounding) + port_rounding
+            )
             finite = np.abs(want.centre[np.isfinite(want.centre)])
             largest[port.name] = float(finite.max(initial=0.0))
     return bounds, largest

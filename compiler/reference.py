@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+NARROW = ("float16", "bfloat16")
+"""Float types that are widened for the reference."""
+
 __all__ = [
     "Comparison",
     "compare",
@@ -95,16 +98,25 @@ def run_module(module: ModuleOp, ctx: Context, inputs: Sequence[Array]) -> list[
 def onnx_reference(
     model: str | os.PathLike[str] | bytes | ModelProto, inputs: Mapping[str, Array]
 ) -> list[Array]:
-    """Outputs of the model by `onnx.reference`, for inputs by name."""
+    """Outputs of the model by `onnx.reference`, for inputs by name.
+
+    A model of f16 or bf16 is evaluated in f32: what it means, not how one evaluator rounds it.
+    """
     from onnx.reference import ReferenceEvaluator
 
     from .frontends.onnx_import import read_model
+    from .frontends.onnx_widen import widen
 
     file, proto = read_model(model)
+    narrow = widen(proto)
+    feeds = {
+        name: array.astype(np.float32) if narrow and array.dtype.name in NARROW else array
+        for name, array in inputs.items()
+    }
     evaluator: Any = ReferenceEvaluator(proto)
     try:
         with np.errstate(all="ignore"):
-            results: list[Any] = evaluator.run(None, dict(inputs))
+            results: list[Any] = evaluator.run(None, feeds)
     except Exception as e:
         raise DstcError(
             f"{file}: ONNX's reference evaluator fails: {' '.join(str(e).split())[:300]}"

@@ -212,3 +212,33 @@ def test_operator(name: str) -> None:
         assert result.outputs[port.name].dtype == np.dtype(port.dtype)
     check = compiled.check(feeds, result)
     assert check["ok"], check
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_half_precision(dtype: int) -> None:
+    """The reference is evaluated in f32; the result has the model's type."""
+    element = helper.tensor_dtype_to_np_dtype(dtype)
+    w, k = floats(40, 40).astype(element), np.ones(40).astype(element)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Cast", ["a"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Gelu", ["f"], ["g"]),
+        helper.make_node("Cast", ["g"], ["h"], to=dtype),
+        helper.make_node("Add", ["h", "x"], ["s"]),
+        helper.make_node("LayerNormalization", ["s", "k"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "half",
+        [helper.make_tensor_value_info("x", dtype, (3, 40))],
+        [helper.make_tensor_value_info("y", dtype, (3, 40))],
+        [helper.make_tensor(n, dtype, a.shape, a.astype(np.float32).ravel())
+         for n, a in (("w", w), ("k", k))],
+    )  # fmt: skip
+    opset = helper.make_opsetid("", 20)
+    proto = helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    feeds = {"x": floats(3, 40).astype(element)}
+    compiled = compile_model(proto, machine="v100")
+    result = compiled.run(feeds, mode="functional")
+    assert result.outputs["y"].dtype == element
+    check = compiled.check(feeds, result)
+    assert check["ok"], check
