@@ -62,11 +62,13 @@ class Ball(NamedTuple):
     def exact(values: NDArray[Any]) -> Ball:
         """A value without error."""
         centre = values.astype(np.float64)
-        return Ball(centre, np.zeros_like(centre))
+        return Ball(centre, np.broadcast_to(np.float64(0), centre.shape))
 
     def through(self, f: Callable[[F64], F64]) -> Ball:
         """The image under a monotone function."""
         centre = f(self.centre)
+        if not self.radius.any():
+            return Ball.exact(centre)
         up, down = f(self.centre + self.radius), f(self.centre - self.radius)
         return Ball(centre, np.maximum(up - centre, centre - down))
 

@@ -82,25 +82,29 @@ def _bounds(
         else Ball.exact(inputs[p.name]).through(_f16)
         for p in graph.inputs
     }
-    for name, array in graph.constants.items():
-        reference[name] = device[name] = Ball.exact(array)
     exact = set(graph.constants)
     readers = Counter(v for node in graph.topological() for v in node.inputs)
     readers.update(p.value for p in graph.outputs)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for node in graph.topological():
             step = STEPS[node.op]
+            for value in node.inputs:  # constants are many: each is there for its readers alone
+                if value in graph.constants:
+                    reference[value] = device[value] = Ball.exact(graph.constants[value])
             reference[node.output] = step(graph, node, [reference[v] for v in node.inputs])
             result = step(graph, node, _device_operands(node, device))
             device[node.output] = _stored(graph, node, result, exact)
             for value in node.inputs:  # what nobody reads any more is given back
                 readers[value] -= 1
-                if not readers[value] and value not in graph.constants:
+                if not readers[value] or value in graph.constants:
                     reference.pop(value, None)
                     device.pop(value, None)
         bounds: dict[str, F64] = {}
         largest: dict[str, float] = {}
         for port in graph.outputs:
+            if port.value in graph.constants:
+                reference[port.value] = Ball.exact(graph.constants[port.value])
+                device[port.value] = reference[port.value]
             want, got = reference[port.value], device[port.value]
             rounding = 2 * F32_UNIT * (want.magnitude + got.magnitude)
             apart = np.abs(got.centre - want.centre)
@@ -256,9 +260,11 @@ def _softmax(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
     """
     (x,), axis = values, node.attrs["axis"]
     distance = x.centre.max(axis=axis, keepdims=True) - x.centre
+    distance = np.minimum(distance, 2.0**128)  # -inf is as far as can be, whatever it is off by
     exp = np.exp(-distance)
     p = exp / exp.sum(axis=axis, keepdims=True)
-    own = x.radius + 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
+    radius = np.where(np.isneginf(x.centre), 0.0, x.radius)
+    own = radius + 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
     most = own.min(axis=axis, keepdims=True)
     masked = distance - 2 * own - 2 * most > _FAR
     own = np.where(masked, 0.0, own)

@@ -23,6 +23,9 @@ from .map_kernel import WARPS, address_of, store_elements
 from .places import Index, Place
 from .pull import Elements, Pull, Wanted
 
+SPREAD = 160
+"""CTAs over which warps are spread before one gets more: two an SM of a V100."""
+
 _Body = Callable[[SSAValue, Sequence[SSAValue]], Sequence[SSAValue]]
 """(turn, carried values) -> carried values."""
 
@@ -32,12 +35,13 @@ def row_kernel(
 ) -> tile.KernelOp:
     """The kernel that computes `root`, in which `op` is the one row-wise op."""
     plan = row.plan
-    rows_a_cta = WARPS * WARP // plan.lanes
+    warps = min(WARPS, max(1, ceil_div(plan.rows * plan.lanes, WARP * SPREAD)))
+    rows_a_cta = warps * WARP // plan.lanes
     grid = (ceil_div(plan.rows, rows_a_cta), 1, 1)
     params = [f"x{i}" for i in range(len(inputs))]
-    b = KernelBuilder(name, [*params, "y"], grid, warps=WARPS)
+    b = KernelBuilder(name, [*params, "y"], grid, warps=warps)
     pull = Pull(b, dict(zip(inputs, params, strict=True)))
-    number = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp)
+    number = b.mad(b.id(tile.Id.CTA_X), warps, b.warp)
     lane: Value = b.lane
     if plan.lanes == 1:
         number, lane = b.mad(number, WARP, b.lane), 0

@@ -15,6 +15,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
 SIZES: dict[str, dict[str, Any]] = {
     "bert": {"layers": 2, "batch": 2, "sequence": 24, "width": 48, "heads": 3, "inner": 96,
              "words": 50, "density": 0.3},
+    "llama": {"layers": 1, "batch": 2, "sequence": 20, "width": 48, "heads": 3, "inner": 96,
+              "words": 50},
     "lstm": {"steps": 3, "batch": 3, "width": 20, "hidden": 24},
     "resnet": {"size": 32, "width": 8, "blocks": 1, "stages": 3, "classes": 10},
 }  # fmt: skip
