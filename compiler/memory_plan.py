@@ -3,9 +3,9 @@
 In: a plan's buffers and steps. Out: each temporary's offset in one arena, and `MemoryUse`: what the
 arena takes against one place for each.
 
-A buffer that must begin as zeros (a bitmap, which is built up by OR, a counter, the padding of a
-matrix) stands where nothing was before it in the run, or where a matrix of the very same layout
-was, whose padding nobody writes.
+What must begin as zeros (the first level of a bitmap, which is built up by OR, a counter, a matrix
+with padding) stands where nothing was before it in the run, or where a matrix of the very same
+layout was, whose padding nobody writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..backend.isa.layout import DenseLayout, round_up
+from ..backend.isa.layout import BitmapLayout, DenseLayout, round_up
 from ..backend.isa.program import ELEMENT_BYTES, Buffer, Plan
 
 ALIGN = 256
@@ -40,12 +40,16 @@ class Life:
         return None if size is None else DenseLayout.of(self.buffer.shape, size)
 
     @property
-    def from_zero(self) -> bool:
-        """What it holds has bytes that nobody writes, or adds to what is there."""
+    def zeros(self) -> int:
+        """Bytes from the start on that must be zero when the buffer's life begins."""
         at = self.layout
-        if at is None or self.buffer.dtype == "u32":
-            return self.buffer.dtype != "nm"
-        return at.rows * at.columns * at.element_bytes < self.buffer.bytes
+        if self.buffer.bitmap is not None:
+            b = self.buffer.bitmap
+            return BitmapLayout(b["vectors"], b["depth"], self.buffer.bitmap_window).headers_offset
+        if at is None:
+            return 0
+        padded = at.rows * at.columns * at.element_bytes < self.buffer.bytes
+        return self.buffer.bytes if padded or self.buffer.dtype == "u32" else 0
 
     def shares(self, other: Life) -> bool:
         """The padding of one is the padding of the other."""
@@ -64,32 +68,41 @@ def lives(plan: Plan) -> list[Life]:
     return [Life(b, *found[b.name]) for b in made]
 
 
-def _apart(life: Life, other: Life) -> bool:
-    """They may not share a byte."""
+def _clash(life: Life, offset: int, other: Life, at: int) -> bool:
+    """They may not stand at these places: one would be lost, or not begin as zeros."""
+    if at == offset and life.shares(other) and not life.alive(other):
+        return False
     if life.alive(other):
-        return True
-    later = life if life.first > other.first else other
-    return later.from_zero
+        return offset < at + other.size and at < offset + life.size
+    if life.first < other.first:
+        life, offset, other, at = other, at, life, offset
+    return life.zeros > 0 and offset < at + other.size and at < offset + life.zeros
 
 
 def place(buffers: Sequence[Life]) -> dict[str, int]:
-    """Offsets by name: the largest first, each at the lowest place that is free."""
+    """Offsets by name: the largest first, each where the arena grows least, then lowest.
+
+    A bitmap may stand just so far below an earlier one that only its first bytes, which must be
+    zero, lie in front of it.
+    """
     placed: list[tuple[Life, int]] = []
+    bitmaps = [life for life in buffers if life.buffer.bitmap is not None]
+    room = sum(round_up(life.zeros, ALIGN) for life in bitmaps)
+    low = high = 0
     for life in sorted(buffers, key=lambda v: (-v.size, v.first, v.buffer.name)):
-        near = [(other, at) for other, at in placed if _apart(life, other)]
-        candidates = sorted({0, *(at + other.size for other, at in placed)} | {
-            at for other, at in near if life.shares(other)})  # fmt: skip
-        offset = next(c for c in candidates if _free(life, c, near))
+        # between bitmaps there is room for the first bytes of those to come
+        apart = room if life in bitmaps else 0
+        candidates = {0} if not placed else set[int]()
+        for other, at in placed:
+            candidates |= {at, at + other.size + apart, at - round_up(life.zeros, ALIGN)}
+            candidates.add(at + round_up(other.zeros, ALIGN))
+        ranked = sorted((max(high, at + life.size) - min(low, at), at) for at in candidates)
+        _, offset = next(
+            pair for pair in ranked if not any(_clash(life, pair[1], *other) for other in placed)
+        )
         placed.append((life, offset))
-    return {life.buffer.name: offset for life, offset in placed}
-
-
-def _free(life: Life, offset: int, others: Sequence[tuple[Life, int]]) -> bool:
-    for other, at in others:
-        same = at == offset and life.shares(other) and not life.alive(other)
-        if not same and offset < at + other.size and at < offset + life.size:
-            return False
-    return True
+        low, high = min(low, offset), max(high, offset + life.size)
+    return {life.buffer.name: offset - low for life, offset in placed}
 
 
 @dataclass(frozen=True)

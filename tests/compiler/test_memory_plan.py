@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
-from dstc.backend.isa.layout import DenseLayout
+from dstc.backend.isa.layout import BitmapLayout, DenseLayout
 from dstc.backend.isa.program import Buffer, Launch, Plan, Port
 from dstc.compiler.memory_plan import MemoryUse, lives, place, plan_memory
 from dstc.runtime.memory import Memory
@@ -65,13 +67,30 @@ def test_matrices_of_one_layout_share_padding():
     assert plan_memory(plan).planned == 2 * lives(plan)[0].size
 
 
-def test_counters_and_bitmaps_begin_where_nothing_was():
+def test_bitmaps_overlap_but_for_their_first_level():
+    """Each begins a little below the one before."""
+    plan = chain([(256, 512)] * 6, [0] * 6)
+    layout = BitmapLayout(256, 512)
+    for b in plan.buffers:
+        b.dtype, b.bytes = "bitmap", layout.slot_bytes
+        b.bitmap = {**asdict(layout), "side": "a"}
+    use = plan_memory(plan)
+    size = lives(plan)[0].size
+    assert 2 * size <= use.planned < 2.2 * size
+    found = lives(plan)
+    for i, life in enumerate(found):
+        start = life.buffer.offset or 0
+        for earlier in found[:i]:
+            at = earlier.buffer.offset or 0
+            assert at >= start + life.zeros or at + earlier.size <= start
+
+
+def test_counters_begin_where_nothing_was():
     plan = chain([(4, 8, 64)] * 6, [0] * 6)
     plan.buffers[4].dtype = "u32"
-    offsets = place(lives(plan))
-    size = lives(plan)[0].size
-    assert len({offsets[f"t{i}"] // size for i in range(6)}) == 3
-    assert MemoryUse.of(plan).naive == 6 * size
+    offsets, size = place(lives(plan)), plan.buffers[4].bytes
+    assert all(abs(offsets["t4"] - offsets[f"t{i}"]) >= size for i in range(4))
+    assert MemoryUse.of(plan).naive == 6 * lives(plan)[0].size
 
 
 def test_pieces_of_an_arena_are_valid_one_after_the_other():
