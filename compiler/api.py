@@ -176,10 +176,17 @@ def compile_module(
     name: str = "module",
     tune: int = 0,
     tuner: Tuner | None = None,
+    lowering: str = "implicit",
 ) -> Compiled:
-    """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`."""
+    """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`.
+
+    `lowering`: windows of convolutions formed by kernels where there are some (implicit), or
+    lowered matrices in memory everywhere (explicit).
+    """
     started = time.perf_counter()
-    specs = pipeline(pipeline_name, machine=machine.name, engine=engine, tune=tune)
+    specs = pipeline(
+        pipeline_name, machine=machine.name, engine=engine, tune=tune, lowering=lowering
+    )
     chooser = Chooser((tuner or Tuner()) if tune else None)
     attach_chooser(ctx, chooser)
     products: list[ScheduledProduct] = []

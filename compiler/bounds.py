@@ -69,10 +69,12 @@ def dense_bounds(
     machine: Machine,
     out_bytes: int = 4,
     sparse: Sparsity | None = None,
+    image_bytes: int | None = None,
 ) -> dict[str, float | None]:
     """Bounds of an M x N x K product on the dense engine; `out_bytes` an element of the result.
 
     With `sparse` on the nm engine: fewer instructions, fewer bytes of one operand and its indices.
+    With `image_bytes` the right operand is windows of an image of so many bytes.
 
     hmma: 16 x 16 x 16 fragments, 16 HMMA of 256 MAC each, `hmma.interval` apart. shared_memory:
     each warp reads its operands, each CTA writes them, 128 bytes a cycle and SM. issue: those
@@ -92,11 +94,12 @@ def dense_bounds(
         ceil_div(m, tm) * ceil_div(n, tn) * (kept[0] * tm + kept[1] * tn) * depth * FRAGMENT * 2
         for tm, tn in _within(tiles, m, n)
     )
-    loaded, stored = 2 * (shares[0] * m * k + shares[1] * k * n), out_bytes * m * n
+    right = 2 * k * n if image_bytes is None else image_bytes
+    loaded, stored = 2 * shares[0] * m * k + shares[1] * right, out_bytes * m * n
     accesses = (loaded + stored + staged) / ACCESS_BYTES
     bm, bn = _block(tiles.cta, int(machine["sm.registers"]))
     blocks = ceil_div(m, bm) * ceil_div(n, bn)
-    fetched = 2 * k * (ceil_div(n, bn) * m + ceil_div(m, bm) * n)
+    fetched = 2 * k * ceil_div(n, bn) * m + ceil_div(m, bm) * right
     return _bounds(
         hmma=hmma * machine[f"{'hmma_sp' if sparse else 'hmma'}.interval"] / sub_cores,
         issue=(hmma + accesses) / sub_cores,

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dialects.dstc import window_output
+from ..dialects.conv_window import ConvWindow
 from ..dialects.interpreters.dstc import im2col, image_of
 from ..dialects.interpreters.dstc_pointwise import gathered, padded, sliced
 from ..runtime.host_ops import pool
@@ -193,15 +193,24 @@ def _product(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
 def _conv2d(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
     x, w, *bias = values
     a = node.attrs
-    window = (w.centre.shape[2:], a["strides"], a["pads"], a["dilations"])
-    image = (x.centre.shape[0], *window_output(x.centre.shape[2:], *window))
-    total = _product(
-        w.moved(lambda m: m.reshape(m.shape[0], -1)),
-        x.moved(lambda m: im2col(m, window)),
-        bias[0] if bias else None,
-        "m",
+    window = ConvWindow(
+        w.centre.shape[2:], a["strides"], a["pads"], a["dilations"], a.get("spread", (1, 1))
     )
-    return total.moved(lambda m: image_of(m, image))
+    image = (x.centre.shape[0], *window.output(x.centre.shape[2:]))
+    filters = w.moved(lambda m: m.reshape(m.shape[0], -1))
+    columns = x.moved(lambda m: im2col(m, window))
+    count = a.get("groups", 1)
+
+    def part(whole: Ball, group: int) -> Ball:
+        return whole.moved(lambda m: np.split(m, count)[group])
+
+    parts = [
+        _product(part(filters, g), part(columns, g), part(bias[0], g) if bias else None, "m")
+        for g in range(count)
+    ]
+    return Ball(
+        np.concatenate([p.centre for p in parts]), np.concatenate([p.radius for p in parts])
+    ).moved(lambda m: image_of(m, image))
 
 
 def _matmul(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:

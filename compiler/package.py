@@ -255,6 +255,7 @@ class _Packager:
                 batch=1 if op.batch is None else op.batch.value.data,
                 a_shape=matrix_shape(op.inputs[0].type) if product else (),
                 b_shape=matrix_shape(op.inputs[1].type) if product else (),
+                window=_window(op),
             )
         )
 
@@ -264,6 +265,16 @@ def _title(op: tile.LaunchOp, source: tuple[str, ...]) -> str:
     if not source:
         return op.kernel.data
     return source[0] if op.macs is not None else f"{source[0]}_{op.op.data}"
+
+
+def _window(op: tile.LaunchOp) -> tuple[int, ...]:
+    """The numbers of `Launch.window`."""
+    if op.window is None:
+        return ()
+    w = op.window.window
+    groups = 1 if op.groups is None else op.groups.value.data
+    image = matrix_shape(op.inputs[1].type)
+    return (*w.kernel, *w.strides, *w.pads, *w.dilations, *w.spread, groups, *image)
 
 
 def _names(main: FuncOp, key: str) -> list[str]:

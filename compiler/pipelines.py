@@ -16,8 +16,9 @@ GRAPH = (
     "fuse-pointwise",
     "lower-precision",
     "annotate-sparsity",
-    "lower-conv-im2col",
+    "lower-conv",
     "select-schedule{{machine={machine} engine={engine}}}",
+    "materialize-im2col",
     "encode-operands",
     "fuse-encode",
 )
@@ -61,12 +62,17 @@ PIPELINES: dict[str, list[str]] = {
 that are function arguments arrive encoded, as `dstc bench gemm` measures."""
 
 
-def pipeline(name: str, *, machine: str, engine: str, tune: int = 0) -> list[str]:
+def pipeline(
+    name: str, *, machine: str, engine: str, tune: int = 0, lowering: str = "implicit"
+) -> list[str]:
     """Pass specifications of pipeline `name` for a machine and an engine.
 
-    `tune`: candidates that select-schedule measures.
+    `tune`: candidates that select-schedule measures; `lowering`: of convolutions.
     """
     specs = filled(PIPELINES[name], machine=machine, engine=engine)
+    if lowering != "implicit":
+        given = {"materialize-im2col": f"materialize-im2col{{lowering={lowering}}}"}
+        specs = [given.get(spec, spec) for spec in specs]
     return [_tuned(spec, tune) for spec in specs] if tune else specs
 
 

@@ -30,9 +30,9 @@ WARM_L2_SHARE = 8
 """What takes up to this many times L2's capacity is computed twice and the second launch counts:
 the measurement repeated each product on the same buffers, so L2 begins with what the launch before
 left, lines to use and lines to write back. Beyond, that is a small share of the time."""
-_PERIODS = (1048573, 1048571)
+PERIODS = (1048573, 1048571)
 """Lengths of the pieces of which operands consist: primes, so that no two rows are alike."""
-_LARGEST = 3
+LARGEST = 3
 """Operands are whole numbers from -3 to 3: sums of up to 1.8 million products are exact in f32, in
 whatever order they are added, and so is the comparison with numpy."""
 _LINES = 64
@@ -149,9 +149,9 @@ def _operands(compiled: Compiled) -> dict[str, Array]:
     """Whole numbers from -3 to 3 for each input, f16, in the layout that the program takes."""
     assert compiled.program.plan is not None
     operands: dict[str, Array] = {}
-    for seed, (port, period) in enumerate(zip(compiled.program.plan.inputs, _PERIODS, strict=True)):
+    for seed, (port, period) in enumerate(zip(compiled.program.plan.inputs, PERIODS, strict=True)):
         rng = np.random.default_rng(seed)
-        piece = rng.integers(-_LARGEST, _LARGEST, period, endpoint=True).astype(np.float16)
+        piece = rng.integers(-LARGEST, LARGEST, period, endpoint=True).astype(np.float16)
         operands[port.name] = np.resize(piece, port.shape)
     return operands
 
@@ -173,7 +173,7 @@ def check(gemm: Gemm, operands: list[Array], output: Array, share: float) -> dic
     rng = np.random.default_rng(0)
     whole = share == 1
     there = np.count_nonzero(output) / output.size
-    lines = [_lines(rng, np.flatnonzero(output.any(axis=axis) | whole)) for axis in (1, 0)]
+    lines = [some_lines(rng, np.flatnonzero(output.any(axis=axis) | whole)) for axis in (1, 0)]
     want = a[lines[0]].astype(np.float32) @ b[:, lines[1]].astype(np.float32)
     got = output[np.ix_(*lines)]
     rounded = want.astype(np.float16 if gemm.out == "f16" else np.float32)
@@ -185,7 +185,7 @@ def check(gemm: Gemm, operands: list[Array], output: Array, share: float) -> dic
     return {"ok": ok, "entries": int(right.size), "right": int(right.sum())}
 
 
-def _lines(rng: np.random.Generator, among: NDArray[np.int64]) -> NDArray[np.int64]:
+def some_lines(rng: np.random.Generator, among: NDArray[np.int64]) -> NDArray[np.int64]:
     """Up to 64 of them, the first and the last included."""
     if len(among) <= _LINES:
         return among

@@ -11,12 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.layout import round_up
 from .bench import Gemm
+from .bench_conv import Conv
 
 _FOLDER = Path(__file__).parent / "data"
 _FILES = {"v100": "v100_gemm_deepbench.json"}
+_CONV_FILES = {"v100": "v100_conv_deepbench.json"}
+_CHANNELS = 8
+"""Channels were padded with zeros to a multiple of this, by the benchmark itself."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +61,58 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ConvRow:
+    """One measured convolution: n images of c x h x w, k filters of r x s; `us` as of `Row`."""
+
+    index: int
+    source: str
+    w: int
+    h: int
+    c: int
+    n: int
+    k: int
+    s: int
+    r: int
+    pad_w: int
+    pad_h: int
+    stride_w: int
+    stride_h: int
+    us: float
+
+    @property
+    def padded_channels(self) -> int:
+        """Channels of what was measured: the benchmark pads them."""
+        return round_up(self.c, _CHANNELS)
+
+    @property
+    def label(self) -> str:
+        """As `--rows` matches it: conv-16x64x56x56-k256-1x1-s2."""
+        return f"conv-{self.conv().label}"
+
+    def conv(self) -> Conv:
+        """The convolution that was measured."""
+        return Conv(
+            self.n, self.padded_channels, self.h, self.w, self.k, (self.r, self.s),
+            strides=(self.stride_h, self.stride_w),
+            pads=(self.pad_h, self.pad_w, self.pad_h, self.pad_w),
+        )  # fmt: skip
+
+
+AnyRow = TypeVar("AnyRow", Row, ConvRow)
+
+
+@dataclass(frozen=True)
+class Measured(Generic[AnyRow]):
     """A data file: what was measured, on what, and the rows."""
 
     origin: str
     machine: str
     units: str
-    rows: tuple[Row, ...]
+    rows: tuple[AnyRow, ...]
 
 
-def measured(name: str) -> Measured:
-    """The measurements of machine `name`."""
+def measured(name: str) -> Measured[Row]:
+    """The measured products of machine `name`."""
     data = json.loads((_FOLDER / _FILES[name]).read_text(encoding="utf-8"))
     rows = tuple(
         Row(i, r["source"], r["m"], r["n"], r["k"], r["a"], r["b"], 1000 * r["ms"])
@@ -74,7 +121,34 @@ def measured(name: str) -> Measured:
     return Measured(data["origin"], data["machine"], data["units"], rows)
 
 
-def chosen(rows: Sequence[Row], text: str | None) -> list[Row]:
+def measured_convolutions(name: str) -> Measured[ConvRow]:
+    """The measured convolutions of machine `name`."""
+    data = json.loads((_FOLDER / _CONV_FILES[name]).read_text(encoding="utf-8"))
+    rows = tuple(
+        ConvRow(i, **{k: v for k, v in r.items() if k != "ms"}, us=1000 * r["ms"])
+        for i, r in enumerate(data["rows"])
+    )
+    return Measured(data["origin"], data["machine"], data["units"], rows)
+
+
+def split_choice(text: str | None) -> tuple[str | None, str | None] | None:
+    """Parts of `--rows` for products and for convolutions: `chosen`'s text, "" for none of them.
+
+    What begins with `conv` is for convolutions: `conv` for all, `conv:7`, `conv:0-9`, or patterns
+    of their labels. None for no text: all of both.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    convolutions = [part.removeprefix("conv:") for part in parts if part.startswith("conv")]
+    products = [part for part in parts if not part.startswith("conv")]
+    return (
+        ",".join(products) if products else "",
+        None if "conv" in convolutions else ",".join(convolutions),
+    )
+
+
+def chosen(rows: Sequence[AnyRow], text: str | None) -> list[AnyRow]:
     """The rows that any part of `text`, separated by commas, names; all of them for None.
 
     A part is an index (7), a range (0-9) or a pattern of labels (*-TN, 1024x*). Raises `DstcError`

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 Facts = Mapping[str, Any]
+Classes = tuple[tuple[str, Callable[[Facts], bool]], ...]
+Targets = tuple[tuple[str, str, float, float], ...]
 
 LONG_US = 50.0
 """Rows measured at more than this many microseconds are judged by themselves as well."""
 WORST = 5
 
-TARGETS: tuple[tuple[str, str, float, float], ...] = (
+TARGETS: Targets = (
     ("geomean", "geometric mean of simulated / measured", 0.9, 1.1),
     ("mape", "mean absolute error, percent", 0.0, 20.0),
     ("mape_long", f"the same over rows longer than {LONG_US:g} us, percent", 0.0, 15.0),
@@ -26,7 +28,13 @@ TARGETS: tuple[tuple[str, str, float, float], ...] = (
 )
 """Key in the summary, what it is, least and greatest value that hits the target."""
 
-CLASSES: tuple[tuple[str, Callable[[Facts], bool]], ...] = (
+CONV_TARGETS: Targets = (
+    ("geomean", "convolutions: geometric mean of simulated / measured", 0.85, 1.15),
+    ("mape", "convolutions: mean absolute error, percent", 0.0, 25.0),
+)
+"""The same for convolutions, over the rows that were measured as they are listed (`listed`)."""
+
+CLASSES: Classes = (
     ("NN", lambda r: r["layout"] == "NN"),
     ("TN", lambda r: r["layout"] == "TN"),
     ("NT", lambda r: r["layout"] == "NT"),
@@ -38,6 +46,25 @@ CLASSES: tuple[tuple[str, Callable[[Facts], bool]], ...] = (
     ("sampled", lambda r: r["sampled"] is not None),
 )
 """Groups of rows that get a line of their own; they overlap."""
+
+
+CONV_CLASSES: Classes = (
+    ("1x1", lambda r: r["kernel"] == [1, 1]),
+    ("3x3", lambda r: r["kernel"] == [3, 3]),
+    ("larger kernels", lambda r: min(r["kernel"]) > 3),
+    ("strided", lambda r: max(r["stride"]) > 1),
+    ("fewer than 64 filters", lambda r: r["filters"] < 64),
+    ("channels that the benchmark padded", lambda r: r["channels"] != r["channels_padded"]),
+    ("as listed: judged", lambda r: r["channels"] == r["channels_padded"]),
+    (f"up to {LONG_US:g} us", lambda r: r["measured_us"] <= LONG_US),
+    (f"longer than {LONG_US:g} us", lambda r: r["measured_us"] > LONG_US),
+)
+"""The same for convolutions."""
+
+
+def listed(rows: Sequence[Facts]) -> list[Facts]:
+    """Convolutions that were measured as they are listed: the benchmark padded no channels."""
+    return [r for r in rows if r["channels"] == r["channels_padded"]]
 
 
 def geomean(ratios: F64) -> float:
@@ -64,7 +91,7 @@ def rank_correlation(a: F64, b: F64) -> float | None:
     return float(x @ y) / scale if scale else None
 
 
-def summary(rows: Sequence[Facts]) -> dict[str, Any]:
+def summary(rows: Sequence[Facts], classes: Classes = CLASSES) -> dict[str, Any]:
     """Means over `rows`, the worst of them, and each class that has any."""
     times = np.array([(r["measured_us"], r["simulated_us"]) for r in rows], np.float64)
     ratios = times[:, 1] / times[:, 0]
@@ -77,7 +104,7 @@ def summary(rows: Sequence[Facts]) -> dict[str, Any]:
         "mape_long": mape(long) if len(long) else None,
         "rank": rank_correlation(times[:, 0], times[:, 1]),
         "worst": [r["index"] for r in worst],
-        "classes": [_class(name, [r for r in rows if test(r)]) for name, test in CLASSES],
+        "classes": [_class(name, [r for r in rows if test(r)]) for name, test in classes],
     }
 
 
@@ -91,10 +118,10 @@ def _class(name: str, rows: Sequence[Facts]) -> dict[str, Any]:
     }
 
 
-def missed(facts: Facts) -> list[str]:
-    """The targets that a summary misses, one line each."""
+def missed(facts: Facts, targets: Targets | None = None) -> list[str]:
+    """The targets (default: `TARGETS`) that a summary misses, one line each."""
     lines: list[str] = []
-    for key, what, low, high in TARGETS:
+    for key, what, low, high in TARGETS if targets is None else targets:
         value = facts[key]
         if value is None or not low <= value <= high:
             found = "none" if value is None else f"{value:.3g}"

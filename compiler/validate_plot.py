@@ -12,7 +12,7 @@ from typing import Any
 from ..backend.isa.errors import DstcError
 from ..backend.isa.files import atomic_path
 
-_MARKERS = {"NN": "o", "TN": "^", "NT": "s"}
+_MARKERS = {"NN": "o", "TN": "^", "NT": "s", "conv": "D"}
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -40,7 +40,7 @@ def plot(path: str, facts: Mapping[str, Any]) -> None:
     suffix = check_format(path)
     figure = plotting()(figsize=(6.4, 6.0), layout="constrained")
     axes = figure.add_subplot()
-    rows = facts["rows"]
+    rows = [*facts["rows"], *facts["conv"]["rows"]]
     times = [r[key] for r in rows for key in ("measured_us", "simulated_us")]
     ends = min(times) / 1.5, max(times) * 1.5
     axes.plot(ends, ends, color="black", linewidth=0.8)
@@ -61,14 +61,16 @@ def plot(path: str, facts: Mapping[str, Any]) -> None:
                     edgecolors="tab:blue",
                     label=layout + (", sampled" if sampled else ""),
                 )
-    s = facts["summary"]
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
     axes.set(xlabel="measured, us", ylabel=f"simulated on {facts['machine']}, us")
-    axes.set_title(
-        f"{s['rows']} products: geometric mean {s['geomean']:.3f}, "
-        f"mean absolute error {s['mape']:.1f} %",
-        fontsize="medium",
-    )
+    kinds = (("products", facts["summary"]), ("convolutions", facts["conv"]["summary"]))
+    title = [
+        f"{s['rows']} {what}: geometric mean {s['geomean']:.3f}, "
+        f"mean absolute error {s['mape']:.1f} %"
+        for what, s in kinds
+        if s is not None
+    ]
+    axes.set_title("\n".join(title), fontsize="medium")
     axes.legend()
     _save(figure, path, suffix)
 

@@ -59,6 +59,7 @@ from xdsl.utils.str_enum import StrEnum
 from ..backend.isa.layout import NM_BLOCK_LINES, PITCH_ALIGN, BitmapLayout, NmLayout, ceil_div
 from ..backend.isa.table import TILE_M, WINDOWS
 from ..runtime.nm_format import PATTERNS, Pattern
+from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
 
 
@@ -490,6 +491,12 @@ def _check_window(
         )
 
 
+def _check_groups(groups: int, filters: int, channels: int) -> None:
+    _expect(groups >= 1, f"groups must be positive, not {groups}")
+    for what, count in (("filters", filters), ("channels", channels)):
+        _expect(count % groups == 0, f"{count} {what} do not fall into {groups} groups")
+
+
 def _check_residual(residual: SSAValue | None, result: Sequence[int]) -> None:
     if residual is not None:
         shape = matrix_shape(residual.type)
@@ -522,7 +529,9 @@ class Conv2dOp(IRDLOperation):
     """2-D convolution, NCHW, with fused bias (one a filter), residual and activation.
 
     x: N x C x H x W, w: K x C x R x S, result: N x K x OH x OW. pads: top, left, bottom, right. A
-    residual has the result's shape; it is added after the bias, before the activation.
+    residual has the result's shape; it is added after the bias, before the activation. With
+    `groups = G` channels and filters fall into G groups, and w is K x C/G x R x S. With `spread`
+    x is spread out before, zeros between its rows and columns (a transposed convolution's stride).
     """
 
     name = "dstc.conv2d"
@@ -533,6 +542,8 @@ class Conv2dOp(IRDLOperation):
     strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    spread: DenseArrayBase[I64] | None = opt_prop_def(DenseArrayBase.constr(i64))
+    groups: IntegerAttr[I64] | None = opt_prop_def(IntegerAttr[I64])
     activation = opt_prop_def(ActivationAttr)
     a_density = opt_prop_def(FloatAttr)
     b_density = opt_prop_def(FloatAttr)
@@ -554,6 +565,8 @@ class Conv2dOp(IRDLOperation):
         strides: Sequence[int],
         pads: Sequence[int],
         dilations: Sequence[int],
+        spread: Sequence[int] = (1, 1),
+        groups: int = 1,
         activation: Activation = Activation.NONE,
         residual: SSAValue | None = None,
     ):
@@ -563,29 +576,43 @@ class Conv2dOp(IRDLOperation):
                 "strides": _ints(strides),
                 "pads": _ints(pads),
                 "dilations": _ints(dilations),
+                "spread": None if tuple(spread) == (1, 1) else _ints(spread),
+                "groups": None if groups == 1 else IntegerAttr(groups, i64),
                 "activation": ActivationAttr(activation) if activation != "none" else None,
             },
             result_types=[result_type],
         )
 
     @property
-    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """(kernel, strides, pads, dilations)."""
-        return (
+    def window(self) -> ConvWindow:
+        """How the filter moves."""
+        return ConvWindow(
             matrix_shape(self.w.type)[2:],
             int_values(self.strides),
             int_values(self.pads),
             int_values(self.dilations),
+            (1, 1) if self.spread is None else int_values(self.spread),
         )
+
+    @property
+    def group_count(self) -> int:
+        """Groups of channels and filters."""
+        return 1 if self.groups is None else self.groups.value.data
 
     def verify_(self) -> None:
         xs, ws, rs = (matrix_shape(v.type) for v in (self.x, self.w, self.result))
         for what, shape in (("input", xs), ("filter", ws), ("result", rs)):
             _expect(len(shape) == 4, f"{what} must have 4 dimensions, not {len(shape)}")
-        _check_window(*self.window)
-        _expect(ws[1] == xs[1], f"filter has {ws[1]} channels, but the input has {xs[1]} channels")
-        kernel, strides, pads, dilations = self.window
-        want = (xs[0], ws[0], *window_output(xs[2:], kernel, strides, pads, dilations))
+        self.window.check()
+        groups = self.group_count
+        _check_groups(groups, ws[0], xs[1])
+        channels = xs[1] // groups
+        _expect(
+            ws[1] == channels,
+            f"filter has {ws[1]} channels, but the input has {channels} channels"
+            + (" a group" if groups > 1 else ""),
+        )
+        want = (xs[0], ws[0], *self.window.output(xs[2:]))
         _expect(rs == want, f"result must be {_dims(want)}, not {_dims(rs)}")
         if self.bias is not None:
             bs = matrix_shape(self.bias.type)
@@ -602,6 +629,9 @@ class MatmulOp(IRDLOperation):
     `image = [N, H, W]` the columns are the pixels of N images and the result is N x M x H x W.
     With `trans_a` the lhs is stored K x M, with `trans_b` the rhs N x K; a bitmap never is.
     On the dual engine the result can be a bitmap, of either side, for the next product.
+    With `window` the rhs is an image, N x C x H x W, and stands for its lowered matrix: rows by
+    (channel, kernel row, kernel column), a column a pixel; `image` is there. With `groups = G` the
+    rows of lhs and the channels fall into G groups, each a product of its own.
     `a_pattern`, `b_pattern`: the n:m pattern that the operand keeps along K, "2:4" or "4:16".
     With `batch = b` these are b products on the dense engine: the matrices of each operand, and
     of the result, stand one below the other, each of whole blocks of 32 rows.
@@ -623,6 +653,8 @@ class MatmulOp(IRDLOperation):
     trans_a = opt_prop_def(UnitAttr)
     trans_b = opt_prop_def(UnitAttr)
     batch = opt_prop_def(IntegerAttr[I64])
+    window = opt_prop_def(WindowAttr)
+    groups: IntegerAttr[I64] | None = opt_prop_def(IntegerAttr[I64])
     result = result_def(_MATRIX)
     traits = traits_def(Pure())
     irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
@@ -651,6 +683,8 @@ class MatmulOp(IRDLOperation):
         trans_b: bool = False,
         residual: SSAValue | None = None,
         batch: int = 1,
+        window: ConvWindow | None = None,
+        groups: int = 1,
     ):
         super().__init__(
             operands=[lhs, rhs, bias, residual],
@@ -666,6 +700,8 @@ class MatmulOp(IRDLOperation):
                 "b_pattern": None if b_pattern is None else StringAttr(b_pattern),
                 "trans_a": UnitAttr() if trans_a else None,
                 "trans_b": UnitAttr() if trans_b else None,
+                "window": None if window is None else WindowAttr.of(window),
+                "groups": None if groups == 1 else IntegerAttr(groups, i64),
             },
             result_types=[result_type],
         )
@@ -683,22 +719,28 @@ class MatmulOp(IRDLOperation):
 
     @property
     def matrices(self) -> int:
-        """How many products these are."""
+        """How many products of a batch these are."""
         return 1 if self.batch is None else self.batch.value.data
 
     @property
+    def group_count(self) -> int:
+        """Products that differ in nothing but their operands' rows."""
+        return 1 if self.groups is None else self.groups.value.data
+
+    @property
     def sizes(self) -> tuple[int, int, int]:
-        """(M, N, K) of one product."""
-        (lr, lc), (rr, rc) = (
-            (v[0] // self.matrices, v[1])
-            for v in (matrix_shape(self.lhs.type), matrix_shape(self.rhs.type))
-        )
-        m, k = (lc, lr) if self.trans_a is not None else (lr, lc)
-        return m, rr if self.trans_b is not None else rc, k
+        """(M, N, K) of one product of the batch, or of one group."""
+        ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
+        ls, rs = (ls[0] // self.matrices, ls[1]), (rs[0] // self.matrices, *rs[1:])
+        (m, k) = reversed(ls) if self.trans_a is not None else ls
+        if self.window is not None:
+            oh, ow = self.window.window.output(rs[2:])
+            return m // self.group_count, rs[0] * oh * ow, k
+        return m, rs[0 if self.trans_b is not None else 1], k
 
     @property
     def total_sizes(self) -> tuple[int, int, int]:
-        """(M, N, K) of all products as one with that many rows."""
+        """(M, N, K) of all products of a batch as one with that many rows."""
         m, n, k = self.sizes
         return self.matrices * m, n, k
 
@@ -721,6 +763,11 @@ class MatmulOp(IRDLOperation):
 
     def verify_(self) -> None:
         ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
+        self._verify_window(ls, rs)
+        if self.window is not None:
+            oh, ow = self.window.window.output(rs[2:])
+            depth = rs[1] // self.group_count * self.window.window.taps
+            rs = (depth, rs[0] * oh * ow)
         _expect(len(ls) == 2 and len(rs) == 2, "operands must be matrices")
         ls, rs = self._one(ls, "lhs"), self._one(rs, "rhs")
         trans_a, trans_b = self.transposed
@@ -749,6 +796,7 @@ class MatmulOp(IRDLOperation):
                 f"a pattern is {' or '.join(known)}, not {pattern}",
             )
         m, n, _ = self.sizes
+        m *= self.group_count
         want: tuple[int, ...] = (m, n)
         if self.image is not None:
             images, h, w = int_values(self.image)
@@ -790,6 +838,20 @@ class MatmulOp(IRDLOperation):
             whole = self.schedule.encodes(self.result.type)
             _expect(whole, f"the warp tile is not whole windows of {window} of the result")
 
+    def _verify_window(self, lhs: Sequence[int], rhs: Sequence[int]) -> None:
+        """A product on windows is on an image, and gives one; only it has groups."""
+        if self.window is None:
+            _expect(self.groups is None, "groups are for products on windows of an image")
+            return
+        _expect(len(lhs) == 2, "lhs must be a matrix")
+        _expect(len(rhs) == 4, f"rhs must be an image of 4 dimensions, not {len(rhs)}")
+        _expect(not any(self.transposed), "a product on windows takes no transposed operands")
+        _check_groups(self.group_count, lhs[0], rhs[1])
+        oh, ow = self.window.window.output(rhs[2:])
+        _expect(min(oh, ow) > 0, "the window does not fit the image")
+        image = None if self.image is None else int_values(self.image)
+        _expect(image == (rhs[0], oh, ow), f"image must be [{rhs[0]}, {oh}, {ow}]")
+
 
 @irdl_op_definition
 class Im2colOp(IRDLOperation):
@@ -804,6 +866,7 @@ class Im2colOp(IRDLOperation):
     strides: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     pads: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
     dilations: DenseArrayBase[I64] = prop_def(DenseArrayBase.constr(i64))
+    spread: DenseArrayBase[I64] | None = opt_prop_def(DenseArrayBase.constr(i64))
     result = result_def(_MATRIX)
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
@@ -813,40 +876,38 @@ class Im2colOp(IRDLOperation):
         self,
         x: SSAValue,
         result_type: Attribute,
-        *,
-        kernel: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        dilations: Sequence[int],
+        window: ConvWindow,
     ):
         super().__init__(
             operands=[x],
             properties={
-                "kernel": _ints(kernel),
-                "strides": _ints(strides),
-                "pads": _ints(pads),
-                "dilations": _ints(dilations),
+                "kernel": _ints(window.kernel),
+                "strides": _ints(window.strides),
+                "pads": _ints(window.pads),
+                "dilations": _ints(window.dilations),
+                "spread": None if window.spread == (1, 1) else _ints(window.spread),
             },
             result_types=[result_type],
         )
 
     @property
-    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """(kernel, strides, pads, dilations)."""
-        return (
+    def window(self) -> ConvWindow:
+        """How the kernel moves."""
+        return ConvWindow(
             int_values(self.kernel),
             int_values(self.strides),
             int_values(self.pads),
             int_values(self.dilations),
+            (1, 1) if self.spread is None else int_values(self.spread),
         )
 
     def verify_(self) -> None:
         xs = matrix_shape(self.x.type)
         _expect(len(xs) == 4, f"input must have 4 dimensions, not {len(xs)}")
-        kernel, strides, pads, dilations = self.window
-        _check_window(kernel, strides, pads, dilations)
-        oh, ow = window_output(xs[2:], kernel, strides, pads, dilations)
-        want = (xs[1] * kernel[0] * kernel[1], xs[0] * oh * ow)
+        window = self.window
+        window.check()
+        oh, ow = window.output(xs[2:])
+        want = (xs[1] * window.taps, xs[0] * oh * ow)
         got = matrix_shape(self.result.type)
         _expect(got == want, f"result must be {_dims(want)}, not {_dims(got)}")
         if isinstance(self.result.type, BitmapType):
@@ -1134,5 +1195,5 @@ DSTC = Dialect(
         ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
         CastOp, ReshapeOp, Pool2dOp, SoftmaxOp, *POINTWISE_OPS,
     ],
-    [BitmapType, NmType, ScheduleAttr, ActivationAttr, PoolKindAttr],
+    [BitmapType, NmType, ScheduleAttr, WindowAttr, ActivationAttr, PoolKindAttr],
 )  # fmt: skip

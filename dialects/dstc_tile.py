@@ -67,6 +67,7 @@ from ..backend.isa.table import (
     VALUE_REGISTERS,
     WINDOWS,
 )
+from .conv_window import WindowAttr
 
 
 class Id(StrEnum):
@@ -240,7 +241,8 @@ class LaunchOp(IRDLOperation):
 
     Properties say for reports what the kernel computes: op, engine, dense multiply-adds, and which
     of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed, and how
-    many products are a batch.
+    many products are a batch. With `window` the second is an image, whose channels fall into
+    `groups`.
     """
 
     name = "dstc_tile.launch"
@@ -252,6 +254,8 @@ class LaunchOp(IRDLOperation):
     macs = opt_prop_def(IntegerAttr[I64])
     transposed = opt_prop_def(StringAttr)
     batch = opt_prop_def(IntegerAttr[I64])
+    window = opt_prop_def(WindowAttr)
+    groups: IntegerAttr[I64] | None = opt_prop_def(IntegerAttr[I64])
     traits = traits_def(Pure())
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, results)"
@@ -267,6 +271,8 @@ class LaunchOp(IRDLOperation):
         macs: int | None = None,
         transposed: str = "",
         batch: int = 1,
+        window: WindowAttr | None = None,
+        groups: IntegerAttr[I64] | None = None,
     ):
         super().__init__(
             operands=[inputs],
@@ -278,6 +284,8 @@ class LaunchOp(IRDLOperation):
                 "macs": None if macs is None else IntegerAttr(macs, i64),
                 "transposed": StringAttr(transposed) if transposed else None,
                 "batch": IntegerAttr(batch, i64) if batch > 1 else None,
+                "window": window,
+                "groups": groups,
             },
         )
 
@@ -639,6 +647,30 @@ class CombineOp(IRDLOperation):
 
 
 @irdl_op_definition
+class HalvesOp(IRDLOperation):
+    """Words of two 16-bit values each: `low` in bits 0..15, `high` in bits 16..31.
+
+    Bits 16..31 of each operand are zero, as a 16-bit load leaves them.
+    """
+
+    name = "dstc_tile.halves"
+    low = var_operand_def(_I32)
+    high = var_operand_def(_I32)
+    result = result_def(VectorType)
+    traits = traits_def(Pure())
+    irdl_options = (AttrSizedOperandSegments(as_property=True), ParsePropInAttrDict())
+    assembly_format = "$low `:` $high attr-dict `->` type($result)"
+
+    def __init__(self, low: Sequence[SSAValue], high: Sequence[SSAValue]):
+        super().__init__(operands=[low, high], result_types=[VectorType(i32, [len(low)])])
+
+    def verify_(self) -> None:
+        words = VectorType(i32, [len(self.low)])
+        if len(self.low) != len(self.high) or self.result.type != words:
+            raise VerifyException("as many words as low and as high halves")
+
+
+@irdl_op_definition
 class SplatOp(IRDLOperation):
     """A vector of equal constants, as bits of a word."""
 
@@ -922,7 +954,8 @@ DSTC_TILE = Dialect(
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
         BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, MufuOp, PackOp, UnpackOp,
-        ExtractOp, CombineOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp,
+        ExtractOp, CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp,
+        SpwmmaOp,
         AccClearOp, AccReadOp,
     ],
     [IdAttr, SpecialAttr, SpaceAttr],

@@ -26,7 +26,7 @@ from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import BitmapLayout, ceil_div
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import BitmapType, Im2colOp, matrix_shape, window_output
+from ..dialects.dstc import BitmapType, Im2colOp, matrix_shape
 from ..runtime.machine import Machine
 from .device_tensor import DeviceTensor
 from .encode_tile import WARPS, Element, encode_grid, encode_rows
@@ -44,8 +44,9 @@ class _Windows:
     def __init__(self, b: KernelBuilder, op: Im2colOp):
         self.b = b
         self.x = DeviceTensor.halves(op.x.type, op.name)
-        self.kernel, self.strides, self.pads, self.dilations = op.window
-        self.out = window_output(self.x.shape[2:], *op.window)
+        self.window = op.window
+        self.kernel, self.strides, self.pads, self.dilations = self.window.sliding
+        self.out = self.window.output(self.x.shape[2:])
         self.depth, self.pixels = matrix_shape(op.result.type)
         if max(self.kernel) > MAX_KERNEL:
             raise DstcError(
@@ -63,7 +64,8 @@ class _Windows:
         column = b.sub(within, b.mul(row, ow))
         h0 = b.sub(b.mul(row, self.strides[0]), self.pads[0])
         w0 = b.sub(b.mul(column, self.strides[1]), self.pads[1])
-        origin = b.mad(h0, x.strides[2], b.mul(w0, x.strides[3]))
+        starts = [self._element(axis, start) for axis, start in ((0, h0), (1, w0))]
+        origin = b.mad(starts[0], x.strides[2], b.mul(starts[1], x.strides[3]))
         origin = b.add(b.mad(image, x.strides[0], b.params["x"]), origin)
         shifts, needs = self._taps(depth0)
         has = self._inside(pixel, h0, w0)
@@ -72,6 +74,14 @@ class _Windows:
             address = b.add(origin, b.insert(tile.ShuffleOp(shifts, lane)))
             need = b.insert(tile.ShuffleOp(needs, lane))
             yield address, b.compare("eq", b.and_(need, has), need)
+
+    def _element(self, axis: int, start: Value) -> Value:
+        """The row or column of the image at which a window begins, rounded down."""
+        b, spread = self.b, self.window.spread[axis]
+        if spread == 1:
+            return start
+        before = ceil_div(self.pads[axis], spread)
+        return b.sub(b.div(b.add(start, before * spread), spread), before)
 
     def _taps(self, depth0: Value) -> tuple[SSAValue, SSAValue]:
         """By lane j, for matrix row depth0 + j: byte shift, and the bits that `_inside` must have.
@@ -85,7 +95,10 @@ class _Windows:
         tap = b.sub(depth, b.mul(channel, taps))
         r = b.div(tap, self.kernel[1])
         s = b.sub(tap, b.mul(r, self.kernel[1]))
-        dh, dw = b.mul(r, self.dilations[0]), b.mul(s, self.dilations[1])
+        dh, dw = (
+            b.div(b.add(b.mul(at, d), u - 1), u)
+            for at, d, u in zip((r, s), self.dilations, self.window.spread, strict=True)
+        )
         shift = b.mad(channel, x.strides[1], b.mad(dh, x.strides[2], b.mul(dw, x.strides[3])))
         one = b.value(1)
         need = b.value(b.or_(b.shl(one, r), b.shl(one, b.add(s, 16))))
@@ -101,14 +114,20 @@ class _Windows:
         b = self.b
         has: Value = 0
         free = 0
+        extent = self.window.extent(self.x.shape[2:])
         for axis, start, first in ((0, h0, 0), (1, w0, 16)):
-            padded = self.pads[axis] or self.pads[axis + 2]
+            spread = self.window.spread[axis]
+            padded = self.pads[axis] or self.pads[axis + 2] or spread > 1
             for i in range(self.kernel[axis]):
                 if not padded:
                     free |= 1 << (first + i)
                     continue
                 at = b.add(start, i * self.dilations[axis])
-                bit = b.select(b.less(at, self.x.shape[2 + axis]), 1 << (first + i), 0)
+                inside = b.less(at, extent[axis])
+                if spread > 1:
+                    inside = b.both(inside, b.compare("eq", b.rem(at, spread), 0))
+                assert inside is not None
+                bit = b.select(inside, 1 << (first + i), 0)
                 has = bit if has == 0 else b.or_(has, bit)
         has = b.or_(has, free) if free else has
         return b.select(b.less(pixel, self.pixels), has, 0)

@@ -22,6 +22,7 @@ from xdsl.pattern_rewriter import (
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
+from .conv_direct import direct_kernel, takes_direct
 from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
 from .matmul_dense import dense_kernel
@@ -62,7 +63,10 @@ class _ConvertMatmul(RewritePattern):
         scratch = scratch_types(op, schedule)
         params = [*inputs, "c", *PARAMS[: len(scratch)]]
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
-        kernel = _KERNELS[engine](op, schedule, name, params)
+        if engine == Engine.DENSE and takes_direct(op):
+            kernel = direct_kernel(op, name, params)
+        else:
+            kernel = _KERNELS[engine](op, schedule, name, params)
         m, n, k = op.total_sizes
         self.names.replace(
             op,
@@ -74,9 +78,11 @@ class _ConvertMatmul(RewritePattern):
                 [op.result.type, *scratch],
                 op="matmul" if op.image is None else "conv2d",
                 engine=engine,
-                macs=m * n * k,
+                macs=m * n * k * op.group_count,
                 transposed="".join(s for s, t in zip("ab", op.transposed, strict=True) if t),
                 batch=op.matrices,
+                window=op.window,
+                groups=op.groups,
             ),
         )
 

@@ -12,11 +12,12 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
 from ..backend.isa.errors import DstcError
-from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
+from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr, matrix_shape
 from ..runtime.nm_format import Pattern
-from . import cost_dense, cost_dual, cost_nm
+from . import cost_dense, cost_dual, cost_nm, cost_streaming
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
+from .cost_windows import Windows, direct
 from .device_tensor import DeviceTensor
 
 
@@ -31,6 +32,9 @@ class ScheduledProduct:
     densities: tuple[float, float] = (1.0, 1.0)
     patterns: tuple[Pattern | None, Pattern | None] = (None, None)
     """n:m patterns of the operands, where they have one."""
+    windows: Windows | None = None
+    """What the right operand is windows of, where that is an image."""
+    groups: int = 1
 
     @staticmethod
     def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
@@ -48,6 +52,8 @@ class ScheduledProduct:
             else DeviceTensor.of(op.result.type).element_bytes,
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
+            _windows(op),
+            op.group_count,
         )
 
     @property
@@ -55,7 +61,9 @@ class ScheduledProduct:
         """What the dense engine's closed form takes."""
         s = self.schedule
         return (
-            cost_dense.Product(self.sizes, self.transposed, self.out_bytes),
+            cost_dense.Product(
+                self.sizes, self.transposed, self.out_bytes, self.windows, self.groups
+            ),
             cost_dense.Tiling(s.cta_tile, s.warp_tile, s.parts),
         )
 
@@ -82,7 +90,14 @@ class ScheduledProduct:
             raise DstcError("a product on the nm engine needs the pattern of its sparse operand")
         along = not self.transposed[0] if which else self.transposed[1]
         return cost_nm.NmPlan(
-            self.sizes, self.pattern, which, along, s.cta_tile, s.warp_tile, self.out_bytes
+            self.sizes,
+            self.pattern,
+            which,
+            along,
+            s.cta_tile,
+            s.warp_tile,
+            self.out_bytes,
+            self.windows,
         )
 
     def operands(self, chip: Chip) -> Operands:
@@ -93,11 +108,28 @@ class ScheduledProduct:
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
         engine = self.schedule.engine.data
+        if engine == Engine.DENSE and self.windows is not None:
+            m, n, k = self.sizes
+            if direct(m, k, self.windows.window.taps, self.groups):
+                ctas = self.windows.direct_ctas(n, self.groups)
+                return cost_streaming.predict(
+                    ctas, 4, self.windows.direct_instructions(m),
+                    self.groups * (self.windows.bytes + 2 * m * k),
+                    self.groups * m * n * self.out_bytes, chip,
+                )  # fmt: skip
         if engine == Engine.DENSE:
             return cost_dense.predict(*self.dense, chip)
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
+
+
+def _windows(op: MatmulOp) -> Windows | None:
+    """The image of a product on windows: of a group's channels."""
+    if op.window is None:
+        return None
+    n, c, h, w = matrix_shape(op.rhs.type)
+    return Windows(n, c // op.group_count, (h, w), op.window.window)
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:

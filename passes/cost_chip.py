@@ -46,6 +46,8 @@ class Chip:
     """OHMMAs dropped beside an issue; None with a sequencer (`cost_issue`)."""
     l1_sectors: int
     l1_latency: int
+    miss_sectors: int
+    """Sectors that an SM may have under way."""
     read_bytes: int
     write_bytes: int
     slices: int
@@ -88,6 +90,7 @@ class Chip:
             squash=squash_of(machine),
             l1_sectors=machine["l1.sectors_per_cycle"],
             l1_latency=machine["l1.latency"],
+            miss_sectors=machine["l1.miss_sectors"],
             read_bytes=machine["noc.read_bytes_per_sm_cycle"],
             write_bytes=machine["noc.write_bytes_per_sm_cycle"],
             slices=machine["l2.slices"],

@@ -7,12 +7,13 @@ kernel's stands here, and `FITTED` says how resources disturb each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, gcd, sqrt
 
 from ..backend.isa.layout import PITCH_ALIGN, SPLIT_STEP, STEP_K, ceil_div, round_up
 from ..backend.isa.table import HMMA_MACS
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
+from .cost_windows import GATHERING, Gathering, Windows
 from .matmul_raster import panel_columns
 
 Size2 = tuple[int, int]
@@ -26,6 +27,8 @@ OTHER_INSTRUCTIONS = 20
 """Instructions of a warp and main-loop step beside HMMA, loads and stores."""
 LINE_PAD = 4
 """Elements between lines along K in shared memory."""
+PIXEL_PAD, TABLE = 9, 128
+"""Elements between lines of pixels in shared memory, and those that a table takes the place of."""
 L2_SHARE = 0.9
 """Share of L2 that what is written can fill before it is written on to DRAM."""
 ROW_REACH = 1792
@@ -120,11 +123,17 @@ FITTED = Fitted()
 
 @dataclass(frozen=True)
 class Product:
-    """(M, N, K), which operands are stored transposed, bytes of a result's element."""
+    """(M, N, K), which operands are stored transposed, bytes of a result's element.
+
+    `windows`: the right operand is windows of an image; `groups`: so many products beside each
+    other.
+    """
 
     sizes: tuple[int, int, int]
     transposed: tuple[bool, bool] = (False, False)
     out_bytes: int = 2
+    windows: Windows | None = None
+    groups: int = 1
 
     @property
     def along_k(self) -> tuple[bool, bool]:
@@ -161,10 +170,13 @@ class Tiling:
         return self.cta[0] * self.cta[1] * STEP_K // HMMA_MACS
 
 
-def registers(tiling: Tiling, steps: int) -> int:
+def registers(tiling: Tiling, steps: int, windows: Windows | None = None) -> int:
     """Registers of a lane: accumulators, fragments, addresses, and loads of a following step."""
     wm, wn = tiling.warp
     loads = ceil_div(tiling.step_bytes, tiling.warps * 32 * 16) * 4
+    if windows is not None:
+        loads = ceil_div(tiling.cta[0] * _K_BYTES, tiling.warps * 32 * 16) * 4
+        loads += windows.loads(tiling.cta[1], tiling.warps)
     fragments = wm // 16 + wn // 16
     other = min(OTHER_REGISTERS + FRAGMENT_REGISTERS * fragments, MOST_OTHER_REGISTERS)
     lane = wm * wn // 32 + other + (loads if steps > 1 else -FIRST_REGISTERS)
@@ -172,16 +184,25 @@ def registers(tiling: Tiling, steps: int) -> int:
 
 
 def occupancy(
-    tiling: Tiling, chip: Chip, steps: int = 2, along_k: tuple[bool, bool] = (True, True)
+    tiling: Tiling,
+    chip: Chip,
+    steps: int = 2,
+    along_k: tuple[bool, bool] = (True, True),
+    windows: Windows | None = None,
 ) -> int:
     """CTAs that an SM holds at once, with `steps` along K; 0 if not even one.
 
-    In shared memory, lines along K (`along_k`: of which operands) are padded by `LINE_PAD`.
+    In shared memory, lines along K (`along_k`: of which operands) are padded by `LINE_PAD`, pixels
+    whose elements are gathered by `PIXEL_PAD`.
     """
-    lane = registers(tiling, steps)
+    lane = registers(tiling, steps, windows)
     of_warp = round_up(lane * 32, chip.register_granularity)
     lines = zip(tiling.cta, along_k, strict=True)
     staged = sum(extent * (STEP_K + LINE_PAD * along) for extent, along in lines)
+    if windows is not None and windows.gathered:
+        staged += tiling.cta[1] * PIXEL_PAD + TABLE
+        if not windows.shared_out(tiling.cta[1], tiling.warps):
+            return 0
     shared = round_up(2 * staged * 2, chip.shared_granularity)
     if lane > 255:
         return 0
@@ -191,17 +212,47 @@ def occupancy(
     )
 
 
-def predict(product: Product, tiling: Tiling, chip: Chip, fitted: Fitted = FITTED) -> Prediction:
+def predict(
+    product: Product,
+    tiling: Tiling,
+    chip: Chip,
+    fitted: Fitted = FITTED,
+    gathering: Gathering = GATHERING,
+) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
     all_steps = ceil_div(product.sizes[2], STEP_K)
-    held = occupancy(tiling, chip, ceil_div(all_steps, tiling.split), product.along_k)
+    if product.groups > 1 and tiling.split > 1:
+        return Prediction(float("inf"), {"groups": float("inf")})
+    steps = ceil_div(all_steps, tiling.split)
+    held = occupancy(tiling, chip, steps, product.along_k, product.windows)
     if held < 1:
         return Prediction(float("inf"), {"registers": float("inf")})
-    return _Model(product, tiling, chip, fitted, held).prediction()
+    if product.windows is not None and product.windows.gathered:
+        fitted = _of_gathered(fitted, gathering)
+    return _Model(product, tiling, chip, fitted, held, gathering).prediction()
+
+
+def _of_gathered(f: Fitted, gathering: Gathering) -> Fitted:
+    """The numbers of a kernel that gathers its right operand."""
+    return replace(
+        f,
+        start=f.start + gathering.start,
+        gap=f.gap + gathering.gap,
+        alone_share=f.alone_share * gathering.tensor_share,
+    )
 
 
 class _Model:
-    def __init__(self, product: Product, tiling: Tiling, chip: Chip, f: Fitted, held: int):
+    def __init__(
+        self,
+        product: Product,
+        tiling: Tiling,
+        chip: Chip,
+        f: Fitted,
+        held: int,
+        gathering: Gathering,
+    ):
+        self.gathering = gathering
         self.product, self.tiling, self.chip, self.f, self.held = product, tiling, chip, f, held
         m, n, k = product.sizes
         (cm, cn), (wm, wn), warps = tiling.cta, tiling.warp, tiling.warps
@@ -211,7 +262,7 @@ class _Model:
         )
         self.parts = ceil_div(self.all_steps, self.steps)
         rows, columns = ceil_div(m, cm), ceil_div(n, cn)
-        self.ctas = rows * columns * self.parts
+        self.ctas = rows * columns * self.parts * product.groups
         # panels of a wide grid are as good as one below the other
         panel = panel_columns(rows, columns)
         self.grid = ceil_div(rows * columns, panel), panel
@@ -224,6 +275,20 @@ class _Model:
             self.accesses += warps * 8 * fragments / (1 if along else gcd(fragments, 4))
             self.accesses += extent * _K_BYTES / 512 * (2 if along else 1)
         self.wavefronts = (tiling.step_bytes + warps * (wm + wn) * _K_BYTES) / 128
+        self.others = OTHER_INSTRUCTIONS * warps
+        self.alu = self.l1 = 0.0
+        windows = product.windows
+        self.fresh = 1.0, 1.0
+        if windows is not None:
+            # of pixels other accesses, and the instructions that form windows
+            fragments = wn // 16
+            self.accesses -= warps * 8 * fragments / gcd(fragments, 4) + cn * _K_BYTES / 256
+            self.accesses += windows.accesses(cn, warps, fragments)
+            self.others += windows.instructions(cn, warps)
+            self.wavefronts += windows.wavefronts(cn)
+            self.alu = windows.alu(cn, warps)
+            self.l1 = cn * windows.sectors() if windows.gathered else 0.0
+            self.fresh = 1.0, windows.fresh(cn)
         # a lane's columns are stored side by side, 16 bytes at most at once
         lane = 2 * gcd(wn // 16, 4) * product.out_bytes
         self.whole_sectors = lane <= 16 and 4 * lane >= SECTOR
@@ -237,7 +302,7 @@ class _Model:
         chained = [(r, *self._round(r, times)) for r in dealt]
         total, end = chain_up(chained, f.overlap, f.sharp_end, f.stagger)
         m, n, _ = product.sizes
-        result = m * n * product.out_bytes
+        result = m * n * product.out_bytes * product.groups
         scratch = self.ctas * self.tiling.cta[0] * self.tiling.cta[1] * 4 if self.parts > 1 else 0
         loaded = self._loaded_bytes()
         opened = self.opened * self.all_steps
@@ -267,7 +332,7 @@ class _Model:
         (cm, cn), warps = tiling.cta, tiling.warps
         used = min(chip.sub_cores, warps * r.most)
         asked = self._asked(r)
-        instructions = tiling.step_hmmas + self.accesses + OTHER_INSTRUCTIONS * warps
+        instructions = tiling.step_hmmas + self.accesses + self.others
         hmma = tiling.step_hmmas * chip.hmma_interval
         busy = {
             "tensor": r.packed * hmma / used / f.tensor_share,
@@ -276,6 +341,13 @@ class _Model:
             "shared_memory": r.packed * self.wavefronts,
             "l2_to_sm": r.packed * asked * SECTOR / chip.read_bytes,
         }
+        if self.alu:
+            busy["issue"] /= self.gathering.issue_share
+            busy["tensor"] /= self._pace(r)
+            busy["alu"] = r.packed * self.alu * chip.alu_interval / used
+            busy["l1"] = r.packed * self.l1 / chip.l1_sectors
+            under_way = chip.miss_sectors * self.gathering.in_flight
+            busy["misses"] = r.packed * asked * (chip.dram_latency + f.latency_extra) / under_way
         l2 = r.count * asked / self.l2
         burst = self._burst(r, asked)
         wait = chip.dram_latency + f.latency_extra + burst
@@ -310,14 +382,20 @@ class _Model:
             times[name] = times.get(name, 0.0) + cycles * r.times
         return start + pace * (steps - 1) + finish - end, end
 
+    def _pace(self, r: Round) -> float:
+        """Share of a matrix's pace at which products go on beside gathering."""
+        g, warps = self.gathering, r.packed * self.tiling.warps / self.chip.sub_cores
+        return g.tensor_share * (1 - g.fewer / max(1.0, warps))
+
     def _asked(self, r: Round) -> float:
         """Sectors that a CTA asks L2 for a step; CTAs of an SM share what they both read in L1."""
         gy, gx = self.grid
         mine = range(r.first, r.first + r.most * self.chip.sms, self.chip.sms)
         rows = len({(c // (gx * gy), c // gx % gy) for c in mine})
         columns = len({(c // (gx * gy), c % gx) for c in mine})
-        alone = sum(self.seen) * _K_BYTES / SECTOR
-        shared = (rows * self.seen[0] + columns * self.seen[1]) * _K_BYTES / SECTOR / r.most
+        lines = [seen * fresh for seen, fresh in zip(self.seen, self.fresh, strict=True)]
+        alone = sum(lines) * _K_BYTES / SECTOR
+        shared = (rows * lines[0] + columns * lines[1]) * _K_BYTES / SECTOR / r.most
         return alone + self.f.shared_l1 * (shared - alone)
 
     def _burst(self, r: Round, asked: float) -> float:
@@ -325,11 +403,13 @@ class _Model:
         f, chip, (gy, gx) = self.f, self.chip, self.grid
         in_plane, planes = min(r.count, gy * gx), max(1.0, r.count / (gy * gx))
         different = min(gy, ceil_div(in_plane, gx)) * planes, min(gx, in_plane) * planes
-        share = asked * SECTOR / (sum(self.seen) * _K_BYTES)
+        step_bytes = sum(n * f for n, f in zip(self.seen, self.fresh, strict=True)) * _K_BYTES
+        share = asked * SECTOR / step_bytes
         pitch = 2 * round_up(self.product.sizes[2], PITCH_ALIGN)
         spread = fetched = uneven = 0.0
-        for tiles, lines, along in zip(different, self.seen, self.product.along_k, strict=True):
-            bytes_ = tiles * lines * _K_BYTES
+        sides = zip(different, self.seen, self.product.along_k, self.fresh, strict=True)
+        for tiles, lines, along, fresh in sides:
+            bytes_ = tiles * lines * _K_BYTES * fresh
             readers = r.count * share / tiles
             spread += bytes_ / SECTOR * (_K_BYTES if along else 2 * _K_BYTES) / SECTOR * readers**2
             run = _K_BYTES * max(1.0, RUN_BYTES / pitch) if along else lines * 2.0
@@ -361,9 +441,15 @@ class _Model:
         product, chip = self.product, self.chip
         blocks = chip.row_bytes // chip.interleave
         reading = least = touched = 0.0
-        sides = zip(product.stored, product.along_k, self.tiling.cta, strict=True)
-        for lines, along, extent in sides:
-            if along:
+        sides = zip(product.stored, product.along_k, self.tiling.cta, (False, True), strict=True)
+        for lines, along, extent, right in sides:
+            if right and product.windows is not None:
+                # neighbouring tiles read neighbouring pixels of a channel at about the same time
+                bytes_ = product.windows.bytes / self.all_steps
+                reading += self.parts * bytes_ / chip.row_bytes
+                least += bytes_ / chip.row_bytes
+                touched += bytes_ / chip.interleave
+            elif along:
                 pitch = 2 * round_up(product.sizes[2], PITCH_ALIGN)
                 rows = lines * pitch / chip.row_bytes
                 share = min(1.0, self.parts * chip.interleave / pitch)
@@ -391,8 +477,11 @@ class _Model:
             round_up(k, PITCH_ALIGN) if along else self.all_steps * STEP_K
             for along in self.product.along_k
         )
-        once = sum(2.0 * s * d for s, d in zip(self.product.stored, depths, strict=True))
-        if 2 * k * min(m, n) < self.chip.l2_capacity / 2:
+        operands = [2.0 * s * d for s, d in zip(self.product.stored, depths, strict=True)]
+        if self.product.windows is not None:
+            operands[1] = self.product.windows.bytes
+        once = self.product.groups * sum(operands)
+        if self.product.windows is not None or 2 * k * min(m, n) < self.chip.l2_capacity / 2:
             return once
         wave = max(1, self.held * self.chip.sms)
         columns, rows = min(gx, wave), min(gy, ceil_div(wave, gx))

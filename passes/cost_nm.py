@@ -7,13 +7,22 @@ those of our kernel stand here; `FITTED` says how resources disturb each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..backend.isa.layout import NM_BLOCK_K, NM_BLOCK_LINES, NM_INDEX_BYTES, ceil_div, round_up
+from ..backend.isa.layout import (
+    NM_BLOCK_K,
+    NM_BLOCK_LINES,
+    NM_INDEX_BYTES,
+    STEP_K,
+    ceil_div,
+    round_up,
+)
 from ..backend.isa.table import HMMA_MACS
 from ..runtime.nm_format import Pattern
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
 from .cost_dense import L2_SHARE
+from .cost_windows import GATHERING as IN_FLIGHT
+from .cost_windows import Windows
 from .matmul_raster import at_once
 
 Size2 = tuple[int, int]
@@ -22,6 +31,10 @@ LANE_REGISTERS = {64 * 64: 256, 32 * 64: 176, 32 * 32: 128}
 """Elements of a warp's tile -> registers of a lane, as they are handed out."""
 OTHER_INSTRUCTIONS = 40
 """Instructions of a warp and step beside HMMA.SP, loads and stores."""
+GATHER_REGISTERS = 95
+"""Registers of a lane that gathers, beside accumulators and what is on its way."""
+GATHERED_SECTORS = 9
+"""Sectors that 32 lanes touch with one gather: two k of every fourth pair of pixels of 64."""
 _PIECE = 16 * 16
 """Elements of a fragment's accumulators."""
 
@@ -57,6 +70,23 @@ FITTED = Fitted()
 
 
 @dataclass(frozen=True)
+class Gathering:
+    """What of that is otherwise where windows of an image are gathered: fitted to three
+    convolutions with six tiles each.
+    """
+
+    start: float = 2908.0
+    """Cycles before the first product more,"""
+    gap: float = 1068.0
+    """and of a step, that nothing overlaps."""
+    issue_share: float = 0.51
+    """Share of issue slots that a step's instructions reach."""
+
+
+GATHERING = Gathering()
+
+
+@dataclass(frozen=True)
 class NmPlan:
     """(M, N, K), the pattern and side (0 left, 1 right) of the sparse operand, CTA and warp tile.
 
@@ -70,6 +100,8 @@ class NmPlan:
     cta: Size2
     warp: Size2
     out_bytes: int = 2
+    windows: Windows | None = None
+    """What the dense operand, the right one, is windows of."""
 
     @property
     def warps(self) -> int:
@@ -97,23 +129,34 @@ class NmPlan:
 def occupancy(plan: NmPlan, chip: Chip) -> int:
     """CTAs that an SM holds at once; 0 if not even one."""
     registers = LANE_REGISTERS.get(plan.warp[0] * plan.warp[1], 256)
+    if plan.windows is not None:
+        # of 8 k a piece, a third of a step's pieces are on their way
+        pieces = ceil_div(plan.cta[1] * NM_BLOCK_K, 32 * plan.warps * 8)
+        lane = plan.warp[0] * plan.warp[1] // 32 + GATHER_REGISTERS + 8 * ceil_div(pieces, 3)
+        if lane > 255:
+            return 0
+        registers = round_up(lane, 8)
     warps = chip.registers // (registers * 32)
     shared = round_up(int(2 * sum(plan.staged)), chip.shared_granularity)
     return min(warps // plan.warps, chip.shared_bytes // shared, chip.max_ctas)
 
 
-def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
+def predict(
+    plan: NmPlan, chip: Chip, f: Fitted = FITTED, gathering: Gathering = GATHERING
+) -> Prediction:
     """Cycles of a launch, without the host's overhead; infinite where no CTA fits."""
     held = occupancy(plan, chip)
     if held < 1:
         return Prediction(float("inf"), {"registers": float("inf")})
+    if plan.windows is not None:
+        f = replace(f, start=f.start + gathering.start, gap=f.gap + gathering.gap)
     m, n, k = plan.sizes
     steps = ceil_div(k, NM_BLOCK_K)
     rows, columns = ceil_div(m, plan.cta[0]), ceil_div(n, plan.cta[1])
     times: dict[str, float] = {}
     ctas = rows * columns
     dealt = rounds(ctas, held, chip.sms, 0)
-    chained = [(r, *_round(plan, chip, f, r, steps, times)) for r in dealt]
+    chained = [(r, *_round(plan, chip, f, r, steps, times, gathering)) for r in dealt]
     total, end = chain_up(chained, f.overlap, f.sharpness, f.stagger)
     wave = min(ctas, held * chip.sms)
     down, across = at_once(rows, columns, wave)
@@ -123,6 +166,8 @@ def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
         lines = [max(m, waves * down * plan.cta[0]), max(n, waves * across * plan.cta[1])]
     stored = plan.value_bytes + NM_INDEX_BYTES / NM_BLOCK_LINES
     loaded = steps * (lines[plan.which] * stored + lines[1 - plan.which] * 2 * NM_BLOCK_K)
+    if plan.windows is not None:
+        loaded = steps * m * stored + plan.windows.bytes
     result = m * n * plan.out_bytes
     written = max(0.0, result - L2_SHARE * chip.l2_capacity)
     times["dram"] = loaded / (chip.dram_bytes * f.dram_share) + written / chip.dram_bytes
@@ -131,7 +176,13 @@ def predict(plan: NmPlan, chip: Chip, f: Fitted = FITTED) -> Prediction:
 
 
 def _round(
-    plan: NmPlan, chip: Chip, f: Fitted, r: Round, steps: int, times: dict[str, float]
+    plan: NmPlan,
+    chip: Chip,
+    f: Fitted,
+    r: Round,
+    steps: int,
+    times: dict[str, float],
+    gathering: Gathering,
 ) -> tuple[float, float]:
     """Cycles of a round of CTAs up to their stores, and of the stores; adds to `times`."""
     warps, (wm, wn) = plan.warps, plan.warp
@@ -143,10 +194,25 @@ def _round(
     accesses = 2 * (values + dense) / 512 + warps * (read / 512 + wm * wn / 64 / 64)
     hmma = plan.step_hmmas * chip.hmma_sp_interval
     indices = NM_INDEX_BYTES * plan.cta[plan.which] / NM_BLOCK_LINES
+    others, extra = OTHER_INSTRUCTIONS * warps, dict[str, float]()
+    if plan.windows is not None:
+        w, pixels = plan.windows, plan.cta[1]
+        turns = NM_BLOCK_K // STEP_K
+        accesses += turns * (pixels + w.wavefronts(pixels)) - dense / 512
+        others += turns * w.instructions(pixels, warps)
+        dense *= w.fresh(pixels)
+        extra["alu"] = r.packed * turns * w.alu(pixels, warps) * chip.alu_interval / used
+        extra["l1"] = r.packed * turns * pixels * GATHERED_SECTORS / chip.l1_sectors
     sectors = (values + dense + indices) / SECTOR
+    if plan.windows is not None:
+        under_way = chip.miss_sectors * IN_FLIGHT.in_flight
+        extra["misses"] = r.packed * sectors * chip.dram_latency / under_way
+    slots = 1.0 if plan.windows is None else gathering.issue_share
+    issued = plan.step_hmmas + accesses + others
     busy = {
+        **extra,
         "tensor": r.packed * hmma / used / f.tensor_share,
-        "issue": r.packed * (plan.step_hmmas + accesses + OTHER_INSTRUCTIONS * warps) / used,
+        "issue": r.packed * issued / used / slots,
         "load_store": r.packed * accesses * chip.lsu_interval / used,
         "shared_memory": r.packed * (values + dense + warps * read) / 128,
         "l2_to_sm": r.packed * sectors * SECTOR / chip.read_bytes,

@@ -78,10 +78,7 @@ def _encoded(
         and side == Side.B
         and value.has_one_use()
     ):
-        kernel, strides, pads, dilations = owner.window
-        new = Im2colOp(
-            owner.x, type_, kernel=kernel, strides=strides, pads=pads, dilations=dilations
-        )
+        new = Im2colOp(owner.x, type_, window=owner.window)
         copy_source(new, owner)
         new.result.name_hint = value.name_hint
         rewriter.replace(owner, new)

@@ -27,7 +27,10 @@ COMPARE = {
     5: ("GE", "S32"), 6: ("LT", "U32"), 7: ("LE", "U32"), 8: ("GT", "U32"), 9: ("GE", "U32"),
 }  # fmt: skip
 """arith.cmpi's predicate number -> ISETP's modifiers."""
-SWAPPED = {"EQ": "EQ", "NE": "NE", "LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE"}
+SWAPPED = {"EQ": "EQ", "NE": "NE", "LT": "GT", "LE": "GE", "GT": "LT", "GE": "LE", "ANY": "ANY",
+           "NONE": "NONE"}  # fmt: skip
+COMMON = {"EQ": "NONE", "NE": "ANY"}
+"""How a & b compares to 0 -> the relation of a and b."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,10 @@ class KernelConverter:
         """ISETP, combined with another predicate."""
         relation, sign = COMPARE[op.predicate.value.data]
         a, b = self.word(op.lhs), self.word(op.rhs)
+        common = op.lhs.owner
+        if relation in COMMON and b == Constant(0) and isinstance(common, arith.AndIOp):
+            relation = COMMON[relation]
+            a, b = self.word(common.lhs), self.word(common.rhs)
         if not isinstance(a, Use) and isinstance(b, Use):
             a, b, relation = b, a, SWAPPED[relation]
         uses, immediates = self.operands(a, b)

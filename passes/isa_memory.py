@@ -165,6 +165,16 @@ def _combine(c: KernelConverter, op: tile.CombineOp) -> None:
     c.words[op.result] = [c.word(element) for element in op.elements]
 
 
+def _halves(c: KernelConverter, op: tile.HalvesOp) -> None:
+    # into a group at once: what is stored together needs no copies
+    group = c.undefined(len(op.low))
+    for i, (low, high) in enumerate(zip(op.low, op.high, strict=True)):
+        uses, immediates = c.operands(c.word(high), Constant(1 << 16), c.word(low))
+        uses["into"] = Use(group, i)
+        group = c.emit("IMAD", uses, modifiers=("LO",), immediates=immediates).value
+    c.words[op.result] = [Use(group, i) for i in range(len(op.low))]
+
+
 HANDLERS: dict[type[Operation], Handler] = {
     tile.IdOp: _id,
     tile.LoadOp: _load,
@@ -182,6 +192,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.UnpackOp: _unpack,
     tile.ExtractOp: _extract,
     tile.CombineOp: _combine,
+    tile.HalvesOp: _halves,
     tile.SplatOp: _splat,
 }
 """Handlers by op."""

@@ -1,8 +1,9 @@
 """The dense kernel of `dstc.matmul`: HMMA.884 on operands staged in shared memory. Not a pass.
 
 In: a `dstc.matmul` with a dense schedule; operands padded with zeros (`DenseLayout`), each stored
-along k or across it. Out: a `dstc_tile.kernel`. A step covers 32 k: while the tensor core works on
-one buffer of shared memory, the next step's operands travel through registers to the other.
+along k or across it, or the right one an image (`window_staging`). Out: a `dstc_tile.kernel`. A
+step covers 32 k: while the tensor core works on one buffer of shared memory, the next step's
+operands travel through registers to the other.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from .kernel_builder import KernelBuilder, Value
 from .matmul_epilogue import Epilogue, Unit, run_ahead
 from .matmul_raster import tile_place
 from .matmul_split import Split
-from .matmul_staging import SLICES, AcrossK, AlongK, Staging, Strip
+from .matmul_staging import SLICES, AcrossK, AlongK, MatrixStaging, Staging, Strip
+from .window_staging import Image, PixelRuns, Windows, window_form
 
-_FORMS: dict[tuple[int, bool], tuple[type[Staging], str]] = {
+_FORMS: dict[tuple[int, bool], tuple[type[MatrixStaging], str]] = {
     (0, False): (AlongK, "AROW"),
     (0, True): (AcrossK, "ACOL"),
     (1, False): (AcrossK, "BROW"),
     (1, True): (AlongK, "BCOL"),
 }
 """(operand, transposed) -> how it is staged, and HMMA's layout of its fragments."""
+LOADING = 4
+"""Slices of a step in which loads of the next one start."""
 _AHEAD = 1
 """Rows of fragments whose residual is on its way while others are stored."""
 
@@ -43,46 +47,63 @@ def dense_kernel(
     sizes = op.sizes
     (cm, cn), (wm, wn) = schedule.cta_tile, schedule.warp_tile
     strips = Strip(cm, wm), Strip(cn, wn)
-    forms = [_FORMS[which, op.transposed[which]] for which in range(2)]
-    shared = [form.shared_bytes(s.cta) for (form, _), s in zip(forms, strips, strict=True)]
+    image = image_of(op)
+    forms: list[tuple[type[Staging], str]] = [
+        _FORMS[which, op.transposed[which]] for which in range(2)
+    ]
+    if image is not None:
+        forms[1] = window_form(image)
+    shared = [form.shared_bytes(strip) for (form, _), strip in zip(forms, strips, strict=True)]
     split = Split.of(sizes[2], schedule)
-    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), split.parts * op.matrices)
+    groups = op.group_count
+    depth = split.parts * groups * op.matrices  # only one of them is more than 1
+    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), depth)
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(shared))
     if op.matrices > 1:  # CTAs of a product see only its matrices
         _advance(b, op)
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
+    group = b.id(tile.Id.CTA_Z) if groups > 1 else 0
+    # the rows of a group end where the next one's begin, pixels where there are no more
+    stored = (
+        sizes[0] if groups > 1 else round_up(sizes[0], PITCH_ALIGN),
+        sizes[1] if image is not None else round_up(sizes[1], PITCH_ALIGN),
+    )
     origins = [
-        tile_origin(b, place, strip.cta, round_up(size, PITCH_ALIGN))
-        for place, strip, size in zip(tile_place(b, grid[1], grid[0]), strips, sizes, strict=False)
+        tile_origin(b, place, strip.cta, extent)
+        for place, strip, extent in zip(
+            tile_place(b, grid[1], grid[0]), strips, stored, strict=True
+        )
     ]
     columns_of_warps = cn // wn
     warps_at = (
         b.mul(b.div(b.warp, columns_of_warps), wm),
         b.mul(b.rem(b.warp, columns_of_warps), wn),
     )
-    stagings: list[Staging] = []
-    for which, value in enumerate((op.lhs, op.rhs)):
-        form, tensor = forms[which][0], DeviceTensor.of(value.type)
-        skipped = b.mul(part, split.steps * form.step_bytes(tensor))
-        stagings.append(
-            form(
-                b,
-                tensor,
-                strips[which],
-                warps=schedule.warps,
-                origin=origins[which],
-                lines=round_up(sizes[which], PITCH_ALIGN),
-                start=b.add(b.params["ab"[which]], skipped),
-                first_line=warps_at[which],
-                shared=sum(shared[:which]),
-                name="ab"[which],
-            )
-        )
+
+    def staged(which: int) -> Staging:
+        form, value = forms[which][0], (op.lhs, op.rhs)[which]
+        tensor, strip, at = DeviceTensor.of(value.type), strips[which], sum(shared[:which])
+        start: Value = b.params["ab"[which]]
+        if image is not None and issubclass(form, PixelRuns | Windows):
+            return form(
+                b, image, strip, warps=schedule.warps, origin=origins[which],
+                start=b.mad(group, image.channels * tensor.strides[1], start),
+                first_step=b.mul(part, split.steps), first_line=warps_at[which], shared=at,
+            )  # fmt: skip
+        assert issubclass(form, MatrixStaging)
+        start = b.mad(group, sizes[0] * tensor.strides[0], start)
+        return form(
+            b, tensor, strip, warps=schedule.warps, origin=origins[which], lines=stored[which],
+            start=b.mad(part, split.steps * form.step_bytes(tensor), start),
+            first_line=warps_at[which], shared=at, name="ab"[which],
+        )  # fmt: skip
+
+    stagings = [staged(which) for which in range(2)]
     accs = _main_loop(
         b, stagings, (forms[0][1], forms[1][1]), split.count(b, part), sum(shared), strips
     )
-    stored = round_up(sizes[0], PITCH_ALIGN), round_up(sizes[1], PITCH_ALIGN)
-    result = Result(b, Epilogue(b, op), strips, (origins[0], origins[1]), warps_at, stored)
+    epilogue = Epilogue(b, op, b.mul(group, sizes[0]))
+    result = Result(b, epilogue, strips, (origins[0], origins[1]), warps_at, stored)
     split.finish(b, schedule, part, accs, result.store)
     return b.finish()
 
@@ -99,6 +120,14 @@ def _advance(b: KernelBuilder, op: MatmulOp) -> None:
             if len(tensor.shape) == 1:
                 step = tensor.elements // op.matrices * tensor.element_bytes
             b.params[param] = b.value(b.mad(b.id(tile.Id.CTA_Z), step, b.params[param]))
+
+
+def image_of(op: MatmulOp) -> Image | None:
+    """The image of a product on windows: of one group of its channels."""
+    if op.window is None:
+        return None
+    tensor = DeviceTensor.of(op.rhs.type)
+    return Image(tensor, op.window.window, tensor.shape[1] // op.group_count)
 
 
 def tile_origin(b: KernelBuilder, place: Value, extent: int, stored: int) -> Value:
@@ -124,13 +153,31 @@ def _main_loop(
     """The warp's accumulators, by rows of fragments."""
     rows, columns = (s.fragments for s in strips)
 
+    rounds = _Rounds(stagings)
+
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         buffer, accs = carried[0], list(carried[1:])
         following = b.add(counter, 1)
         more = None if steps == 1 else b.compare("slt", following, steps)
-        loaded = [s.load(following, more) for s in stagings] if more is not None else []
+        other = b.value(b.sub(buffer_bytes, buffer))
+        waiting: dict[_Piece, list[SSAValue]] = {}
+
+        def load(index: int) -> None:
+            for staging, piece in rounds.loads(index) if more is not None else ():
+                waiting[staging, piece] = staging.load(following, more, other, piece)
+
+        def store(index: int) -> None:
+            for staging, piece in rounds.stores(index) if more is not None else ():
+                staging.store(waiting[staging, piece], other, more, piece)
+
+        load(0)
+        for staging in stagings if more is not None else ():
+            staging.prepare(b.add(counter, 2), buffer)
         ahead = [s.words(0, buffer) for s in stagings]
         for index in range(SLICES):
+            if index and rounds.several:
+                b.fence()
+                load(index)
             lhs, rhs = ahead
             if index + 1 < SLICES:
                 ahead = [s.words(index + 1, buffer) for s in stagings]
@@ -138,18 +185,56 @@ def _main_loop(
                 for j in range(columns):
                     at = i * columns + j
                     accs[at] = b.insert(tile.HmmaStepOp(lhs[i], rhs[j], accs[at], *layouts))
-        other = b.value(b.sub(buffer_bytes, buffer))
-        for staging, values in zip(stagings, loaded, strict=False):
-            staging.store(values, other, more)
+            store(index)
         b.barrier()
         return [other, *accs]
 
-    for staging in stagings:
-        staging.store(staging.load(0, None), 0, None)
+    if any(isinstance(staging, Windows) for staging in stagings):
+        for staging in stagings:
+            staging.prepare(0, 0)
+        b.barrier()
+    first = [(s, piece, s.load(0, None, 0, piece)) for s in stagings for piece in range(s.pieces)]
+    for staging, piece, values in first:
+        staging.store(values, 0, None, piece)
+    for staging in stagings if steps != 1 else ():
+        staging.prepare(1, buffer_bytes)
     b.barrier()
     zero = b.insert(tile.SplatOp(0, tile.ACCUMULATOR))
     results = b.loop(0, steps, 1, [b.value(0), *[zero] * (rows * columns)], body, uniform=True)
     return list(results[1:])
+
+
+_Piece = tuple[Staging, int]
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """In which slice of a step the pieces of the next one are loaded, and in which stored."""
+
+    stagings: Sequence[Staging]
+
+    @property
+    def several(self) -> bool:
+        """Slices are kept apart: not all loads of a step are to start at once."""
+        return any(staging.pieces > 1 for staging in self.stagings)
+
+    def loads(self, index: int) -> list[_Piece]:
+        """Pieces whose loads start in slice `index`: in the first ones, evenly."""
+        return [
+            (s, piece)
+            for s in self.stagings
+            for piece in range(s.pieces)
+            if piece * LOADING // s.pieces == index
+        ]
+
+    def stores(self, index: int) -> list[_Piece]:
+        """Pieces stored after slice `index`: one each in the last slices."""
+        return [
+            (s, piece)
+            for s in self.stagings
+            for piece in range(s.pieces)
+            if SLICES - s.pieces + piece == index
+        ]
 
 
 @dataclass
@@ -199,7 +284,7 @@ class Result:
             ]
 
         def put(i: int, half: int, row: Value, residuals: Sequence[SSAValue | None]) -> None:
-            address = b.mad(row, epilogue.row_stride, b.params["c"])
+            address = b.mad(row, epilogue.row_stride, epilogue.start)
             inside = None if self._whole(m, 0) else b.less(row, m)
             for at, span in enumerate(spans):
                 values: list[SSAValue] = []

@@ -29,6 +29,8 @@ class Epilogue:
 
     b: KernelBuilder
     op: MatmulOp
+    first_row: Value = 0
+    """Row of the result that row 0 is: the rows of other groups are before it."""
     _biases: dict[tuple[str, object], SSAValue] = field(
         default_factory=dict[tuple[str, object], SSAValue]
     )
@@ -43,6 +45,11 @@ class Epilogue:
         """What is added to the product, if anything is; it is laid out as the result."""
         residual = self.op.residual
         return None if residual is None else DeviceTensor.of(residual.type)
+
+    @property
+    def start(self) -> Value:
+        """Address of row 0 in the result."""
+        return self.b.mad(self.first_row, self.row_stride, self.b.params["c"])
 
     @property
     def row_stride(self) -> int:
@@ -74,7 +81,7 @@ class Epilogue:
         if tensor is None:
             return [None] * count
         m, n, _ = self.op.sizes
-        row = b.min_(row, m - 1)
+        row = b.add(b.min_(row, m - 1), self.first_row)
         column = b.min_(column, (n - 1) // count * count)
         start = b.add(self._column_offset(tensor, column), b.params["residual"])
         address = b.mad(row, self._row_stride(tensor), start)
@@ -102,6 +109,7 @@ class Epilogue:
         if key not in self._biases:
             limit = op.sizes[0 if along_m else 1] - 1
             clamped = b.min_(index, limit)
+            clamped = b.add(clamped, self.first_row) if along_m else clamped
             address = b.mad(clamped, 4, b.params["bias"])
             self._biases[key] = b.load(tile.Space.GLOBAL, address, f32)
         return self._biases[key]

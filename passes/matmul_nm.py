@@ -16,7 +16,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import MatmulOp, NmType, ScheduleAttr
 from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
-from .matmul_dense import Result, tile_origin
+from .matmul_dense import Result, image_of, tile_origin
 from .matmul_epilogue import Epilogue
 from .matmul_raster import tile_place
 from .nm_staging import (
@@ -29,6 +29,7 @@ from .nm_staging import (
     SparseValues,
     TileStrip,
 )
+from .nm_windows import TABLE_BYTES, NmWindows
 
 PHASES = 4
 """Parts of a step, so that not all loads of a step are under way at once: there would be more than
@@ -55,13 +56,16 @@ def nm_kernel(op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
     cta, warp = schedule.cta_tile, schedule.warp_tile
     strips = TileStrip(cta[0], warp[0]), TileStrip(cta[1], warp[1])
     dense = DeviceTensor.of(values[1 - sparse].type)
+    image = image_of(op)
     # the left operand is stored across k if it is transposed, the right one if it is not
     form = AcrossK if op.transposed[1 - sparse] == (sparse == 1) else AlongK
     sizes = [_bytes(type_, cta, sparse), cta[1 - sparse] * STEP_K * 2]
+    sizes[1] += TABLE_BYTES if image is not None else 0
     grid = (ceil_div(n, cta[1]), ceil_div(m, cta[0]), 1)
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(sizes))
     stored = [round_up(m, PITCH_ALIGN), round_up(n, PITCH_ALIGN)]
     stored[sparse] = round_up(stored[sparse], NM_BLOCK_LINES)
+    stored[1] = n if image is not None else stored[1]
     places = tile_place(b, grid[1], grid[0])
     origins = [tile_origin(b, places[i], cta[i], stored[i]) for i in range(2)]
     across = cta[1] // warp[1]
@@ -82,13 +86,11 @@ def nm_kernel(op: MatmulOp, schedule: ScheduleAttr, name: str, params: list[str]
 
     layout = type_.layout
     left = SparseValues(b, layout, side(sparse, 0), b.params["ab"[sparse]])
-    right = form(
-        b,
-        dense,
-        form is AcrossK,
-        side(1 - sparse, sizes[0]),
-        b.params["ab"[1 - sparse]],
-        layout.slices,
+    other, address = side(1 - sparse, sizes[0]), b.params["ab"[1 - sparse]]
+    right = (
+        NmWindows(b, image, other, address, layout.slices)
+        if image is not None
+        else form(b, dense, form is AcrossK, other, address, layout.slices)
     )
     accs = _main_loop(b, left, right, ceil_div(k, STEP_K), sum(sizes), type_, strips)
     warps_at = strips[0].first(b, numbers[0]), strips[1].first(b, numbers[1])
@@ -176,9 +178,13 @@ def _main_loop(
                 b.fence()
                 if phase >= lag:
                     store(phase - lag)
+                if phase == 1:
+                    dense.prepare(b.add(counter, 2), buffer)
                 if phase == 0:
                     indices = sparse.load_indices(addresses, b.min_(following, steps - 1), None)
-                waiting.append([((s, i), s.load(i, following, more)) for s, i in phases[phase]])
+                waiting.append(
+                    [((s, i), s.load(i, following, more, turned)) for s, i in phases[phase]]
+                )
             values, other = ahead
             if index + 1 < sparse.slices:
                 ahead = sparse.words(index + 1, buffer), dense.words(index + 1, buffer)
@@ -190,6 +196,9 @@ def _main_loop(
         b.barrier()
         return [turned, *indices, *accs]
 
+    if isinstance(dense, NmWindows):
+        dense.prepare(0, 0)
+        b.barrier()
     # everything under way before the first store waits: memory is far, and nothing else to do
     first = sparse.load_indices(addresses, 0, None)
     pieces = [
@@ -197,6 +206,8 @@ def _main_loop(
     ]
     for staging, piece, values in pieces:
         staging.store(piece, values, 0, None)
+    if steps != 1:
+        dense.prepare(1, buffer_bytes)
     b.barrier()
     zero: Value = b.insert(tile.SplatOp(0, tile.ACCUMULATOR))
     inits = [b.value(0), *first, *[zero] * (rows * columns)]

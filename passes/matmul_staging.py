@@ -11,6 +11,7 @@ go to its fragments interleaved, `Strip.line`, so that what a lane accumulates l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -25,9 +26,9 @@ from .kernel_builder import KernelBuilder, Value
 SLICES = STEP_K // 4
 """HMMA steps in it."""
 _LANES = 32
-_CHUNK = 8
+CHUNK = 8
 """f16 elements of a 16-byte access."""
-_PITCH = STEP_K * 2 + 8
+PITCH = STEP_K * 2 + 8
 """Bytes of a line of 32 k in shared memory: the odd number of 8-byte units spreads 16 lines over
 all banks."""
 _WORDS = VectorType(i32, [4])
@@ -62,7 +63,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class _Turn:
+class Turn:
     """One 16-byte load of a lane: byte addresses, and where it takes place (None: everywhere)."""
 
     source: Value
@@ -73,7 +74,39 @@ class _Turn:
 
 
 class Staging(ABC):
-    """One operand: from global memory to a buffer of shared memory to HMMA's words.
+    """One operand: from global memory to a buffer of shared memory to HMMA's words."""
+
+    pieces = 1
+    """Parts of a step's elements that are loaded and stored one after the other."""
+
+    @classmethod
+    @abstractmethod
+    def shared_bytes(cls, strip: Strip) -> int:
+        """Bytes of a buffer for a tile."""
+
+    def prepare(self, step: Value, buffer: Value) -> None:
+        """Put into a buffer what loading a step needs; a barrier follows before that."""
+        del step, buffer
+
+    @abstractmethod
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        """Start loading a piece of a step's elements, if `more`; `buffer`: where they will go."""
+
+    @abstractmethod
+    def store(
+        self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
+    ) -> None:
+        """Put the loaded elements of a piece into a buffer, if `more`."""
+
+    @abstractmethod
+    def words(self, index: int, buffer: Value) -> list[SSAValue]:
+        """HMMA's words of slice `index` (0 to 7, in this order), one a fragment of the warp."""
+
+
+class MatrixStaging(Staging):
+    """A matrix.
 
     `origin` is the tile's first line, `lines` how many are stored (with padding), `start` the
     operand's address at the first k of this CTA, `shared` the byte offset in a buffer.
@@ -104,11 +137,6 @@ class Staging(ABC):
 
     @classmethod
     @abstractmethod
-    def shared_bytes(cls, extent: int) -> int:
-        """Bytes of a buffer for a tile of `extent` lines."""
-
-    @classmethod
-    @abstractmethod
     def step_bytes(cls, tensor: DeviceTensor) -> int:
         """Bytes in global memory from a step to the next."""
 
@@ -130,20 +158,16 @@ class Staging(ABC):
         """Addresses in buffer 0 from which a lane reads."""
 
     @abstractmethod
-    def words(self, index: int, buffer: Value) -> list[SSAValue]:
-        """HMMA's words of slice `index` (0 to 7), one a fragment of the warp."""
-
-    @abstractmethod
     def _put(self, value: SSAValue, address: Value, offset: int, inside: SSAValue | None) -> None:
         """Store 16 loaded bytes."""
 
-    def _turns(self, shared: int) -> list[_Turn]:
+    def _turns(self, shared: int) -> list[Turn]:
         """What each turn of the CTA's warps loads; constant offsets from the first if they are."""
         b = self.b
         count = -(-self.accesses // (self.warps * _LANES))
         line, along, target = self._place(0, b.warp, b.lane)
         first = b.add(self.start, self._address(self._clamped(line), along)), b.add(target, shared)
-        turns: list[_Turn] = []
+        turns: list[Turn] = []
         for turn in range(count):
             inside = None
             if (turn + 1) * self.warps * _LANES > self.accesses:
@@ -151,11 +175,11 @@ class Staging(ABC):
                 inside = b.less(b.add(thread, turn * self.warps * _LANES), self.accesses)
             constant = self._constant(turn)
             if constant is not None:
-                turns.append(_Turn(first[0], constant[0], first[1], constant[1], inside))
+                turns.append(Turn(first[0], constant[0], first[1], constant[1], inside))
                 continue
             line, along, target = self._place(turn, b.warp, b.lane)
             source = b.add(self.start, self._address(self._clamped(line), along))
-            turns.append(_Turn(source, 0, b.add(target, shared), 0, inside))
+            turns.append(Turn(source, 0, b.add(target, shared), 0, inside))
         return turns
 
     def _clamped(self, line: Value) -> Value:
@@ -184,8 +208,10 @@ class Staging(ABC):
                     return None
         return found.pop()
 
-    def load(self, step: Value, more: SSAValue | None) -> list[SSAValue]:
-        """Start loading a step's elements, if `more`."""
+    def load(
+        self, step: Value, more: SSAValue | None, buffer: Value, piece: int = 0
+    ) -> list[SSAValue]:
+        del buffer, piece
         b = self.b
         advance = b.mul(step, self.step_bytes(self.tensor))
         return [
@@ -201,23 +227,25 @@ class Staging(ABC):
             for turn in self.turns
         ]
 
-    def store(self, loaded: list[SSAValue], buffer: Value, more: SSAValue | None) -> None:
-        """Put loaded elements into a buffer, if `more`."""
+    def store(
+        self, loaded: Sequence[SSAValue], buffer: Value, more: SSAValue | None, piece: int = 0
+    ) -> None:
+        del piece
         b = self.b
         for value, turn in zip(loaded, self.turns, strict=True):
             inside = b.both(more, turn.inside)
             self._put(value, b.add(turn.target, buffer), turn.target_offset, inside)
 
 
-class AlongK(Staging):
+class AlongK(MatrixStaging):
     """k lies side by side in global memory, and in shared memory: a line is 64 bytes and 8 more.
 
     A lane's words of a line are every other one: it reads them one by one.
     """
 
     @classmethod
-    def shared_bytes(cls, extent: int) -> int:
-        return extent * _PITCH
+    def shared_bytes(cls, strip: Strip) -> int:
+        return strip.cta * PITCH
 
     @classmethod
     def step_bytes(cls, tensor: DeviceTensor) -> int:
@@ -225,7 +253,7 @@ class AlongK(Staging):
 
     @property
     def accesses(self) -> int:
-        return self.strip.cta * STEP_K // _CHUNK
+        return self.strip.cta * STEP_K // CHUNK
 
     def _place(self, turn: int, warp: Value, lane: Value) -> tuple[Value, Value, Value]:
         # A warp takes 8 lines of 64 bytes. Half of it stores at a time: lines 0, 1, 8 and 9 of a
@@ -237,8 +265,8 @@ class AlongK(Staging):
         pair = b.add(b.mul(middle, 4), b.mad(odd_eight, 2, last))
         line = self.strip.line(b, fragment, pair, first)
         slot = b.add(b.mul(fragment, 16), b.mad(pair, 2, first))
-        along = b.mul(b.and_(lane, 3), _CHUNK * 2)
-        return line, along, b.mad(slot, _PITCH, along)
+        along = b.mul(b.and_(lane, 3), CHUNK * 2)
+        return line, along, b.mad(slot, PITCH, along)
 
     def _address(self, line: Value, along: Value) -> Value:
         return self.b.mad(line, self.pitch, along)
@@ -246,13 +274,13 @@ class AlongK(Staging):
     def _starts(self, first_line: Value, shared: int) -> list[Value]:
         b = self.b
         slot = b.add(first_line, b.shr(b.lane, 1))
-        return [b.add(b.mad(slot, _PITCH, shared), b.mul(b.and_(b.lane, 1), 4))]
+        return [b.add(b.mad(slot, PITCH, shared), b.mul(b.and_(b.lane, 1), 4))]
 
     def words(self, index: int, buffer: Value) -> list[SSAValue]:
         b = self.b
         start = b.add(self.starts[0], buffer)
         return [
-            b.load(tile.Space.SHARED, start, i32, offset=f * 16 * _PITCH + 8 * index)
+            b.load(tile.Space.SHARED, start, i32, offset=f * 16 * PITCH + 8 * index)
             for f in range(self.strip.fragments)
         ]
 
@@ -264,17 +292,17 @@ class AlongK(Staging):
             b.store(tile.Space.SHARED, word, address, offset=offset + 8 * half, predicate=inside)
 
 
-class AcrossK(Staging):
+class AcrossK(MatrixStaging):
     """Lines lie side by side for each k, in global and in shared memory.
 
     A lane's words of a group's fragments are neighbours: it reads them at once.
     """
 
-    _lines_an_access = _CHUNK
+    _lines_an_access = CHUNK
 
     @classmethod
-    def shared_bytes(cls, extent: int) -> int:
-        return extent * STEP_K * 2
+    def shared_bytes(cls, strip: Strip) -> int:
+        return strip.cta * STEP_K * 2
 
     @classmethod
     def step_bytes(cls, tensor: DeviceTensor) -> int:
@@ -282,12 +310,12 @@ class AcrossK(Staging):
 
     @property
     def accesses(self) -> int:
-        return self.strip.cta * STEP_K // _CHUNK
+        return self.strip.cta * STEP_K // CHUNK
 
     def _swizzle(self, chunk: Value, k: Value) -> Value:
         """Where a k's 16-byte chunk lies: lanes of neighbouring k read from different banks."""
         b = self.b
-        chunks, group = self.strip.cta // _CHUNK, self.strip.group
+        chunks, group = self.strip.cta // CHUNK, self.strip.group
         if chunks % 8 == 0 and group < 4:
             mask, shift = {1: (3, 1), 2: (1, 2)}[group]
             return b.xor(chunk, b.shl(b.and_(k, mask), shift))
@@ -297,11 +325,11 @@ class AcrossK(Staging):
 
     def _place(self, turn: int, warp: Value, lane: Value) -> tuple[Value, Value, Value]:
         b = self.b
-        chunks = self.strip.cta // _CHUNK
+        chunks = self.strip.cta // CHUNK
         access = b.add(b.mad(warp, _LANES, lane), turn * self.warps * _LANES)
         k, chunk = b.div(access, chunks), b.rem(access, chunks)
         target = b.mad(b.mad(k, chunks, self._swizzle(chunk, k)), 16, 0)
-        return b.mul(chunk, _CHUNK), k, target
+        return b.mul(chunk, CHUNK), k, target
 
     def _address(self, line: Value, along: Value) -> Value:
         return self.b.mad(along, self.pitch, self.b.mul(line, 2))
@@ -313,9 +341,9 @@ class AcrossK(Staging):
         starts: list[Value] = []
         for block in range(self.strip.fragments // group):
             line = b.add(b.add(first_line, block * 16 * group), b.mul(pair, 2 * group))
-            chunk = self._swizzle(b.div(line, _CHUNK), k)
+            chunk = self._swizzle(b.div(line, CHUNK), k)
             row = b.mad(k, self.strip.cta * 2, shared)
-            starts.append(b.add(b.mad(chunk, 16, row), b.mul(b.rem(line, _CHUNK), 2)))
+            starts.append(b.add(b.mad(chunk, 16, row), b.mul(b.rem(line, CHUNK), 2)))
         return starts
 
     def words(self, index: int, buffer: Value) -> list[SSAValue]:

@@ -222,8 +222,15 @@ class NmStaging(ABC):
         """Loads of a step, and the addresses that they need beside the first's."""
         return len(self.turns) + len({id(turn.source) for turn in self.turns}) - 1
 
-    def load(self, piece: int, step: Value, more: SSAValue | None) -> list[SSAValue]:
-        """Start loading a piece of a step's elements, if `more`."""
+    def prepare(self, step: Value, buffer: Value) -> None:
+        """Put into a buffer what loading a step needs; a barrier follows before that."""
+        del step, buffer
+
+    def load(
+        self, piece: int, step: Value, more: SSAValue | None, buffer: Value = 0
+    ) -> list[SSAValue]:
+        """Start loading a piece of a step's elements, if `more`; `buffer`: where they will go."""
+        del buffer
         b = self.b
         advance = b.mul(step, self.step_bytes)
         return [

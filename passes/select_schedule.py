@@ -6,6 +6,7 @@ candidates (`candidates.py`) the one predicted fastest (`cost.py`), or measured 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
@@ -15,6 +16,7 @@ from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.layout import BitmapLayout
 from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.dstc import (
     BitmapType,
@@ -82,6 +84,8 @@ class SelectSchedule(ModulePass):
         for type_, takes in ((BitmapType, Engine.DUAL), (NmType, Engine.NM)):
             if engine == AUTO and any(isinstance(v.type, type_) for v in (op.lhs, op.rhs)):
                 engine = takes
+        if op.group_count > 1:
+            engine = Engine.DENSE  # the only one whose kernel takes groups
         key = product, encoding, f"{engine}/{op.matrices}"
         if key not in known:
             choice = choose(product, machine, engine, encoding=encoding, whole=op.matrices > 1)
@@ -100,13 +104,22 @@ class SelectSchedule(ModulePass):
         op.a_pattern, op.b_pattern = (None if p is None else StringAttr(str(p)) for p in patterns)
 
     def _encoding(self, op: MatmulOp, machine: Machine) -> float:
-        """Cycles to launch an encoding kernel for each operand that needs one, and to read it."""
+        """Cycles to launch an encoding kernel for each operand that needs one, and to read it.
+
+        Windows of an image are encoded into a lowered matrix, which is written as well.
+        """
         launch = machine["launch.overhead_us"] * machine["clock.core_mhz"]
         a_cycle = machine["dram.peak_gb_s"] * machine["dram.efficiency"] * 1e3
         a_cycle /= machine["clock.core_mhz"]
         total = 0.0
         for value in (op.lhs, op.rhs):
-            if self._needs_kernel(value):
+            if op.window is not None and value is op.rhs:
+                _, n, k = op.sizes
+                layout = BitmapLayout(n, k)
+                total += launch + machine["dram.latency"]
+                moved = 2 * math.prod(matrix_shape(value.type)) + layout.values_offset
+                total += (moved + 2 * k * n * op.densities[1]) / a_cycle
+            elif self._needs_kernel(value):
                 rows, columns = matrix_shape(value.type)
                 total += launch + machine["dram.latency"] + 2 * rows * columns / a_cycle
         return total

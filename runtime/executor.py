@@ -20,6 +20,7 @@ from .device import Device
 from .formats import Bitmap, Statistics, encode, statistics
 from .host_ops import run_host_op
 from .images import bitmap_of, from_image, padding_of, to_image
+from .lowered import lowered
 from .sim.engine import LaunchResult
 
 Array = NDArray[Any]
@@ -257,11 +258,29 @@ class _Run:
         parts = np.split(array.reshape(shape or (array.shape[0], -1)), launch.batch)
         return [encode(p.T if side in launch.transposed else p, side) for p in parts]
 
+    def _look_at_windows(self, run: KernelRun) -> None:
+        """What a product on windows of an image multiplies, over all groups."""
+        launch = run.launch
+        assert launch.a_operand is not None and launch.b_operand is not None
+        numbers, groups, image = launch.window[:12], launch.window[12], launch.window[13:]
+        window = (numbers[0:2], numbers[2:4], numbers[4:8], numbers[8:10])
+        left = np.split(self.get(launch.a_operand).reshape(launch.a_shape), groups)
+        # a reshape is an alias: the buffer's shape may be another
+        columns = lowered(self.get(launch.b_operand).reshape(image), window, numbers[10:12])
+        pairs = zip(left, np.split(columns, groups), strict=True)
+        operands = [(encode(a, "a"), encode(b, "b")) for a, b in pairs]
+        run.a_density, run.b_density = (
+            sum(pair[i].density for pair in operands) / groups for i in range(2)
+        )
+        run.operands = Statistics.total(statistics(*pair) for pair in operands)
+
     def _launch(self, launch: Launch, look: bool) -> KernelRun:
         args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
         result = self.device.launch(self.program.kernels[launch.kernel], launch.grid, args)
         run = KernelRun(launch, result)
-        if look and launch.a_operand is not None and launch.b_operand is not None:
+        if look and launch.window and launch.a_operand is not None:
+            self._look_at_windows(run)
+        elif look and launch.a_operand is not None and launch.b_operand is not None:
             sides = ((launch.a_operand, "a"), (launch.b_operand, "b"))
             pairs = list(zip(*(self._operands(launch, *side) for side in sides), strict=True))
             run.a_density, run.b_density = (

@@ -37,6 +37,7 @@ LEAVES = (
     "runtime.formats",
     "runtime.nm_format",
     "runtime.host_ops",
+    "runtime.lowered",
 )
 """Modules that every room may import; they import only each other and numpy."""
 

@@ -224,7 +224,7 @@ _READERS: dict[type[Any], dict[str, _Reader]] = {
              "source": _many(str), "grid": _many(int), "args": _many(str, int),
              "macs_dense": _one(int), "a_operand": _one(str, type(None)),
              "b_operand": _one(str, type(None)), "transposed": _one(str), "batch": _one(int),
-             "a_shape": _many(int), "b_shape": _many(int)},
+             "a_shape": _many(int), "b_shape": _many(int), "window": _many(int)},
     HostStep: {"op": _one(str), "name": _one(str), "source": _many(str), "inputs": _many(str),
                "outputs": _many(str), "attributes": _one(dict)},
     Port: {"name": _one(str), "shape": _many(int), "dtype": _one(str), "buffer": _one(str)},

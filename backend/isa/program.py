@@ -151,7 +151,9 @@ class Launch:
     nothing is skipped; `a_operand`, `b_operand`: buffers of the operands on the 8- and the 16-side.
     `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round; `batch`: how
     many products these are, on matrices one below the other; `a_shape`, `b_shape`: of the operands
-    as stored, where a buffer holds a tensor of another shape.
+    as stored, where a buffer holds a tensor of another shape. `window`: b is an image and stands
+    for its windows: kernel, strides, pads (4), dilations, spread, groups, and the shape of the
+    image (4).
     """
 
     kernel: str
@@ -168,6 +170,7 @@ class Launch:
     batch: int = 1
     a_shape: tuple[int, ...] = ()
     b_shape: tuple[int, ...] = ()
+    window: tuple[int, ...] = ()
 
     @property
     def buffers(self) -> list[str]:

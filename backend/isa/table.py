@@ -139,6 +139,8 @@ WIDTH_BYTES = {"U8": 1, "U16": 2, "32": 4, "64": 8, "128": 16}
 WIDTH = Modifier("width", tuple(WIDTH_BYTES), (1, 1, 1, 2, 4))
 SIGN = Modifier("sign", ("U32", "S32"))
 COMPARE = Modifier("compare", ("EQ", "NE", "LT", "LE", "GT", "GE"))
+INTEGER_COMPARE = Modifier("compare", (*COMPARE.choices, "ANY", "NONE"))
+"""ANY and NONE: a and b have a one in common, or not (Volta: LOP3 with a predicate as result)."""
 MINMAX = Modifier("select", ("MIN", "MAX"))
 HALF = Modifier("half", ("LO", "HI"))
 
@@ -234,7 +236,8 @@ _ROWS: tuple[Instruction, ...] = (
     _alu("POPC", 0x18, (_d(), _r("a")), "d = number of ones in a"),
     _alu("FLO", 0x19, (_d(), _r("a")), "d = position of the highest one in a; 0xffffffff if none"),
     _alu("BREV", 0x1A, (_d(), _r("a")), "d = a with its bits in reverse order"),
-    _alu("ISETP", 0x1B, (_PD, _r("a"), _flex(), _PA), "pd = (a cmp b) and pa", COMPARE, SIGN),
+    _alu("ISETP", 0x1B, (_PD, _r("a"), _flex(), _PA),
+         "pd = (a cmp b) and pa; ANY: a & b is not 0, NONE: it is 0", INTEGER_COMPARE, SIGN),
     _alu("PLOP", 0x1C, (_PD, _PA, _PB), "pd = pa AND pb, OR, XOR",
          Modifier("op", ("AND", "OR", "XOR"))),
     # Floating point

@@ -1,4 +1,4 @@
-"""`dstc bench gemm`: generated matrix products through the compiler and the simulator.
+"""`dstc bench`: generated products and convolutions through the compiler and the simulator.
 
 In: sizes, densities, a machine, an engine. Out: a table, and the same facts as JSON; exit code 1
 if a result is not numpy's, bit for bit.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...backend.isa.errors import CheckFailed, DstcError
-from .common import add_options, key_values, write_json
+from ...backend.isa.errors import CheckFailed
+from . import bench_conv
+from .common import add_options, densities, key_values, write_json
 
 
 def add_parsers(subparsers: Any) -> None:
     """Add the subcommand `bench`."""
     p = subparsers.add_parser(
         "bench",
-        help="measure generated matrix products",
+        help="measure generated matrix products and convolutions",
         description="Compile and run products of generated operands: the same passes and the same "
         "simulator as for models.",
     )
@@ -77,16 +78,7 @@ def add_parsers(subparsers: Any) -> None:
         "json",
     )
     p.set_defaults(run=gemm)
-
-
-def _densities(text: str, option: str) -> list[float]:
-    densities: list[float] = []
-    for part in text.split(","):
-        try:
-            densities.append(float(part))
-        except ValueError:
-            raise DstcError(f"{option} {text}: {part!r} is not a number; as in .1,.5,1") from None
-    return densities
+    bench_conv.add_parser(kinds)
 
 
 def gemm(args: argparse.Namespace) -> int:
@@ -101,8 +93,8 @@ def gemm(args: argparse.Namespace) -> int:
     changes = machine.settings(key_values(args.set))
     todo = products(
         (args.m, args.n, args.k),
-        _densities(args.a_density, "--a-density"),
-        _densities(args.b_density, "--b-density"),
+        densities(args.a_density, "--a-density"),
+        densities(args.b_density, "--b-density"),
         args.pattern,
         args.seed,
         trans_a=args.trans_a,

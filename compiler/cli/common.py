@@ -148,6 +148,15 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "the fastest; what was measured is remembered in $XDG_CACHE_HOME/dstc/tune",
         },
     ),
+    "lowering": (
+        ("--lowering",),
+        {
+            "choices": ("implicit", "explicit"),
+            "default": "implicit",
+            "help": "convolutions form windows in their kernel where the engine can (default), or "
+            "multiply a lowered matrix that a kernel before them writes",
+        },
+    ),
     "json": (
         ("--json",),
         {"metavar": "FILE", "help": "write the same facts as JSON; - is standard output"},
@@ -187,7 +196,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
-    checks, seed, check, density, calibrate, prune, explain, tune, json."""
+    checks, seed, check, density, calibrate, prune, explain, tune, lowering, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)
@@ -202,6 +211,17 @@ def key_values(pairs: Iterable[str], option: str = "--set") -> dict[str, str]:
             raise DstcError(f"{option} {pair}: expected KEY=VALUE, such as {option} key=1")
         result[key.strip()] = value.strip()
     return result
+
+
+def densities(text: str, option: str) -> list[float]:
+    """Numbers separated by commas; `DstcError` for what is none."""
+    found: list[float] = []
+    for part in text.split(","):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise DstcError(f"{option} {text}: {part!r} is not a number; as in .1,.5,1") from None
+    return found
 
 
 def check_outputs(*paths: str | None) -> None:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...backend.isa.errors import CheckFailed, DstcError
 from .common import add_options, check_outputs, key_values, positive, write_json
+
+if TYPE_CHECKING:
+    from ..validate_data import ConvRow
+    from ..validate_facts import Targets
 
 WHAT = ("v100", "dstc")
 _ONLY = {
@@ -27,7 +31,8 @@ def add_parsers(subparsers: Any) -> None:
         "validate",
         help="hold the simulator against measured times",
         description="Compile every product, simulate it, and compare the times. v100: DeepBench's "
-        "matrix products, cuBLAS on a V100, dense engine. dstc: the published curve of the "
+        "matrix products and forward convolutions, cuBLAS and cuDNN on a V100, dense engine. dstc: "
+        "the published curve of the "
         "dual-side core, time by densities of A and B, dual engine.",
     )
     p.add_argument(
@@ -36,8 +41,9 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument(
         "--rows",
         metavar="ROW[,ROW...]",
-        help="only these: indices (7), ranges (0-9), patterns of MxNxK-LAYOUT ('*-TN'); the "
-        "targets are for all rows and are not judged then",
+        help="only these: indices (7), ranges (0-9), patterns of MxNxK-LAYOUT ('*-TN') of "
+        "products; conv, conv:7, conv:0-9, patterns of labels ('conv-*-1x1*') of convolutions; the "
+        "targets are for all rows of a kind and are not judged then",
     )
     p.add_argument(
         "--sample",
@@ -92,16 +98,19 @@ def validate(args: argparse.Namespace) -> int:
 
 def _validate_v100(args: argparse.Namespace) -> int:
     from ...runtime.machine import Machine
+    from .. import validate_conv
     from ..validate import simulate
-    from ..validate_data import chosen, measured
-    from ..validate_facts import TARGETS, missed
+    from ..validate_data import ConvRow, chosen, measured, measured_convolutions, split_choice
+    from ..validate_facts import CONV_TARGETS, TARGETS
     from ..validate_plot import check_format, plot, plotting
     from .progress import steps_shown
 
     changes = key_values(args.set)
     machine = Machine.load(args.machine or args.what, changes)
-    data = measured(args.what)
-    todo = chosen(data.rows, args.rows)
+    data, convolutions = measured(args.what), measured_convolutions(args.what)
+    texts = split_choice(args.rows) or (None, None)
+    todo = [] if texts[0] == "" else chosen(data.rows, texts[0])
+    conv_todo = [] if texts[1] == "" else chosen(convolutions.rows, texts[1])
     check_outputs(args.json, args.plot)
     if args.plot:
         check_format(args.plot)
@@ -114,58 +123,90 @@ def _validate_v100(args: argparse.Namespace) -> int:
         "machine": machine.name,
         "set": {key: machine[key] for key in changes},
         "partial": True,
-        "rows_of": len(data.rows),
-        "rows": [],
-        "summary": None,
-        "targets": {key: [low, high] for key, _, low, high in TARGETS},
-        "missed": None,
+        **_part(len(data.rows), TARGETS),
+        "conv": _part(len(convolutions.rows), CONV_TARGETS),
     }
+    wanted = len(todo), len(conv_todo)
+    jobs = [(work(r.m * r.n * r.k, args.sample), r) for r in todo]
+    jobs += [(work(_macs(r), args.sample), r) for r in conv_todo]
     started = time.perf_counter()
     try:
         with steps_shown("validate") as progress:
-            left = Remaining([work(row.m * row.n * row.k, args.sample) for row in todo])
-            for i, row in enumerate(todo):
+            left = Remaining([amount for amount, _ in jobs])
+            for i, (_, row) in enumerate(jobs):
                 if args.limit_seconds and time.perf_counter() - started > args.limit_seconds:
                     break
-                progress(i, len(todo), f"{row.label}, {left.text(i)}")
-                facts["rows"].append(
-                    simulate(row, machine, threads=args.threads, sampled=args.sample)
-                )
+                progress(i, len(jobs), f"{row.label}, {left.text(i)}")
+                if isinstance(row, ConvRow):
+                    found = validate_conv.simulate(row, machine, threads=args.threads)
+                    facts["conv"]["rows"].append(found)
+                else:
+                    found = simulate(row, machine, threads=args.threads, sampled=args.sample)
+                    facts["rows"].append(found)
                 if args.json and args.json != "-":
-                    write_json(args.json, _finished(facts, len(todo)))
+                    write_json(args.json, _finished(facts, wanted))
     finally:  # an interrupt leaves what is there
-        _finished(facts, len(todo))
+        _finished(facts, wanted)
         if args.json:
             write_json(args.json, facts)
-        if facts["rows"] and args.plot:
+        if (facts["rows"] or facts["conv"]["rows"]) and args.plot:
             plot(args.plot, facts)
         if args.json != "-":
             _print(facts)
             for path in filter(None, (args.json, args.plot)):
                 print(f"wrote {path}")
-    wrong = [r for r in facts["rows"] if not r["check"]["ok"]]
-    if wrong:
-        raise CheckFailed(
-            f"{len(wrong)} of {len(facts['rows'])} products have values that are not numpy's; "
-            f"the first is row {wrong[0]['index']}"
-        )
-    if len(facts["rows"]) < facts["rows_of"]:
-        return 0
-    misses = missed(facts["summary"])
+    for what, part in (("products", facts), ("convolutions", facts["conv"])):
+        wrong = [r for r in part["rows"] if not r["check"]["ok"]]
+        if wrong:
+            raise CheckFailed(
+                f"{len(wrong)} of {len(part['rows'])} {what} have values that are not numpy's; "
+                f"the first is row {wrong[0]['index']}"
+            )
+    misses = [line for part in (facts, facts["conv"]) for line in part["missed"] or ()]
     if misses:
         raise CheckFailed(f"{'; '.join(misses)}")
     return 0
 
 
-def _finished(facts: dict[str, Any], wanted: int) -> dict[str, Any]:
-    """`facts` with the summary of its rows so far."""
-    from ..validate_facts import missed, summary
+def _macs(row: ConvRow) -> int:
+    m, n, k = row.conv().sizes
+    return m * n * k
 
-    facts["partial"] = len(facts["rows"]) < wanted
-    if facts["rows"]:
-        facts["summary"] = summary(facts["rows"])
-        whole = len(facts["rows"]) == facts["rows_of"]
-        facts["missed"] = missed(facts["summary"]) if whole else None
+
+def _part(count: int, targets: Targets) -> dict[str, Any]:
+    """The facts of one kind of rows, none of which has run."""
+    return {
+        "rows_of": count,
+        "rows": [],
+        "summary": None,
+        "targets": {key: [low, high] for key, _, low, high in targets},
+        "missed": None,
+    }
+
+
+def _finished(facts: dict[str, Any], wanted: tuple[int, int]) -> dict[str, Any]:
+    """`facts` with summaries of the rows so far."""
+    from ..validate_facts import (
+        CLASSES,
+        CONV_CLASSES,
+        CONV_TARGETS,
+        TARGETS,
+        listed,
+        missed,
+        summary,
+    )
+
+    kinds = (facts, CLASSES, TARGETS), (facts["conv"], CONV_CLASSES, CONV_TARGETS)
+    facts["partial"] = sum(len(part["rows"]) for part, _, _ in kinds) < sum(wanted)
+    for part, classes, targets in kinds:
+        if part["rows"]:
+            part["summary"] = summary(part["rows"], classes)
+            judged = part["summary"]
+            if part is not facts:
+                kept = listed(part["rows"])
+                judged = part["judged"] = summary(kept, ()) if kept else None
+            whole = len(part["rows"]) == part["rows_of"]
+            part["missed"] = missed(judged, targets) if whole and judged else None
     return facts
 
 
@@ -204,38 +245,41 @@ def _print(facts: dict[str, Any]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     machine = changed(facts["machine"], facts["set"])
-    if not facts["rows"]:
+    if not facts["rows"] and not facts["conv"]["rows"]:
         console.print("no row was simulated")
         return
     title = f"{facts['measured_on'].split(',')[0]}, measured, and {machine}, simulated"
-    columns = ["row", "m x n x k", "measured us", "simulated us", "ratio", "tiles", "split"]
+    columns = ["measured us", "simulated us", "ratio", "tiles", "split"]
     columns += ["CTAs", "sampled", "limit"]
-    console.print(table(title, columns, [_line(r) for r in facts["rows"]]))
-    s = facts["summary"]
-    lines = [
-        [c["name"], str(c["rows"]), f"{c['geomean']:.3f}", f"{c['mape']:.1f} %"]
-        for c in s["classes"]
-        if c["rows"]
-    ]
-    lines.append(["all", str(s["rows"]), f"{s['geomean']:.3f}", f"{s['mape']:.1f} %"])
-    console.print()
-    console.print(table("simulated / measured", ["rows", "", "mean", "error"], lines))
-    if s["rank"] is not None:
-        console.print(f"rank correlation {s['rank']:.3f}")
-    console.print(f"worst rows: {', '.join(map(str, s['worst']))}")
+    for part, what in ((facts, "m x n x k"), (facts["conv"], "convolution")):
+        if not part["rows"]:
+            continue
+        console.print(table(title, ["row", what, *columns], [_line(r) for r in part["rows"]]))
+        s = part["summary"]
+        lines = [
+            [c["name"], str(c["rows"]), f"{c['geomean']:.3f}", f"{c['mape']:.1f} %"]
+            for c in s["classes"]
+            if c["rows"]
+        ]
+        lines.append(["all", str(s["rows"]), f"{s['geomean']:.3f}", f"{s['mape']:.1f} %"])
+        console.print()
+        console.print(table("simulated / measured", ["rows", "", "mean", "error"], lines))
+        if s["rank"] is not None:
+            console.print(f"rank correlation {s['rank']:.3f}")
+        console.print(f"worst rows: {', '.join(map(str, s['worst']))}")
+        if part["missed"] is None:
+            console.print("targets are for all rows: not judged")
+        for line in part["missed"] or ():
+            console.print(f"missed: {line}")
     if facts["partial"]:
         console.print("not all rows that were asked for: stopped early")
-    if facts["missed"] is None:
-        console.print("targets are for all rows: not judged")
-    for line in facts["missed"] or ():
-        console.print(f"missed: {line}")
 
 
 def _line(r: dict[str, Any]) -> list[str]:
     s, part = r["schedule"], r["sampled"]
     return [
         str(r["index"]),
-        f"{r['m']}x{r['n']}x{r['k']} {r['layout']}",
+        r["label"] if r["layout"] == "conv" else f"{r['m']}x{r['n']}x{r['k']} {r['layout']}",
         f"{r['measured_us']:,.0f}",
         f"{r['simulated_us']:,.1f}",
         f"{r['ratio']:.3f}" + ("" if r["check"]["ok"] else " WRONG"),

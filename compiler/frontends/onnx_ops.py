@@ -15,6 +15,7 @@ from ...backend.isa.layout import ceil_div
 from ...dialects.dstc import PoolKind, window_output
 from .draft import FLOATS, Draft
 from .onnx_build import Build
+from .onnx_conv import conv, conv_transpose, window_pads
 from .onnx_lstm import LSTM
 from .onnx_moves import MOVES
 from .onnx_node import Node, node_name, type_name
@@ -28,54 +29,6 @@ def _square(draft: Draft, value: str, what: str) -> tuple[int, ...]:
     if len(shape) != 4:
         raise DstcError(f"{len(shape) - 2}-D {what} is not supported; only 2-D (N x C x H x W)")
     return shape
-
-
-def _pads(
-    node: Node,
-    size: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> tuple[int, ...]:
-    """(top, left, bottom, right) from `pads` or `auto_pad`."""
-    mode = node.attrs.get("auto_pad", "NOTSET")
-    if mode == "NOTSET":
-        return node.ints("pads", (0, 0, 0, 0))
-    if mode == "VALID":
-        return (0, 0, 0, 0)
-    before: list[int] = []
-    after: list[int] = []
-    for n, k, s, d in zip(size, kernel, strides, dilations, strict=True):
-        total = max((ceil_div(n, s) - 1) * s + (k - 1) * d + 1 - n, 0)
-        small, large = total // 2, total - total // 2
-        before.append(small if mode == "SAME_UPPER" else large)
-        after.append(large if mode == "SAME_UPPER" else small)
-    return (*before, *after)
-
-
-def _conv(draft: Draft, node: Node) -> None:
-    x, w, bias = node.inputs[0], node.inputs[1], node.optional(2)
-    xs, ws = _square(draft, x, "convolution"), draft.shape(w)
-    group = int(node.attrs.get("group", 1))
-    if group != 1:
-        raise DstcError(f"group = {group} is not supported; only group = 1")
-    if ws[1] != xs[1]:
-        raise DstcError(f"the filter has {ws[1]} channels, but the input has {xs[1]}")
-    kernel = node.ints("kernel_shape", ws[2:])
-    if kernel != ws[2:]:
-        raise DstcError(f"kernel_shape {kernel} is not the filter's {ws[2:]}")
-    strides, dilations = node.ints("strides", (1, 1)), node.ints("dilations", (1, 1))
-    pads = _pads(node, xs[2:], kernel, strides, dilations)
-    draft.emit(
-        "conv2d",
-        [x, w, *([bias] if bias else [])],
-        node.output,
-        (xs[0], ws[0], *window_output(xs[2:], kernel, strides, pads, dilations)),
-        sources=[node.name],
-        strides=strides,
-        pads=pads,
-        dilations=dilations,
-    )
 
 
 def _pooled(size: int, kernel: int, stride: int, begin: int, end: int, dilation: int) -> int:
@@ -98,7 +51,7 @@ def _pool(kind: PoolKind) -> Callable[[Draft, Node], None]:
         xs = _square(draft, x, "pooling")
         kernel = node.ints("kernel_shape", ())
         strides, dilations = node.ints("strides", (1, 1)), node.ints("dilations", (1, 1))
-        pads = _pads(node, xs[2:], kernel, strides, dilations)
+        pads = window_pads(node, xs[2:], kernel, strides, dilations)
         size = window_output(xs[2:], kernel, strides, pads, dilations)
         if node.attrs.get("ceil_mode") and node.attrs.get("auto_pad", "NOTSET") == "NOTSET":
             size = tuple(
@@ -228,7 +181,8 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     **LSTM,
     "AveragePool": _pool(PoolKind.AVERAGE),
     "BatchNormalization": _batch_norm,
-    "Conv": _conv,
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Identity": _identity,

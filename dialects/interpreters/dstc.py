@@ -6,7 +6,7 @@ the results' types, bit by bit what the device computes; a bitmap is its dense m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from xdsl.utils.exceptions import InterpretationError
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import split_ranges
-from ...runtime.host_ops import Window, pool, windows
+from ...runtime.host_ops import pool
+from ...runtime.lowered import lowered
 from ...runtime.nm_format import violation
 from .. import dstc
 from ..constants import ConstantPool
+from ..conv_window import ConvWindow
 from .dstc_pointwise import run_rows, tensor_dtype
 
 Array = NDArray[Any]
@@ -98,6 +100,14 @@ def matmul_split(
     return total
 
 
+def in_groups(
+    a: Array, b: Array, groups: int, multiply: Callable[[Array, Array], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """`multiply` for each of `groups` blocks of rows of a and b, results below each other."""
+    pairs = zip(np.split(a, groups), np.split(b, groups), strict=True)
+    return np.concatenate([multiply(x, y) for x, y in pairs])
+
+
 def engine_skips(schedule: dstc.ScheduleAttr) -> bool | str:
     """Whose zeros contribute nothing on the schedule's engine: `matmul_f32`'s `skip_zeros`."""
     if schedule.engine.data == dstc.Engine.NM:
@@ -110,11 +120,9 @@ def relu(x: Array) -> Array:
     return np.where((x > 0) | np.isnan(x), x, x.dtype.type(0))
 
 
-def im2col(x: Array, window: Window) -> Array:
+def im2col(x: Array, window: ConvWindow) -> Array:
     """(C*R*S) x (N*OH*OW): rows ordered by (c, r, s), columns by (n, oh, ow)."""
-    view = windows(x, dstc.window_output(x.shape[2:], *window), window, 0)
-    n, c, r, s, oh, ow = view.shape
-    return view.transpose(1, 2, 3, 0, 4, 5).reshape(c * r * s, n * oh * ow)
+    return lowered(x, window.sliding, window.spread)
 
 
 def epilogue(
@@ -180,7 +188,7 @@ class DstcFunctions(InterpreterFunctions):
         x, w = args[:2]
         bias, residual = addends(op, args)
         n, _k, oh, ow = dstc.matrix_shape(op.result.type)
-        acc = matmul_f32(w.reshape(w.shape[0], -1), im2col(x, op.window))
+        acc = in_groups(w.reshape(w.shape[0], -1), im2col(x, op.window), op.group_count, matmul_f32)
         activation = op.activation is not None and op.activation.data == dstc.Activation.RELU
         acc = epilogue(acc, bias, "m", activation, residual)
         return (rounded(image_of(acc, (n, oh, ow)), op.result.type),)
@@ -191,6 +199,9 @@ class DstcFunctions(InterpreterFunctions):
             x.T if flipped else x for x, flipped in zip(args[:2], op.transposed, strict=True)
         )
         bias, residual = addends(op, args)
+        if op.window is not None:
+            rhs = im2col(rhs, op.window.window)
+        parts = 1 if op.schedule is None else op.schedule.parts
         if op.matrices > 1:
             pairs = zip(*(np.split(x, op.matrices) for x in args[:2]), strict=True)
             flips = op.transposed
@@ -199,10 +210,17 @@ class DstcFunctions(InterpreterFunctions):
                 for pair in pairs
             ]
             acc = np.concatenate(each)
-        elif op.schedule is not None and op.schedule.parts > 1:
-            acc = matmul_split(lhs, rhs, op.schedule.parts, skips_zeros(op))
         else:
-            acc = matmul_f32(lhs, rhs, skips_zeros(op))
+            acc = in_groups(
+                lhs,
+                rhs,
+                op.group_count,
+                lambda a, b: (
+                    matmul_split(a, b, parts, skips_zeros(op))
+                    if parts > 1
+                    else matmul_f32(a, b, skips_zeros(op))
+                ),
+            )
         along = op.bias_along.data if op.bias_along is not None else "n"
         acc = epilogue(acc, bias, along, op.relu, residual)
         if op.image is not None:

@@ -16,6 +16,7 @@ from ..dstc_tile import (
     AtomicOrOp,
     CombineOp,
     ExtractOp,
+    HalvesOp,
     Id,
     IdOp,
     LoadOp,
@@ -169,6 +170,13 @@ def _combine(simt: Simt, op: CombineOp, operands: tuple[Array, ...]) -> tuple[Ar
     return (np.stack(np.broadcast_arrays(*operands), axis=-1),)
 
 
+def _halves(simt: Simt, op: HalvesOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt
+    count = len(op.low)
+    pairs = zip(operands[:count], operands[count:], strict=True)
+    return (np.stack(np.broadcast_arrays(*(low | high << 16 for low, high in pairs)), axis=-1),)
+
+
 def _splat(simt: Simt, op: SplatOp, operands: tuple[Array, ...]) -> tuple[Array]:
     del operands
     dtype = _word_dtype(simt, op, op.result.type)
@@ -193,6 +201,7 @@ LANE: dict[type[Operation], Handler] = {
     UnpackOp: _unpack,
     ExtractOp: _extract,
     CombineOp: _combine,
+    HalvesOp: _halves,
     SplatOp: _splat,
 }
 """Handlers of the ops that each lane executes for itself."""

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ...backend.isa.table import SIGN
 from .intrinsics import I1, I32, V32F, V32I, intrinsic, load, pointer, splat, widen
 
 _V1 = ir.VectorType(I1, 32)
@@ -157,6 +158,14 @@ def _integer(relation: str, signed: bool) -> Callable[[Lanes], Any]:
     return lambda v: v.icmp_unsigned(relation, v.a, v.b)
 
 
+def _common(relation: str) -> Callable[[Lanes], Any]:
+    return lambda v: v.icmp_unsigned(relation, v.and_(v.a, v.b), splat(0, V32I))
+
+
+_COMMON = {"ANY": "!=", "NONE": "=="}
+"""Relations of the ones that a and b have in common to none."""
+
+
 def _floating(relation: str) -> Callable[[Lanes], Any]:
     if relation == "!=":
         return lambda v: v.fcmp_unordered(relation, v.fa, v.fb)
@@ -166,6 +175,7 @@ def _floating(relation: str) -> Callable[[Lanes], Any]:
 COMPARE_FORMS: dict[Form, Callable[[Lanes], Any]] = {
     **{("ISETP", k, "U32"): _integer(r, False) for k, r in _RELATIONS.items()},
     **{("ISETP", k, "S32"): _integer(r, True) for k, r in _RELATIONS.items()},
+    **{("ISETP", k, sign): _common(r) for k, r in _COMMON.items() for sign in SIGN.choices},
     **{("FSETP", k): _floating(r) for k, r in _RELATIONS.items()},
 }
 """Forms whose result is a predicate of each lane."""

@@ -379,12 +379,26 @@ BAD = {
         "node 'node_y' (Relu): operator of com.acme is not supported",
     ),
     "groups": (
-        model([node("Conv", ["x", "w"], group=2)], {"x": (1, 6, 5, 5)}, constants=W),
-        "node 'node_y' (Conv): group = 2 is not supported; only group = 1",
+        model([node("Conv", ["x", "w"], group=3)], {"x": (1, 9, 5, 5)}, constants=W),
+        "node 'node_y' (Conv): group = 3: 9 channels and 4 filters do not fall into as many",
     ),
-    "1-D": (
-        model([node("Conv", ["x", "w"])], {"x": (1, 3, 5)}, constants={"w": random(RNG, 4, 3, 2)}),
-        "1-D convolution is not supported; only 2-D",
+    "dynamic filter of a transposed convolution": (
+        model([node("ConvTranspose", ["x", "z"])], {"x": (1, 4, 5, 5), "z": (4, 3, 2, 2)}),
+        "the filter of a transposed convolution must be a constant",
+    ),
+    "pads of a transposed convolution": (
+        model(
+            [node("ConvTranspose", ["x", "w"], pads=[2, 0, 0, 0])], {"x": (1, 4, 5, 5)}, constants=W
+        ),
+        "pads [2, 0, 0, 0] cut off more than a filter of [2, 2] reaches",
+    ),
+    "3-D convolution": (
+        model(
+            [node("Conv", ["x", "w"])],
+            {"x": (1, 3, 5, 5, 5)},
+            constants={"w": random(RNG, 4, 3, 2, 2, 2)},
+        ),
+        "3-D convolution is not supported; only 1-D and 2-D",
     ),
     "3-D": (
         model([node("MaxPool", ["x"], kernel_shape=[1, 1, 1])], {"x": (1, 3, 5, 5, 5)}),

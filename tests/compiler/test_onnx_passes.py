@@ -14,7 +14,7 @@ from dstc.dialects.constants import ConstantPool, attach
 from dstc.passes.annotate_sparsity import AnnotateSparsity
 from dstc.passes.fold_constants import FoldConstants
 from dstc.passes.fuse_epilogue import FuseEpilogue
-from dstc.passes.lower_conv_im2col import LowerConvIm2col
+from dstc.passes.lower_conv import LowerConv
 from dstc.passes.lower_precision import LowerPrecision
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from xdsl.dialects.builtin import Float16Type, Float32Type, ModuleOp, TensorType
 
 from .onnx_models import model, node, random
 
-SAME = (FuseEpilogue(), FoldConstants(), AnnotateSparsity(), LowerConvIm2col(), FoldConstants())
+SAME = (FuseEpilogue(), FoldConstants(), AnnotateSparsity(), LowerConv(), FoldConstants())
 """Passes that change no bit."""
 
 ROUND = LowerPrecision()
@@ -120,7 +120,7 @@ def test_f16_stays_within_the_bound(seed, fuse, fold):
     assert verdict["ok"], verdict
     if proto.graph.node[-1].op_type != "Softmax":  # which amplifies the error of large inputs
         assert bound.max() < 0.05 * max(np.abs(want).max(), 1), "vacuous"
-    for p in (FoldConstants(), AnnotateSparsity(), LowerConvIm2col(), ROUND):
+    for p in (FoldConstants(), AnnotateSparsity(), LowerConv(), ROUND):
         p.apply(ctx, module)
         np.testing.assert_array_equal(outputs(module, ctx, feeds), first)
 
@@ -131,7 +131,7 @@ def test_operands_are_f16_and_biases_f32(seed, fold_first):
     proto, feeds = network(seed)
     module, ctx = lowered(proto, feeds)
     folding = (FoldConstants(),) if fold_first else ()
-    for p in (FuseEpilogue(), *folding, ROUND, FoldConstants(), LowerConvIm2col()):
+    for p in (FuseEpilogue(), *folding, ROUND, FoldConstants(), LowerConv()):
         p.apply(ctx, module)
     for op in module.walk():
         if isinstance(op, dstc.MatmulOp):
@@ -181,7 +181,7 @@ def test_the_example(root: Path):
     graph = load_onnx(file, input_shapes={"x": x.shape})
     ctx = Context()
     module = graph.to_module(ctx)
-    for p in (FuseEpilogue(), ROUND, FoldConstants(), AnnotateSparsity(), LowerConvIm2col()):
+    for p in (FuseEpilogue(), ROUND, FoldConstants(), AnnotateSparsity(), LowerConv()):
         p.apply(ctx, module)
     module.verify()
     products = [op for op in module.walk() if isinstance(op, dstc.MatmulOp)]

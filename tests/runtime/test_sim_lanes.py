@@ -127,6 +127,8 @@ INTEGER = {
     "ISETP.LE.S32 P0, R4, R5": lambda a, b, c: s(a) <= s(b),
     "ISETP.GT.S32 P0, R4, R5, P1": lambda a, b, c: (s(a) > s(b)) & (PRED != 0),
     "ISETP.GE.S32 P0, R4, R5, !P1": lambda a, b, c: (s(a) >= s(b)) & (PRED == 0),
+    "ISETP.ANY.U32 P0, R4, R5": lambda a, b, c: (a & b) != 0,
+    "ISETP.NONE.S32 P0, R4, R5, P1": lambda a, b, c: ((a & b) == 0) & (PRED != 0),
     "NOP": lambda a, b, c: np.zeros(32),
 }
 

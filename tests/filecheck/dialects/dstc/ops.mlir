@@ -1,6 +1,6 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
 
-func.func @all(%x: tensor<2x3x8x8xf16>, %b: tensor<4xf32>, %v: tensor<2x4x1x1xf32>) -> tensor<2x4x8x8xf16> {
+func.func @all(%x: tensor<2x3x8x8xf16>, %b: tensor<4xf32>, %v: tensor<2x4x1x1xf32>, %k: tensor<6x2x1x1xf16>) -> tensor<2x4x8x8xf16> {
   %w = dstc.constant "conv1.weight" {density = 0.5 : f64} : tensor<4x3x3x3xf16>
   %y = dstc.conv2d %x, %w bias(%b) {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>, activation = #dstc<activation relu>, dstc.source = ["conv1"]} : tensor<2x3x8x8xf16>, tensor<4x3x3x3xf16>, tensor<4xf32> -> tensor<2x4x8x8xf16>
   %w2 = dstc.reshape %w : tensor<4x3x3x3xf16> -> tensor<4x27xf16>
@@ -14,6 +14,8 @@ func.func @all(%x: tensor<2x3x8x8xf16>, %b: tensor<4xf32>, %v: tensor<2x4x1x1xf3
   %c = dstc.cast %t : tensor<2x8x8x4xf16> -> tensor<2x8x8x4xf32>
   %p = dstc.pool2d %r {kind = #dstc<pool average>, kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>, count_include_pad = true} : tensor<2x4x8x8xf16> -> tensor<2x4x4x4xf16>
   %s = dstc.softmax %c {axis = 3 : i64} : tensor<2x8x8x4xf32> -> tensor<2x8x8x4xf32>
+  %g = dstc.conv2d %r, %k {groups = 2 : i64, spread = array<i64: 2, 1>, strides = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : tensor<2x4x8x8xf16>, tensor<6x2x1x1xf16> -> tensor<2x6x15x8xf16>
+  %n = dstc.matmul %w2, %x {image = array<i64: 2, 8, 8>, window = #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>} : tensor<4x27xf16>, tensor<2x3x8x8xf16> -> tensor<2x4x8x8xf16>
   func.return %y : tensor<2x4x8x8xf16>
 }
 
@@ -32,3 +34,5 @@ func.func @all(%x: tensor<2x3x8x8xf16>, %b: tensor<4xf32>, %v: tensor<2x4x1x1xf3
 // CHECK-NEXT: dstc.cast {{.*}} : tensor<2x8x8x4xf16> -> tensor<2x8x8x4xf32>
 // CHECK-NEXT: dstc.pool2d {{.*}} {kind = #dstc<pool average>, {{.*}}count_include_pad = true}
 // CHECK-NEXT: dstc.softmax {{.*}} {axis = 3 : i64}
+// CHECK-NEXT: dstc.conv2d {{.*}} {groups = 2 : i64, spread = array<i64: 2, 1>, strides =
+// CHECK-NEXT: dstc.matmul {{.*}} {image = array<i64: 2, 8, 8>, window = #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>} : tensor<4x27xf16>, tensor<2x3x8x8xf16> -> tensor<2x4x8x8xf16>

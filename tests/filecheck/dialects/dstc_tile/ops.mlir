@@ -22,6 +22,7 @@ dstc_tile.kernel @k ["x", "y"] grid = [2, 3, 1], warps = 4, shared = 1024, acc =
   dstc_tile.atomic_or %h, %y + 8 if %p
   %was = dstc_tile.atomic_add %h, %y if %p
   %vv = dstc_tile.combine %v, %v : f32, f32 -> vector<2xf32>
+  %hh = dstc_tile.halves %h, %h : %cx, %cy -> vector<2xi32>
   dstc_tile.barrier
   %b = dstc_tile.ballot %p
   %s = dstc_tile.shuffle %b, %lane
@@ -66,6 +67,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // CHECK-NEXT:   dstc_tile.atomic_or %h, %y + 8 if %p
 // CHECK-NEXT:   %was = dstc_tile.atomic_add %h, %y if %p
 // CHECK-NEXT:   %vv = dstc_tile.combine %v, %v : f32, f32 -> vector<2xf32>
+// CHECK-NEXT:   %hh = dstc_tile.halves %h, %h : %cx, %cy -> vector<2xi32>
 // CHECK-NEXT:   dstc_tile.barrier
 // CHECK-NEXT:   %b = dstc_tile.ballot %p
 // CHECK-NEXT:   %s = dstc_tile.shuffle %b, %lane
@@ -100,6 +102,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // GENERIC-NEXT:   "dstc_tile.atomic_or"(%h, %y, %p) <{offset = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1>}> : (i32, i32, i1) -> ()
 // GENERIC-NEXT:   %was = "dstc_tile.atomic_add"(%h, %y, %p) : (i32, i32, i1) -> i32
 // GENERIC-NEXT:   %vv = "dstc_tile.combine"(%v, %v) : (f32, f32) -> vector<2xf32>
+// GENERIC-NEXT:   %hh = "dstc_tile.halves"(%h, %h, %cx, %cy)
 // GENERIC-NEXT:   "dstc_tile.barrier"() : () -> ()
 // GENERIC-NEXT:   %b = "dstc_tile.ballot"(%p) : (i1) -> i32
 // GENERIC-NEXT:   %s = "dstc_tile.shuffle"(%b, %lane) : (i32, i32) -> i32

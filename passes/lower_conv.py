@@ -1,7 +1,7 @@
-"""Convolutions as matrix products on the lowered matrix.
+"""Convolutions as matrix products on windows of their image.
 
-In: `dstc.conv2d`. Out: the filter as K x CRS matrix (a constant if it was one), `dstc.im2col`,
-and `dstc.matmul` with `image`, which keeps densities, activation and source.
+In: `dstc.conv2d`. Out: the filter as K x CRS matrix (a constant if it was one) and `dstc.matmul`
+with `window`, whose right operand is the image; it keeps densities, activation and source.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _element(value: SSAValue) -> AnyFloat:
 
 @dataclass
 class ConvToMatmul(RewritePattern):
-    """conv2d -> reshape or constant, im2col, matmul."""
+    """conv2d -> reshape or constant, matmul on windows."""
 
     pool: ConstantPool
 
@@ -39,35 +39,26 @@ class ConvToMatmul(RewritePattern):
     def match_and_rewrite(self, op: dstc.Conv2dOp, rewriter: PatternRewriter) -> None:
         filters, *crs = dstc.matrix_shape(op.w.type)
         n, _, oh, ow = dstc.matrix_shape(op.result.type)
-        kernel, strides, pads, dilations = op.window
-        depth = math.prod(crs)
-        weights = self._matrix(op.w, filters, depth)
-        lowered = dstc.Im2colOp(
-            op.x,
-            dstc.tensor((depth, n * oh * ow), _element(op.x)),
-            kernel=kernel,
-            strides=strides,
-            pads=pads,
-            dilations=dilations,
-        )
+        weights = self._matrix(op.w, filters, math.prod(crs))
         product = dstc.MatmulOp(
             weights.result,
-            lowered.result,
+            op.x,
             op.bias,
             op.result.type,
             bias_along="m",
             activation=op.activation.data if op.activation is not None else dstc.Activation.NONE,
             image=(n, oh, ow),
+            window=op.window,
+            groups=op.group_count,
             a_density=op.a_density,
             b_density=op.b_density,
             residual=op.residual,
         )
-        for new in (weights, lowered, product):
+        for new in (weights, product):
             dstc.copy_source(new, op)
         weights.result.name_hint = op.w.name_hint
-        lowered.result.name_hint = "columns"
         source = op.w.owner
-        rewriter.replace(op, [weights, lowered, product])
+        rewriter.replace(op, [weights, product])
         if isinstance(source, dstc.ConstantOp) and not source.result.uses:
             rewriter.erase(source)
 
@@ -85,10 +76,10 @@ class ConvToMatmul(RewritePattern):
 
 
 @dataclass(frozen=True)
-class LowerConvIm2col(ModulePass):
-    """Lower convolutions to an explicit im2col and a matmul."""
+class LowerConv(ModulePass):
+    """Lower convolutions to products on windows of their images."""
 
-    name = "lower-conv-im2col"
+    name = "lower-conv"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         PatternRewriteWalker(ConvToMatmul(constants_of(ctx))).rewrite_module(op)
