@@ -1,4 +1,4 @@
-"""How far a compiled model may be from its f32 reference: a rigorous bound, element by element.
+"""How far a compiled model may be from its f32 reference: a derived bound, element by element.
 
 In: a model graph and inputs. Out: per output the largest |compiled - reference| that f16 storage
 and the order of f32 additions can cause. Nothing in it is fitted to results.
@@ -13,21 +13,23 @@ softmax), the radius covers both.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..dialects.conv_window import ConvWindow
 from ..dialects.interpreters.dstc import im2col, image_of
+from ..dialects.interpreters.dstc_pointwise import gathered, padded, sliced
 from ..runtime.host_ops import pool
-from .graph import ModelGraph, OpNode
+from .error_ball import F32_UNIT, INDEPENDENT, Ball, joined, product_of, roundings, summed
+from .error_functions import BALLS
+from .graph import ModelGraph, OpNode, is_integer
 
 F64 = NDArray[np.float64]
-
-F32_UNIT = 2.0**-24
-"""Unit roundoff of f32."""
 
 F16_UNIT, F16_TINY = 2.0**-11, 2.0**-25
 """Unit roundoff of f16 and half its smallest subnormal."""
@@ -36,65 +38,84 @@ SPARE = 8
 """Roundings beside the additions of a sum: conversion, bias, a batch norm folded into weights."""
 
 
-class Ball(NamedTuple):
-    """All values within `radius` of `centre`, elementwise."""
-
-    centre: F64
-    radius: F64
-
-    @staticmethod
-    def exact(values: NDArray[Any]) -> Ball:
-        """A value without error."""
-        centre = values.astype(np.float64)
-        return Ball(centre, np.zeros_like(centre))
-
-    def through(self, f: Callable[[F64], F64]) -> Ball:
-        """The image under a monotone function."""
-        centre = f(self.centre)
-        up, down = f(self.centre + self.radius), f(self.centre - self.radius)
-        return Ball(centre, np.maximum(up - centre, centre - down))
-
-    def moved(self, f: Callable[[F64], F64]) -> Ball:
-        """The same elements in another order or shape."""
-        return Ball(f(self.centre), f(self.radius))
-
-    def wider(self, by: F64) -> Ball:
-        """With `by` added to the radius."""
-        return Ball(self.centre, self.radius + by)
-
-    @property
-    def magnitude(self) -> F64:
-        """The largest absolute value within."""
-        return np.abs(self.centre) + self.radius
-
-
 def _f16(values: F64) -> F64:
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float16).astype(np.float64)
 
 
+PORT_UNITS = {"float16": (F16_UNIT, F16_TINY), "bfloat16": (2.0**-8, 2.0**-133)}
+"""Unit roundoff of outputs that are narrower than f32, and half their smallest subnormal."""
+
+DEVIATIONS = 8
+"""Standard deviations of a bound that takes roundings as independent."""
+
+
 def error_bound(graph: ModelGraph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, F64]:
     """Bounds by output name, each of the output's shape; `inputs` by name.
 
-    Infinite or NaN where a value overflows f16: nothing can be said there.
+    The worst case, where that says anything. Deep in a network it does not: it is larger than any
+    element of the output. There the bound is `DEVIATIONS` standard deviations of roundings that are
+    taken as independent, if that is less. Infinite or NaN where a value overflows f16: nothing can
+    be said there.
     """
+    worst, largest = _bounds(graph, inputs)
+    if all(bool((worst[n] <= largest[n]).all()) for n in worst):
+        return worst
+    token = INDEPENDENT.set(True)
+    try:
+        likely, _ = _bounds(graph, inputs, DEVIATIONS)
+    finally:
+        INDEPENDENT.reset(token)
+    return {
+        n: np.where(worst[n] <= largest[n], worst[n], np.fmin(worst[n], likely[n])) for n in worst
+    }
+
+
+def _bounds(
+    graph: ModelGraph, inputs: Mapping[str, NDArray[Any]], times: float = 1.0
+) -> tuple[dict[str, F64], dict[str, float]]:
+    """(bounds, largest finite magnitude of the reference) by output; radii count `times`."""
     reference = {p.value: Ball.exact(inputs[p.name]) for p in graph.inputs}
-    device = {p.value: Ball.exact(inputs[p.name]).through(_f16) for p in graph.inputs}
-    for name, array in graph.constants.items():
-        reference[name] = device[name] = Ball.exact(array)
-    with np.errstate(invalid="ignore", over="ignore"):
+    device = {
+        p.value: Ball.exact(inputs[p.name])
+        if is_integer(p.dtype)
+        else Ball.exact(inputs[p.name]).through(_f16)
+        for p in graph.inputs
+    }
+    exact = set(graph.constants)
+    readers = Counter(v for node in graph.topological() for v in node.inputs)
+    readers.update(p.value for p in graph.outputs)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for node in graph.topological():
             step = STEPS[node.op]
+            for value in node.inputs:  # constants are many: each is there for its readers alone
+                if value in graph.constants:
+                    reference[value] = device[value] = Ball.exact(graph.constants[value])
             reference[node.output] = step(graph, node, [reference[v] for v in node.inputs])
             result = step(graph, node, _device_operands(node, device))
-            device[node.output] = _stored(graph, node, result)
+            device[node.output] = _stored(graph, node, result, exact)
+            for value in node.inputs:  # what nobody reads any more is given back
+                readers[value] -= 1
+                if not readers[value] or value in graph.constants:
+                    reference.pop(value, None)
+                    device.pop(value, None)
         bounds: dict[str, F64] = {}
+        largest: dict[str, float] = {}
         for port in graph.outputs:
+            if port.value in graph.constants:
+                reference[port.value] = Ball.exact(graph.constants[port.value])
+                device[port.value] = reference[port.value]
             want, got = reference[port.value], device[port.value]
             rounding = 2 * F32_UNIT * (want.magnitude + got.magnitude)
             apart = np.abs(got.centre - want.centre)
-            bounds[port.name] = apart + got.radius + want.radius + rounding
-    return bounds
+            unit, tiny = PORT_UNITS.get(port.dtype, (0.0, 0.0))
+            port_rounding = unit * got.magnitude + tiny
+            bounds[port.name] = (
+                apart + times * (got.radius + want.radius + rounding) + port_rounding
+            )
+            finite = np.abs(want.centre[np.isfinite(want.centre)])
+            largest[port.name] = float(finite.max(initial=0.0))
+    return bounds, largest
 
 
 def _device_operands(node: OpNode, device: Mapping[str, Ball]) -> list[Ball]:
@@ -103,16 +124,28 @@ def _device_operands(node: OpNode, device: Mapping[str, Ball]) -> list[Ball]:
     return [device[v].through(_f16) if i < halves else device[v] for i, v in enumerate(node.inputs)]
 
 
-def _stored(graph: ModelGraph, node: OpNode, result: Ball) -> Ball:
-    """A result as it is stored: f32 for an output, f16 for what only f16 readers use."""
-    if node.op in _MOVES or any(p.value == node.output for p in graph.outputs):
+def _stored(graph: ModelGraph, node: OpNode, result: Ball, exact: set[str]) -> Ball:
+    """A result as it is stored: f32 for an output, f16 for what only f16 readers use.
+
+    `exact`: values that may have more than f16 has, beyond what their balls cover. What is moved
+    has its place in f16 if its origin has.
+    """
+    if any(p.value == node.output for p in graph.outputs):
+        exact.add(node.output)
+        return result
+    if is_integer(graph.values[node.output].dtype):
+        return result
+    if node.op == "fill":  # an immediate, unless it is moved
+        exact.add(node.output)
+        return result
+    if node.op in _MOVES and not exact.intersection(node.inputs):
         return result
     if _only_half_readers(graph, node):
         return result.through(_f16)
-    return result.wider(F16_UNIT * result.magnitude + F16_TINY)
+    return result.rounded(np.float16, F16_UNIT, F16_TINY)
 
 
-_MOVES = ("relu", "reshape", "transpose")
+_MOVES = ("relu", "reshape", "transpose", "slice", "pad", "expand", "concat", "gather")
 """Operators that commute with rounding, or make no new values."""
 
 
@@ -120,22 +153,40 @@ def _only_half_readers(graph: ModelGraph, node: OpNode) -> bool:
     outputs = {p.value for p in graph.outputs}
     readers = [graph.node(name) for name in graph.digraph.successors(node.name)]
     return node.output not in outputs and all(
-        r.op in ("conv2d", "matmul", "pool2d") or (r.op in _MOVES and _only_half_readers(graph, r))
+        r.op in ("conv2d", "matmul") or (r.op in _MOVES and _only_half_readers(graph, r))
         for r in readers
     )
 
 
+_WIDE = 1.01
+"""Covers the roundings of radii that are multiplied in f32."""
+_NARROW = 1e15
+"""Sums of squares below its square stay in f32."""
+
+
+def _narrow(*values: F64) -> list[NDArray[np.floating[Any]]]:
+    """Magnitudes in f32, in which they are multiplied faster, if they fit."""
+    fits = all(bool((v < _NARROW).all()) for v in values)
+    return [v.astype(np.float32) for v in values] if fits else list(values)
+
+
 def _product(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
     centre = a.centre @ b.centre
-    magnitude = a.magnitude @ b.magnitude
-    spread = np.maximum(magnitude - np.abs(a.centre) @ np.abs(b.centre), 0.0)
+    sizes, exact = _narrow(a.magnitude, b.magnitude), _narrow(np.abs(a.centre))[0]
+    magnitude = sizes[0] @ sizes[1]
+    spread = np.zeros_like(centre)
+    if a.radius.any():
+        spread = joined(spread, product_of(_narrow(a.radius)[0], sizes[1]))
+    if b.radius.any():
+        spread = joined(spread, product_of(exact, _narrow(b.radius)[0]))
     # only products that are not zero take part in the roundings of a sum
-    terms = (a.magnitude > 0).astype(np.float32) @ (b.magnitude > 0).astype(np.float32)
-    radius = spread + 1.01 * F32_UNIT * (terms + SPARE) * magnitude
+    terms = (sizes[0] > 0).astype(np.float32) @ (sizes[1] > 0).astype(np.float32)
+    rounding = 1.01 * F32_UNIT * roundings(terms + SPARE) * magnitude
+    radius = _WIDE * joined(spread, rounding.astype(np.float64))
     if bias is None:
         return Ball(centre, radius)
     column = bias.moved(lambda x: x[:, None] if along == "m" else x)
-    total = Ball(centre + column.centre, radius + column.radius)
+    total = Ball(centre + column.centre, joined(radius, column.radius))
     return total.wider(F32_UNIT * (SPARE * column.magnitude + total.magnitude))
 
 
@@ -164,13 +215,21 @@ def _conv2d(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
 
 def _matmul(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
     lhs, rhs, *bias = values
+    batch = int(node.attrs.get("batch", 1))
+    if batch > 1:
+        parts = [
+            [Ball(c, r) for c, r in zip(*(np.split(a, batch) for a in v), strict=True)]
+            for v in (lhs, rhs)
+        ]
+        balls = [_product(a, b, None, "n") for a, b in zip(*parts, strict=True)]
+        return Ball(*(np.concatenate(column) for column in zip(*balls, strict=True)))
     return _product(lhs, rhs, bias[0] if bias else None, str(node.attrs.get("bias_along", "n")))
 
 
 def _add(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
     a, b = values
-    total = Ball(a.centre + b.centre, a.radius + b.radius)
-    return total.wider(F32_UNIT * total.magnitude)
+    total = Ball(a.centre + b.centre, joined(a.radius, b.radius))
+    return total.rounded(np.float32, F32_UNIT, 0.0)
 
 
 def _relu(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
@@ -203,18 +262,127 @@ def _transpose(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
 
 
 def _softmax(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
-    """Inputs that move by r at most change a probability p by p (exp(2 r) - 1) at most.
+    """p_i = exp(x_i) / sum changes by a factor exp(+-(r_i + R)) at most.
 
-    f32 arithmetic adds some ulp and the rounding of the exponent's argument.
+    R is what the sum's logarithm can change by: log(sum p_j exp(r_j)). f32 arithmetic adds some ulp
+    and the rounding of the exponent's argument. What is masked (far below the largest) stays 0.
     """
     (x,), axis = values, node.attrs["axis"]
     distance = x.centre.max(axis=axis, keepdims=True) - x.centre
+    distance = np.minimum(distance, 2.0**128)  # -inf is as far as can be, whatever it is off by
     exp = np.exp(-distance)
     p = exp / exp.sum(axis=axis, keepdims=True)
-    arithmetic = 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
-    spread = 2 * x.radius.max(axis=axis, keepdims=True) + arithmetic
-    moved = p * np.expm1(spread) + 2.0**-126
+    radius = np.where(np.isneginf(x.centre), 0.0, x.radius)
+    own = radius + 4 * F32_UNIT * (x.centre.shape[axis] + SPARE + distance)
+    most = own.min(axis=axis, keepdims=True)
+    masked = distance - 2 * own - 2 * most > _FAR
+    own = np.where(masked, 0.0, own)
+    weights = np.where(masked, 0.0, p)
+    if INDEPENDENT.get():
+        spread = joined(own, summed(weights * own, axis, keepdims=True))
+    else:
+        spread = own + np.log((weights * np.exp(own)).sum(axis=axis, keepdims=True))
+    moved = np.where(masked, 0.0, p * np.expm1(spread)) + 2.0**-126
     return Ball(p, np.minimum(moved, np.maximum(p, 1 - p)))  # a probability stays in 0 to 1
+
+
+_FAR = 200.0
+"""exp(-200) is nothing in f32."""
+
+
+def _fill(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    return Ball.exact(np.full(shape, np.float32(node.attrs["value"])))
+
+
+def _cast(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,) = values
+    return x.through(np.trunc) if is_integer(graph.values[node.output].dtype) else x
+
+
+def _elementwise(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    balls = [v.moved(lambda x: np.broadcast_to(x, shape)) for v in values]
+    whole = is_integer(graph.values[node.inputs[-1]].dtype)
+    return BALLS[node.attrs["function"]](balls, whole)
+
+
+def _slice(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    return values[0].moved(lambda x: sliced(x, shape, node.attrs["starts"], node.attrs["steps"]))
+
+
+def _pad(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,), shape, low = values, graph.values[node.output].shape, node.attrs["low"]
+    return Ball(padded(x.centre, shape, low, node.attrs["value"]), padded(x.radius, shape, low, 0))
+
+
+def _expand(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    shape = graph.values[node.output].shape
+    return values[0].moved(lambda x: np.broadcast_to(x, shape))
+
+
+def _concat(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    return Ball(*(np.concatenate(c, node.attrs["axis"]) for c in zip(*values, strict=True)))
+
+
+def _gather(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    x, indices = values
+    at = indices.centre.astype(np.int64)
+    return x.moved(lambda v: gathered(v, at, node.attrs["axis"]))
+
+
+def _reduce(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,), kind, axes = values, node.attrs["kind"], tuple(node.attrs["axes"])
+    shape = graph.values[node.output].shape
+    count = np.prod([x.centre.shape[a] for a in axes])
+    if kind in ("max", "min"):
+        of = np.max if kind == "max" else np.min
+        low, high = of(x.centre - x.radius, axis=axes), of(x.centre + x.radius, axis=axes)
+        centre = of(x.centre, axis=axes)
+        ball = Ball(centre, np.maximum(high - centre, centre - low))
+    elif kind == "prod":
+        centre, most = np.prod(x.centre, axis=axes), np.prod(x.magnitude, axis=axes)
+        least = np.abs(centre)
+        ball = Ball(centre, most - least + 1.01 * F32_UNIT * count * most)
+    else:
+        by = 1 / count if kind == "mean" else 1.0
+        total = Ball(x.centre.sum(axis=axes) * by, summed(x.radius, axes) * by)
+        spread = 1.01 * F32_UNIT * roundings(count + SPARE) * x.magnitude.sum(axis=axes) * by
+        ball = total.wider(spread)
+    return ball.moved(lambda v: v.reshape(shape))
+
+
+def _normalize(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
+    (x,), a = values, node.attrs
+    axes = tuple(range(a["axis"], x.centre.ndim))
+
+    def mean(values: F64) -> F64:
+        return values.mean(axis=axes, keepdims=True)
+
+    count = np.prod([x.centre.shape[i] for i in axes])
+    unit = 1.01 * F32_UNIT * roundings(count + SPARE)
+    centre, radius = x.centre, x.radius
+    if a["centred"]:
+        centre = centre - mean(centre)
+        own = summed(radius, axes, keepdims=True) / count
+        radius = joined(radius, joined(own, unit * (mean(x.magnitude) + x.magnitude)))
+    # the deviation is a norm: it changes by no more than the norm of the errors
+    deviation = np.sqrt(mean(centre**2) + a["epsilon"])
+    if INDEPENDENT.get():  # the part of the errors along the row itself
+        along = summed(np.abs(centre) * radius, axes, keepdims=True) / count / deviation
+        off = along + mean(radius**2) / (2 * deviation)
+    else:
+        off = np.sqrt(mean(radius**2))
+    off = off + unit * deviation
+    least = np.maximum(deviation - off, math.sqrt(a["epsilon"]) * (1 - F32_UNIT * SPARE))
+    grown = 1 / least - 1 / deviation
+    result = Ball(
+        centre / deviation, joined(np.abs(centre) * grown, radius * (1 / deviation + grown))
+    )
+    bounded = np.abs(result.centre) + math.sqrt(count)  # no element is larger than that
+    result = Ball(result.centre, np.minimum(result.radius, bounded))
+    return result.wider(SPARE * F32_UNIT * result.magnitude)
 
 
 Step = Callable[[ModelGraph, OpNode, list[Ball]], Ball]
@@ -223,6 +391,16 @@ STEPS: dict[str, Step] = {
     "conv2d": _conv2d,
     "matmul": _matmul,
     "add": _add,
+    "cast": _cast,
+    "concat": _concat,
+    "elementwise": _elementwise,
+    "expand": _expand,
+    "fill": _fill,
+    "gather": _gather,
+    "normalize": _normalize,
+    "pad": _pad,
+    "reduce": _reduce,
+    "slice": _slice,
     "relu": _relu,
     "pool2d": _pool2d,
     "reshape": _reshape,

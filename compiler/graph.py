@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, f32
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType, f32, i32
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc
+from ..dialects import dstc_pointwise as pointwise
 from ..dialects.constants import ConstantPool, attach, constants_of
 
 
@@ -118,6 +119,22 @@ class ModelGraph:
         for name in nx.lexicographical_topological_sort(self.digraph, key=key):
             yield self._nodes[name]
 
+    def index_ranges(self) -> dict[str, int]:
+        """What integer inputs may be: 0 to this, exclusive, for those that are indices."""
+        origins: dict[str, set[str]] = {
+            p.value: {p.name} for p in self.inputs if is_integer(p.dtype)
+        }
+        found: dict[str, int] = {}
+        for node in self.topological():
+            if node.op == "gather":
+                extent = int(self.values[node.inputs[0]].shape[int(node.attrs["axis"])])
+                for name in origins.get(node.inputs[1], ()):
+                    found[name] = min(found.get(name, extent), extent)
+            if node.op in ("reshape", "transpose", "slice", "concat", "expand"):
+                reached = [origins.get(v, set[str]()) for v in node.inputs]
+                origins[node.output] = set[str]().union(*reached)
+        return found
+
     def to_module(self, ctx: Context) -> ModuleOp:
         """Level-1 IR: `func.func @main`, f32 throughout.
 
@@ -128,6 +145,17 @@ class ModelGraph:
         pool = constants_of(ctx)
         attach(ctx, pool)
         return _Emitter(self, pool).module()
+
+
+def is_integer(dtype: str) -> bool:
+    """A numpy name of integers or truth values, which are i32 in the IR; others are f32."""
+    return dtype.lstrip("u").startswith(("int", "bool"))
+
+
+def tensor_type(shape: Sequence[int], dtype: str) -> Attribute:
+    """The IR's type of a value."""
+    element: Attribute = i32 if is_integer(dtype) else f32
+    return TensorType(element, shape)
 
 
 def _names(names: Iterable[str]) -> ArrayAttr[StringAttr]:
@@ -141,15 +169,16 @@ class _Emitter:
         self.values: dict[str, SSAValue] = {}
 
     def type_of(self, value: str) -> Attribute:
-        return dstc.tensor(self.graph.values[value].shape, f32)
+        info = self.graph.values[value]
+        return tensor_type(info.shape, info.dtype)
 
     def module(self) -> ModuleOp:
         graph = self.graph
         main = FuncOp(
             "main",
             (
-                [dstc.tensor(p.shape, f32) for p in graph.inputs],
-                [dstc.tensor(p.shape, f32) for p in graph.outputs],
+                [tensor_type(p.shape, p.dtype) for p in graph.inputs],
+                [tensor_type(p.shape, p.dtype) for p in graph.outputs],
             ),
         )
         main.attributes["dstc.inputs"] = _names(p.name for p in graph.inputs)
@@ -174,8 +203,9 @@ class _Emitter:
 
     def operand(self, value: str, builder: Builder) -> SSAValue:
         if value not in self.values:
-            array = np.ascontiguousarray(self.graph.constants[value], np.float32)
-            name = self.pool.add(value, array.reshape(self.graph.constants[value].shape))
+            given = self.graph.constants[value]
+            dtype = np.int32 if is_integer(given.dtype.name) else np.float32
+            name = self.pool.add(value, np.ascontiguousarray(given, dtype).reshape(given.shape))
             op = dstc.ConstantOp(name, self.type_of(value))
             builder.insert(op)
             self.define(value, op)
@@ -192,6 +222,16 @@ EMIT: dict[str, Emit] = {
     "conv2d": lambda v, t, a: dstc.Conv2dOp(v[0], v[1], _third(v), t, **a),
     "matmul": lambda v, t, a: dstc.MatmulOp(v[0], v[1], _third(v), t, **a),
     "add": lambda v, t, a: dstc.AddOp(v[0], v[1], t),
+    "cast": lambda v, t, a: dstc.CastOp(v[0], t),
+    "concat": lambda v, t, a: pointwise.ConcatOp(v, a["axis"], t),
+    "elementwise": lambda v, t, a: pointwise.ElementwiseOp(a["function"], v, t),
+    "expand": lambda v, t, a: pointwise.ExpandOp(v[0], t),
+    "fill": lambda v, t, a: pointwise.FillOp(a["value"], t),
+    "gather": lambda v, t, a: pointwise.GatherOp(v[0], v[1], a["axis"], t),
+    "normalize": lambda v, t, a: pointwise.NormalizeOp(v[0], t, **a),
+    "pad": lambda v, t, a: pointwise.PadOp(v[0], t, **a),
+    "reduce": lambda v, t, a: pointwise.ReduceOp(v[0], t, **a),
+    "slice": lambda v, t, a: pointwise.SliceOp(v[0], t, **a),
     "relu": lambda v, t, a: dstc.ReluOp(v[0], t),
     "pool2d": lambda v, t, a: dstc.Pool2dOp(v[0], t, **a),
     "reshape": lambda v, t, a: dstc.ReshapeOp(v[0], t),

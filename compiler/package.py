@@ -25,7 +25,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from ..backend.emit import emit_module
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import DenseLayout
-from ..backend.isa.program import Buffer, HostStep, Launch, Plan, Port, Program
+from ..backend.isa.program import Buffer, Launch, Plan, Port, Program
 from ..dialects import dstc_isa as isa
 from ..dialects import dstc_tile as tile
 from ..dialects.constants import ConstantPool
@@ -34,18 +34,16 @@ from ..dialects.dstc import (
     ConstantOp,
     EncodeOp,
     NmType,
-    Pool2dOp,
     ReshapeOp,
-    SoftmaxOp,
     int_values,
     matrix_shape,
     source_of,
 )
 from ..runtime import nm_format
 from ..runtime.formats import encode
-from ..runtime.host_ops import HOST_OPS
 from ..runtime.images import to_image
 from .graph import ModelGraph
+from .memory_plan import plan_memory
 
 
 def package(
@@ -62,7 +60,7 @@ def _dtype(type_: Attribute) -> str:
         return "nm"
     element: Attribute = cast("Any", type_).element_type
     if isinstance(element, IntegerType):
-        return "u32"
+        return "i32"
     return "f16" if isinstance(element, Float16Type) else "f32"
 
 
@@ -93,7 +91,9 @@ class _Packager:
         if main is None:
             raise DstcError("the module has no function @main")
         names = _names(main, "dstc.inputs") or [f"arg{i}" for i in range(len(main.args))]
-        dtypes = {p.name: p.dtype for p in graph.inputs} if graph else {}
+        if graph is not None:
+            self.plan.metadata["index_ranges"] = graph.index_ranges()
+        dtypes = {p.name: p.dtype for p in graph.inputs} if graph is not None else {}
         for name, arg in zip(names, main.args, strict=True):
             buffer = self.buffer(arg, "input", name)
             shape = matrix_shape(arg.type)
@@ -106,7 +106,7 @@ class _Packager:
         outputs = _names(main, "dstc.outputs") or [
             f"out{i}" for i in range(len(returned.arguments))
         ]
-        out_dtypes = {p.name: p.dtype for p in graph.outputs} if graph else {}
+        out_dtypes = {p.name: p.dtype for p in graph.outputs} if graph is not None else {}
         for name, value in zip(outputs, returned.arguments, strict=True):
             buffer = self.buffer_of[value]
             for b in self.plan.buffers:
@@ -114,6 +114,7 @@ class _Packager:
                     b.kind = "output"
             dtype = out_dtypes.get(name, "float32")
             self.plan.outputs.append(Port(name, matrix_shape(value.type), dtype, buffer))
+        plan_memory(self.plan)
         program = Program(emit_module(self.module), self.plan, self.data)
         program.validate()
         return program
@@ -129,15 +130,13 @@ class _Packager:
                 self.alias(op)
             case tile.LaunchOp():
                 self.launch(op)
-            case Pool2dOp() | SoftmaxOp():
-                self.host(op)
             case ReturnOp():
                 for value in op.arguments:
                     self.use(value)
             case _:
                 raise DstcError(
-                    f"node {(source_of(op) or (op.name,))[0]!r}: {op.name} runs neither on the "
-                    f"device nor on the host; the host has {', '.join(HOST_OPS)}"
+                    f"node {(source_of(op) or (op.name,))[0]!r}: {op.name} is left without a "
+                    "kernel; run the passes convert-*-to-tile"
                 )
 
     def fresh(self, hint: str) -> str:
@@ -221,11 +220,11 @@ class _Packager:
     def alias(self, op: ReshapeOp) -> None:
         """The result lies where the input does."""
         name = self.use(op.x)
-        layouts = [
+        here, there = (
             DenseLayout.of(matrix_shape(v.type), 2 if _dtype(v.type) == "f16" else 4)
             for v in (op.x, op.result)
-        ]
-        if layouts[0] != layouts[1]:
+        )
+        if not here.covers(there):
             raise DstcError(f"{op.name} moves data; run convert-elementwise-to-tile first")
         self.buffer_of[op.result] = name
 
@@ -236,12 +235,14 @@ class _Packager:
         args = [self.use(v) for v in op.inputs]
         for result in op.results_:
             args.append(self.buffer(result, "temporary", result.name_hint or kernel))
+            if not result.uses and _dtype(result.type) == "i32":
+                self.plan.buffers[-1].dtype = "u32"  # scratch: it counts from zero
         product = op.macs is not None
         source = source_of(op)
         self.plan.steps.append(
             Launch(
                 kernel=kernel,
-                name=source[0] if source and op.op.data in ("matmul", "conv2d") else kernel,
+                name=_title(op, source),
                 op=op.op.data,
                 engine="" if op.engine is None else op.engine.data,
                 source=source,
@@ -251,28 +252,19 @@ class _Packager:
                 a_operand=args[0] if product else None,
                 b_operand=args[1] if product else None,
                 transposed="" if op.transposed is None else op.transposed.data,
+                batch=1 if op.batch is None else op.batch.value.data,
+                a_shape=matrix_shape(op.inputs[0].type) if product else (),
+                b_shape=matrix_shape(op.inputs[1].type) if product else (),
                 window=_window(op),
             )
         )
 
-    def host(self, op: Pool2dOp | SoftmaxOp) -> None:
-        source = source_of(op)
-        name = op.name.removeprefix("dstc.")
-        inputs = tuple(self.use(v) for v in op.operands)
-        output = self.buffer(op.result, "temporary", op.result.name_hint or name)
-        # a reshape is an alias: the buffer's shape may be another
-        attributes: dict[str, Any] = {"input_shape": list(matrix_shape(op.operands[0].type))}
-        if isinstance(op, SoftmaxOp):
-            attributes["axis"] = op.axis.value.data
-        else:
-            keys = ("kernel", "strides", "pads", "dilations")
-            attributes.update({k: list(v) for k, v in zip(keys, op.window, strict=True)})
-            attributes["kind"] = op.kind.data.value
-            include = op.count_include_pad
-            attributes["count_include_pad"] = include is not None and bool(include.value.data)
-        self.plan.steps.append(
-            HostStep(name, source[0] if source else name, source, inputs, (output,), attributes)
-        )
+
+def _title(op: tile.LaunchOp, source: tuple[str, ...]) -> str:
+    """What reports call a launch: a product by its node, others by what they do behind that."""
+    if not source:
+        return op.kernel.data
+    return source[0] if op.macs is not None else f"{source[0]}_{op.op.data}"
 
 
 def _window(op: tile.LaunchOp) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 GRAPH = (
     "fold-constants",
     "fuse-epilogue",
+    "fuse-pointwise",
     "lower-precision",
     "annotate-sparsity",
     "lower-conv",
@@ -28,6 +29,7 @@ TILE = (
     "convert-encode-to-tile{{machine={machine}}}",
     "convert-matmul-to-tile",
     "convert-elementwise-to-tile",
+    "deduplicate-kernels",
     "cse",
     "licm",
 )
@@ -38,6 +40,7 @@ ISA = (
     "expand-spwmma{{machine={machine}}}",
     "eliminate-dead-instructions",
     "schedule-instructions{{machine={machine}}}",
+    "rematerialize-predicates",
     "allocate-registers",
     "verify-registers",
 )

@@ -25,6 +25,7 @@ from ..backend.isa.errors import DstcError
 from ..dialects.constants import constants_of
 from ..dialects.dstc import matrix_shape
 from ..dialects.interpreters.dstc import DstcFunctions, rounded
+from ..dialects.interpreters.dstc_pointwise import PointwiseFunctions
 from ..dialects.interpreters.dstc_tile import TileFunctions
 from .error_bound import error_bound
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Array = NDArray[Any]
+
+NARROW = ("float16", "bfloat16")
+"""Float types that are widened for the reference."""
 
 __all__ = [
     "Comparison",
@@ -52,6 +56,7 @@ def interpreter_for(module: ModuleOp, ctx: Context) -> Interpreter:
         FuncFunctions(),
         ArithFunctions(),
         DstcFunctions(constants_of(ctx)),
+        PointwiseFunctions(),
         TileFunctions(ctx),
     ):
         interpreter.register_implementations(functions)
@@ -84,7 +89,8 @@ def run_module(module: ModuleOp, ctx: Context, inputs: Sequence[Array]) -> list[
             )
         arguments.append(rounded(array, type_))
     try:
-        return list(interpreter_for(module, ctx).call_op("main", tuple(arguments)))
+        results = interpreter_for(module, ctx).call_op("main", tuple(arguments))
+        return [a.view(np.int32) if a.dtype == np.uint32 else a for a in results]
     except InterpretationError as e:
         raise DstcError(f"the IR cannot be interpreted: {' '.join(str(e).split())}") from e
 
@@ -92,16 +98,25 @@ def run_module(module: ModuleOp, ctx: Context, inputs: Sequence[Array]) -> list[
 def onnx_reference(
     model: str | os.PathLike[str] | bytes | ModelProto, inputs: Mapping[str, Array]
 ) -> list[Array]:
-    """Outputs of the model by `onnx.reference`, for inputs by name."""
+    """Outputs of the model by `onnx.reference`, for inputs by name.
+
+    A model of f16 or bf16 is evaluated in f32: what it means, not how one evaluator rounds it.
+    """
     from onnx.reference import ReferenceEvaluator
 
     from .frontends.onnx_import import read_model
+    from .frontends.onnx_widen import widen
 
     file, proto = read_model(model)
+    narrow = widen(proto)
+    feeds = {
+        name: array.astype(np.float32) if narrow and array.dtype.name in NARROW else array
+        for name, array in inputs.items()
+    }
     evaluator: Any = ReferenceEvaluator(proto)
     try:
         with np.errstate(all="ignore"):
-            results: list[Any] = evaluator.run(None, dict(inputs))
+            results: list[Any] = evaluator.run(None, feeds)
     except Exception as e:
         raise DstcError(
             f"{file}: ONNX's reference evaluator fails: {' '.join(str(e).split())[:300]}"

@@ -58,10 +58,11 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 from xdsl.utils.str_enum import StrEnum
 
-from ..backend.isa.layout import NM_BLOCK_LINES, BitmapLayout, NmLayout, ceil_div
+from ..backend.isa.layout import NM_BLOCK_LINES, PITCH_ALIGN, BitmapLayout, NmLayout, ceil_div
 from ..backend.isa.table import TILE_M, WINDOWS
 from ..runtime.nm_format import PATTERNS, Pattern
 from .conv_window import ConvWindow, WindowAttr
+from .dstc_pointwise import POINTWISE_OPS
 
 
 class Side(StrEnum):
@@ -706,6 +707,8 @@ class MatmulOp(IRDLOperation):
     `a_pattern`, `b_pattern`: the n:m pattern that the operand keeps along K, "2:4" or "4:16".
     `a_occupied`, `b_occupied`: for each of `OCCUPIED_VECTORS` neighbouring rows (columns), at which
     share of the steps of 16 along K they are not all zero; where it is not as for random zeros.
+    With `batch = b` these are b products on the dense engine: the matrices of each operand, and
+    of the result, stand one below the other, each of whole blocks of 32 rows.
     """
 
     name = "dstc.matmul"
@@ -725,6 +728,7 @@ class MatmulOp(IRDLOperation):
     schedule = opt_prop_def(ScheduleAttr)
     trans_a = opt_prop_def(UnitAttr)
     trans_b = opt_prop_def(UnitAttr)
+    batch = opt_prop_def(IntegerAttr[I64])
     window = opt_prop_def(WindowAttr)
     groups: IntegerAttr[I64] | None = opt_prop_def(IntegerAttr[I64])
     result = result_def(_MATRIX)
@@ -755,12 +759,14 @@ class MatmulOp(IRDLOperation):
         trans_b: bool = False,
         residual: SSAValue | None = None,
         occupied: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
+        batch: int = 1,
         window: ConvWindow | None = None,
         groups: int = 1,
     ):
         super().__init__(
             operands=[lhs, rhs, bias, residual],
             properties={
+                "batch": IntegerAttr(batch, i64) if batch > 1 else None,
                 "bias_along": StringAttr(bias_along) if bias is not None else None,
                 "activation": ActivationAttr(activation) if activation != "none" else None,
                 "image": None if image is None else _ints(image),
@@ -800,14 +806,20 @@ class MatmulOp(IRDLOperation):
         return self.trans_a is not None, self.trans_b is not None
 
     @property
+    def matrices(self) -> int:
+        """How many products of a batch these are."""
+        return 1 if self.batch is None else self.batch.value.data
+
+    @property
     def group_count(self) -> int:
         """Products that differ in nothing but their operands' rows."""
         return 1 if self.groups is None else self.groups.value.data
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """(M, N, K), of each group."""
+        """(M, N, K) of one product of the batch, or of one group."""
         ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
+        ls, rs = (ls[0] // self.matrices, ls[1]), (rs[0] // self.matrices, *rs[1:])
         (m, k) = reversed(ls) if self.trans_a is not None else ls
         if self.window is not None:
             oh, ow = self.window.window.output(rs[2:])
@@ -815,9 +827,27 @@ class MatmulOp(IRDLOperation):
         return m, rs[0 if self.trans_b is not None else 1], k
 
     @property
+    def total_sizes(self) -> tuple[int, int, int]:
+        """(M, N, K) of all products of a batch as one with that many rows."""
+        m, n, k = self.sizes
+        return self.matrices * m, n, k
+
+    @property
     def relu(self) -> bool:
         """A ReLU is fused."""
         return self.activation is not None and self.activation.data == Activation.RELU
+
+    def _one(self, shape: tuple[int, ...], what: str) -> tuple[int, ...]:
+        """Shape of one of an operand's matrices."""
+        count = self.matrices
+        if self.batch is None:
+            return shape
+        whole = shape[0] % (count * PITCH_ALIGN) == 0
+        _expect(whole, f"{what} must have {count} times whole blocks of {PITCH_ALIGN} rows")
+        dense = self.schedule is None or self.schedule.engine.data == Engine.DENSE
+        single = self.schedule is None or self.schedule.parts == 1
+        _expect(dense and single, "a batch is for the dense engine, without split")
+        return shape[0] // count, shape[1]
 
     def verify_(self) -> None:
         ls, rs = matrix_shape(self.lhs.type), matrix_shape(self.rhs.type)
@@ -827,6 +857,7 @@ class MatmulOp(IRDLOperation):
             depth = rs[1] // self.group_count * self.window.window.taps
             rs = (depth, rs[0] * oh * ow)
         _expect(len(ls) == 2 and len(rs) == 2, "operands must be matrices")
+        ls, rs = self._one(ls, "lhs"), self._one(rs, "rhs")
         trans_a, trans_b = self.transposed
         left, right = (0, "rows") if trans_a else (1, "columns"), (1, "columns")
         right = right if trans_b else (0, "rows")
@@ -868,6 +899,9 @@ class MatmulOp(IRDLOperation):
             _expect(images * h * w == n, f"image {images}x{h}x{w} has not the {n} columns of rhs")
             want = (images, m, h, w)
         got = matrix_shape(self.result.type)
+        if self.batch is not None:
+            _expect(self.image is None, "a batch has no image")
+            want = (self.matrices * m, n)
         _expect(got == want, f"result must be {_dims(want)}, not {_dims(got)}")
         if self.bias is not None:
             _expect(
@@ -875,7 +909,7 @@ class MatmulOp(IRDLOperation):
                 "a bias needs bias_along = m or n",
             )
             assert self.bias_along is not None
-            size = m if self.bias_along.data == "m" else n
+            size = self.matrices * m if self.bias_along.data == "m" else n
             bs = matrix_shape(self.bias.type)
             _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
         _check_residual(self.residual, got)
@@ -1255,7 +1289,7 @@ DSTC = Dialect(
     "dstc",
     [
         ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
-        CastOp, ReshapeOp, Pool2dOp, SoftmaxOp,
+        CastOp, ReshapeOp, Pool2dOp, SoftmaxOp, *POINTWISE_OPS,
     ],
     [BitmapType, NmType, ScheduleAttr, WindowAttr, ActivationAttr, PoolKindAttr],
 )  # fmt: skip

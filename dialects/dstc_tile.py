@@ -80,6 +80,19 @@ class Id(StrEnum):
     CTA_Z = "cta_z"
 
 
+class Special(StrEnum):
+    """Special functions: MUFU's."""
+
+    RCP = "rcp"
+    RSQ = "rsq"
+    SQRT = "sqrt"
+    EX2 = "ex2"
+    LG2 = "lg2"
+    TANH = "tanh"
+    SIN = "sin"
+    COS = "cos"
+
+
 class Space(StrEnum):
     """Memories of a load or store."""
 
@@ -92,6 +105,13 @@ class IdAttr(EnumAttribute[Id], SpacedOpaqueSyntaxAttribute):
     """`#dstc_tile<id lane>`."""
 
     name = "dstc_tile.id"
+
+
+@irdl_attr_definition
+class SpecialAttr(EnumAttribute[Special], SpacedOpaqueSyntaxAttribute):
+    """`#dstc_tile<special ex2>`."""
+
+    name = "dstc_tile.special"
 
 
 @irdl_attr_definition
@@ -220,8 +240,9 @@ class LaunchOp(IRDLOperation):
     """Run a kernel. Its parameters are the addresses of the inputs, then of the results.
 
     Properties say for reports what the kernel computes: op, engine, dense multiply-adds, and which
-    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed. With
-    `window` the second is an image, whose channels fall into `groups`.
+    of a product's operands (`a`, `b` or `ab`), the first two inputs, are stored transposed, and how
+    many products are a batch. With `window` the second is an image, whose channels fall into
+    `groups`.
     """
 
     name = "dstc_tile.launch"
@@ -232,6 +253,7 @@ class LaunchOp(IRDLOperation):
     engine = opt_prop_def(StringAttr)
     macs = opt_prop_def(IntegerAttr[I64])
     transposed = opt_prop_def(StringAttr)
+    batch = opt_prop_def(IntegerAttr[I64])
     window = opt_prop_def(WindowAttr)
     groups: IntegerAttr[I64] | None = opt_prop_def(IntegerAttr[I64])
     traits = traits_def(Pure())
@@ -248,6 +270,7 @@ class LaunchOp(IRDLOperation):
         engine: str | None = None,
         macs: int | None = None,
         transposed: str = "",
+        batch: int = 1,
         window: WindowAttr | None = None,
         groups: IntegerAttr[I64] | None = None,
     ):
@@ -260,6 +283,7 @@ class LaunchOp(IRDLOperation):
                 "engine": None if engine is None else StringAttr(engine),
                 "macs": None if macs is None else IntegerAttr(macs, i64),
                 "transposed": StringAttr(transposed) if transposed else None,
+                "batch": IntegerAttr(batch, i64) if batch > 1 else None,
                 "window": window,
                 "groups": groups,
             },
@@ -511,6 +535,25 @@ class PopulationCountOp(IRDLOperation):
 
     def __init__(self, value: SSAValue):
         super().__init__(operands=[value], result_types=[i32])
+
+
+@irdl_op_definition
+class MufuOp(IRDLOperation):
+    """A special function of an f32: computed in f64, rounded once."""
+
+    name = "dstc_tile.mufu"
+    function = prop_def(SpecialAttr)
+    value = operand_def(eq(f32))
+    result = result_def(eq(f32))
+    traits = traits_def(Pure())
+    assembly_format = "$function $value attr-dict"
+
+    def __init__(self, function: Special, value: SSAValue):
+        super().__init__(
+            operands=[value],
+            properties={"function": SpecialAttr(function)},
+            result_types=[f32],
+        )
 
 
 @irdl_op_definition
@@ -910,9 +953,10 @@ DSTC_TILE = Dialect(
     "dstc_tile",
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
-        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, PackOp, UnpackOp, ExtractOp,
-        CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp, SpwmmaOp,
+        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, MufuOp, PackOp, UnpackOp,
+        ExtractOp, CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp,
+        SpwmmaOp,
         AccClearOp, AccReadOp,
     ],
-    [IdAttr, SpaceAttr],
+    [IdAttr, SpecialAttr, SpaceAttr],
 )  # fmt: skip

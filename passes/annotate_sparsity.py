@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import DenseArrayBase, Float64Type, FloatAttr, ModuleOp, f64
-from xdsl.ir import SSAValue
+from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc
 from ..dialects.constants import ConstantPool, constants_of
+from ..dialects.dstc_pointwise import FusedOp
 from .calibration import Densities, calibration_of, measured_densities, read_calibration
 
 _TRANSPARENT = (
@@ -115,9 +116,21 @@ class AnnotateSparsity(ModulePass):
 def _chain(value: SSAValue) -> Iterator[SSAValue]:
     """`value`, and those that it is as dense as, back to where they come from."""
     yield value
-    while isinstance(value.owner, _TRANSPARENT):
-        value = value.owner.operands[0]
+    while (origin := _origin(value)) is not None:
+        value = origin
         yield value
+
+
+def _origin(value: SSAValue) -> SSAValue | None:
+    """The value that `value` is about as dense as, one step back; through a fused op's body."""
+    owner = value.owner
+    if isinstance(owner, FusedOp):
+        return owner.yielded
+    if isinstance(owner, _TRANSPARENT):
+        return owner.operands[0]
+    if isinstance(value, BlockArgument) and isinstance(fused := value.owner.parent_op(), FusedOp):
+        return fused.inputs[value.index]
+    return None
 
 
 def _constant(value: SSAValue) -> FloatAttr | None:

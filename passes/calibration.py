@@ -27,6 +27,7 @@ from ..backend.isa.errors import DstcError
 from ..dialects import dstc
 from ..dialects.constants import constants_of
 from ..dialects.interpreters.dstc import DstcFunctions, im2col, rounded
+from ..dialects.interpreters.dstc_pointwise import PointwiseFunctions
 
 Array = NDArray[Any]
 Densities = tuple[float, float]
@@ -73,6 +74,7 @@ def measured_densities(
     interpreter = Interpreter(module, listeners=(listener,))
     for functions in (
         BuiltinFunctions(), FuncFunctions(), ArithFunctions(), DstcFunctions(constants_of(ctx)),
+        PointwiseFunctions(),
     ):  # fmt: skip
         interpreter.register_implementations(functions)
     try:

@@ -179,19 +179,22 @@ def choose(
     *,
     encoding: float = 0.0,
     operands: Mapping[int, Operands] | None = None,
+    whole: bool = False,
 ) -> Choice:
     """Every candidate of a product, the one that is predicted fastest first.
 
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before;
-    `operands`: by window, popcounts, if they are known. Of the best engine's candidates within
-    `ALIKE` of the best, the one of the fewest parts is first. Raises `DstcError` if no candidate
-    fits the machine.
+    `operands`: by window, popcounts, if they are known; `whole`: K is not split. Of the best
+    engine's candidates within `ALIKE` of the best, the one of the fewest parts is first. Raises
+    `DstcError` if no candidate fits the machine.
     """
     started = time.perf_counter()
     chip = Chip.of(machine)
     counted = dict(operands or {})
     found: list[Candidate] = []
     for schedule in candidates(product.sizes, machine, engine):
+        if whole and schedule.parts > 1:
+            continue
         scheduled = replace(product, schedule=schedule)
         if schedule.engine.data == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse

@@ -1,126 +1,99 @@
-"""convert-elementwise-to-tile: additions, ReLU, casts, transposes and copies become kernels.
+"""convert-elementwise-to-tile: what is no product becomes kernels, a group of ops each.
 
-In: `dstc.add`, `dstc.relu`, `dstc.cast`, `dstc.transpose`, and `dstc.reshape` where the two shapes
-are laid out differently on the device. Out: a `dstc_tile.kernel` with one lane an output element.
+In: `dstc.fused`, and single ops by element, by index, along rows or over windows. Out: a
+`dstc_tile.kernel` with lanes an output element (`map_kernel`), or a row (`row_kernel`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import arith, builtin
+from xdsl.dialects import builtin
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 
-from ..backend.isa.layout import ceil_div
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import AddOp, CastOp, ConstantOp, ReluOp, ReshapeOp, TransposeOp, int_values
-from .device_tensor import DeviceTensor, load_element, store_element, unflatten
-from .kernel_builder import KernelBuilder, Value
+from ..dialects.dstc import ConstantOp, ReshapeOp
+from ..dialects.dstc_pointwise import ElementwiseOp, FusedOp
+from ..dialects.rows import row_op
+from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
-
-WARPS = 4
-"""Warps a CTA of an elementwise kernel."""
-
-Combine = Callable[[KernelBuilder, Sequence[SSAValue]], SSAValue]
-
-
-def _first(b: KernelBuilder, values: Sequence[SSAValue]) -> SSAValue:
-    del b
-    return values[0]
-
-
-def _relu(b: KernelBuilder, values: Sequence[SSAValue]) -> SSAValue:
-    return b.insert(arith.MaximumfOp(values[0], b.float(0.0)))
-
-
-def _add(b: KernelBuilder, values: Sequence[SSAValue]) -> SSAValue:
-    return b.insert(arith.AddfOp(values[0], values[1]))
-
-
-_COMBINE: dict[type[Operation], Combine] = {
-    ReluOp: _relu,
-    AddOp: _add,
-    CastOp: _first,
-    TransposeOp: _first,
-    ReshapeOp: _first,
-}
+from .map_kernel import map_kernel
+from .pull import HANDLERS
+from .row_kernel import row_kernel
 
 
 def is_alias(op: ReshapeOp) -> bool:
     """Both shapes lie in device memory in the same way: nothing needs to move."""
-    return DeviceTensor.of(op.x.type).layout == DeviceTensor.of(op.result.type).layout
+    return DeviceTensor.of(op.x.type).layout.covers(DeviceTensor.of(op.result.type).layout)
 
 
-def _input_offset(
-    b: KernelBuilder, op: Operation, source: DeviceTensor, flat: Value, indices: list[Value]
-) -> Value:
-    """Byte offset in `source` of what goes into the output element at `indices`."""
-    if isinstance(op, ReshapeOp):
-        indices = unflatten(b, flat, source.shape)
-    elif isinstance(op, TransposeOp):
-        perm = int_values(op.perm)
-        indices = [indices[perm.index(d)] for d in range(len(perm))]
-    else:
-        indices = indices[len(indices) - len(source.shape) :]
-    offset: Value = 0
-    for index, extent, stride in zip(indices, source.shape, source.strides, strict=True):
-        if extent > 1:
-            offset = b.mad(index, stride, offset)
-    return offset
+def group_kernel(
+    name: str, root: SSAValue, operations: Sequence[Operation], inputs: Sequence[SSAValue]
+) -> tile.KernelOp:
+    """The kernel of a group of ops that give `root`; at most one of them is row-wise."""
+    for op in operations:
+        row = row_op(op)
+        if row is not None:
+            return row_kernel(name, root, op, row, inputs)
+    return map_kernel(name, root, inputs)
 
 
-def elementwise_kernel(op: Operation, name: str) -> tile.KernelOp:
-    """The kernel of one elementwise op."""
-    sources = [DeviceTensor.of(v.type) for v in op.operands]
-    out = DeviceTensor.of(op.results[0].type)
-    params = [f"x{i}" for i in range(len(sources))]
-    grid = (ceil_div(out.elements, 32 * WARPS), 1, 1)
-    b = KernelBuilder(name, [*params, "y"], grid, warps=WARPS)
-    flat = b.mad(b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp), 32, b.lane)
-    inside = b.less(flat, out.elements) if out.elements % (32 * WARPS) else None
-    indices = unflatten(b, flat, out.shape)
-    values = [
-        load_element(
-            b,
-            source,
-            b.add(b.params[param], _input_offset(b, op, source, flat, indices)),
-            predicate=inside,
-        )
-        for param, source in zip(params, sources, strict=True)
-    ]
-    address: Value = b.params["y"]
-    for index, stride in zip(indices, out.strides, strict=True):
-        address = b.mad(index, stride, address)
-    store_element(b, out, _COMBINE[type(op)](b, values), address, predicate=inside)
-    return b.finish()
+def _kernel_of(op: Operation, name: str) -> tile.KernelOp:
+    if isinstance(op, FusedOp):
+        return group_kernel(name, op.yielded, op.operations, op.body.block.args)
+    return group_kernel(name, op.results[0], [op], _inputs(op))
 
 
-class _ConvertElementwise(RewritePattern):
+def _inputs(op: Operation) -> list[SSAValue]:
+    """What a kernel is given: a value that is an operand twice, once."""
+    return list(op.operands) if isinstance(op, FusedOp) else list(dict.fromkeys(op.operands))
+
+
+def group_name(op: Operation) -> str:
+    """What reports call the kernel: the ops in it, each once, in order."""
+    ops = op.operations if isinstance(op, FusedOp) else [op]
+    names = (o.function.data if isinstance(o, ElementwiseOp) else o.name for o in ops)
+    short = [n.removeprefix("dstc.") for n in names]
+    kept = [n for n in dict.fromkeys(short) if n not in _SILENT] or short[-1:]
+    return "_".join(kept[:MOST_NAMES])
+
+
+MOST_NAMES = 4
+"""Ops that a kernel's name names."""
+_SILENT = ("fill", "reshape", "cast", "expand")
+"""Ops that are not worth a name beside others."""
+
+
+class _ConvertGroup(RewritePattern):
     def __init__(self, names: KernelNames):
         self.names = names
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        if type(op) not in _COMBINE or (isinstance(op, ReshapeOp) and is_alias(op)):
+        if isinstance(op.parent_op(), FusedOp):
             return
-        if all(isinstance(v.owner, ConstantOp) for v in op.operands):
+        if not isinstance(op, FusedOp) and type(op) not in HANDLERS and row_op(op) is None:
+            return
+        if isinstance(op, ReshapeOp) and is_alias(op):
+            return
+        if isinstance(op, ReshapeOp) and isinstance(op.x.owner, ConstantOp):
             return  # folded ahead of time
-        what = op.name.removeprefix("dstc.")
+        what = group_name(op)
         name = self.names.fresh(op, what)
-        launch = tile.LaunchOp(name, op.operands, [op.results[0].type], op=what)
-        self.names.replace(op, rewriter, elementwise_kernel(op, name), launch)
+        launch = tile.LaunchOp(name, _inputs(op), [op.results[0].type], op=what)
+        self.names.replace(op, rewriter, _kernel_of(op, name), launch)
 
 
 @dataclass(frozen=True)
 class ConvertElementwiseToTile(ModulePass):
-    """Turn additions, ReLU, casts, transposes and copies into kernels and launches."""
+    """Turn ops by element, by index, along rows and over windows into kernels and launches."""
 
     name = "convert-elementwise-to-tile"
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         PatternRewriteWalker(
-            _ConvertElementwise(KernelNames(op)), apply_recursively=False
+            _ConvertGroup(KernelNames(op)), apply_recursively=False
         ).rewrite_module(op)

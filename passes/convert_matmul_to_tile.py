@@ -67,7 +67,7 @@ class _ConvertMatmul(RewritePattern):
             kernel = direct_kernel(op, name, params)
         else:
             kernel = _KERNELS[engine](op, schedule, name, params)
-        m, n, k = op.sizes
+        m, n, k = op.total_sizes
         self.names.replace(
             op,
             rewriter,
@@ -80,6 +80,7 @@ class _ConvertMatmul(RewritePattern):
                 engine=engine,
                 macs=m * n * k * op.group_count,
                 transposed="".join(s for s, t in zip("ab", op.transposed, strict=True) if t),
+                batch=op.matrices,
                 window=op.window,
                 groups=op.groups,
             ),

@@ -62,7 +62,7 @@ class ScheduledProduct:
         if schedule is None:
             raise DstcError("dstc.matmul has no schedule; run select-schedule first")
         return ScheduledProduct(
-            op.sizes,
+            op.total_sizes,
             schedule,
             op.transposed,
             # a bitmap's values are f16

@@ -31,12 +31,12 @@ class DeviceTensor:
 
     @staticmethod
     def of(type_: Attribute) -> DeviceTensor:
-        """From an f16 or f32 tensor type."""
+        """From an f16, f32 or i32 tensor type."""
         assert isinstance(type_, TensorType)
         element = cast("TensorType[Attribute]", type_).element_type
-        if not isinstance(element, Float16Type | Float32Type):
+        if not isinstance(element, Float16Type | Float32Type) and element != i32:
             raise DstcError(
-                f"device tensors are f16 or f32, not {type_}; run lower-precision first"
+                f"device tensors are f16, f32 or i32, not {type_}; run lower-precision first"
             )
         return DeviceTensor(type_.get_shape(), 2 if isinstance(element, Float16Type) else 4)
 

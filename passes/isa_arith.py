@@ -17,6 +17,7 @@ from xdsl.utils.bitwise_casts import convert_f32_to_u32
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc_isa import Use
 from .isa_builder import (
+    SWAPPED,
     Constant,
     Deferred,
     Handler,
@@ -189,6 +190,50 @@ def _remainder(c: KernelConverter, op: arith.RemUIOp) -> None:
     c.words[op.result] = [c.multiply_add(quotient, Constant(-number & 0xFFFFFFFF), dividend)]
 
 
+_FLOAT_COMPARE = {1: "EQ", 2: "GT", 3: "GE", 4: "LT", 5: "LE", 13: "NE"}
+"""arith.cmpf's predicate number (oeq, ogt, oge, olt, ole, une) -> FSETP's modifier."""
+
+
+def _compare_floats(c: KernelConverter, op: arith.CmpfOp) -> None:
+    relation = _FLOAT_COMPARE.get(op.predicate.value.data)
+    if relation is None:
+        raise c.error("arith.cmpf: only oeq, ogt, oge, olt, ole and une have an instruction")
+    a, b = c.word(op.lhs), c.word(op.rhs)
+    if not isinstance(a, Use) and isinstance(b, Use):
+        a, b, relation = b, a, SWAPPED[relation]
+    uses, immediates = c.operands(a, b)
+    c.predicates[op.result] = c.emit("FSETP", uses, modifiers=(relation,), immediates=immediates)
+
+
+def _subtract_floats(c: KernelConverter, op: arith.SubfOp) -> None:
+    """a - b = b * -1 + a, rounded once."""
+    a, b = c.word(op.lhs), c.word(op.rhs)
+    c.words[op.result] = [c.compute("FFMA", b, Constant(_MINUS_ONE), a)]
+
+
+_MINUS_ONE = 0xBF800000
+_SIGN = 0x80000000
+
+
+def _negate(c: KernelConverter, op: arith.NegfOp) -> None:
+    c.words[op.result] = [c.compute("LOP", c.word(op.operand), Constant(_SIGN), None, "XOR")]
+
+
+_CONVERSIONS: dict[type[Operation], tuple[str, str]] = {
+    arith.SIToFPOp: ("I2F", "S32"),
+    arith.UIToFPOp: ("I2F", "U32"),
+    arith.FPToSIOp: ("F2I", "S32"),
+    arith.FPToUIOp: ("F2I", "U32"),
+}
+"""Conversions: mnemonic and sign."""
+
+
+def _convert(c: KernelConverter, op: Operation) -> None:
+    mnemonic, sign = _CONVERSIONS[type(op)]
+    uses, _ = c.operands(c.word(op.operands[0]))
+    c.words[op.results[0]] = [c.emit(mnemonic, uses, modifiers=(sign,))]
+
+
 def _select(c: KernelConverter, op: arith.SelectOp) -> None:
     condition = c.predicate(op.cond)
     pairs = zip(c.all_words(op.lhs), c.all_words(op.rhs), strict=True)
@@ -205,6 +250,10 @@ HANDLERS: dict[type[Operation], Handler] = {
     arith.MuliOp: _multiply,
     arith.DivUIOp: _divide,
     arith.RemUIOp: _remainder,
+    arith.CmpfOp: _compare_floats,
+    arith.SubfOp: _subtract_floats,
+    arith.NegfOp: _negate,
+    **dict.fromkeys(_CONVERSIONS, _convert),
     arith.SelectOp: _select,
     arith.BitcastOp: _bitcast,
     **dict.fromkeys(_BINARY, _binary),

@@ -142,6 +142,11 @@ def _popcount(c: KernelConverter, op: tile.PopulationCountOp) -> None:
     c.words[op.result] = [c.emit("POPC", uses)]
 
 
+def _mufu(c: KernelConverter, op: tile.MufuOp) -> None:
+    uses, _ = c.operands(c.word(op.value))
+    c.words[op.result] = [c.emit("MUFU", uses, modifiers=(op.function.data.upper(),))]
+
+
 def _pack(c: KernelConverter, op: tile.PackOp) -> None:
     c.words[op.result] = [c.compute("PACK", c.word(op.low), c.word(op.high))]
 
@@ -182,6 +187,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.BallotOp: _ballot,
     tile.ShuffleOp: _shuffle,
     tile.PopulationCountOp: _popcount,
+    tile.MufuOp: _mufu,
     tile.PackOp: _pack,
     tile.UnpackOp: _unpack,
     tile.ExtractOp: _extract,

@@ -29,6 +29,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc
 from ..dialects.constants import ConstantPool, constants_of
+from ..dialects.dstc_pointwise import FusedOp, ReduceOp
 
 _HALF_OPERANDS: dict[type[Operation], int] = {dstc.MatmulOp: 2, dstc.Conv2dOp: 2, dstc.Im2colOp: 1}
 """How many leading operands of an op must be f16."""
@@ -70,6 +71,27 @@ def round_to_f16(pool: ConstantPool, name: str) -> str:
     return pool.add(f"{name}.f16", half)
 
 
+def _has(op: Operation, kind: type[Operation]) -> bool:
+    """The op is of a kind, or a fused op with one in it."""
+    return isinstance(op, kind) or (
+        isinstance(op, FusedOp) and any(isinstance(o, kind) for o in op.operations)
+    )
+
+
+def _only_products(value: SSAValue) -> bool:
+    """Only products read the value: it is f16 there."""
+    return all(isinstance(u.operation, tuple(_HALF_OPERANDS)) for u in value.uses)
+
+
+def _fit_body(op: FusedOp) -> None:
+    """The body's arguments have the inputs' types, what it gives the result's."""
+    for arg, value in zip(op.body.block.args, op.inputs, strict=True):
+        if arg.type != value.type:
+            Rewriter.replace_value_with_new_type(arg, value.type)
+    if op.yielded.type != op.result.type:
+        Rewriter.replace_value_with_new_type(op.yielded, op.result.type)
+
+
 @dataclass
 class _Lowering:
     main: FuncOp
@@ -80,24 +102,34 @@ class _Lowering:
         self._record_types()
         for arg in self.main.body.block.args:
             self._retype(arg)
-        for op in list(self.main.body.walk()):
+        for op in self._ops():
             if not isinstance(op, dstc.ConstantOp):
                 for result in op.results:
                     if result not in keep:
                         self._retype(result)
-        for op in list(self.main.body.walk()):
+        for op in self._ops():
             self._fit_operands(op)
-        for op in list(self.main.body.walk()):
+            if isinstance(op, FusedOp):
+                _fit_body(op)
+        for op in self._ops():
             if isinstance(op, dstc.ConstantOp) and not op.result.uses:
                 op.detach()
                 op.erase()
         self.main.update_function_type()
 
+    def _ops(self) -> list[Operation]:
+        """Ops of the function; what is within a fused one is never stored, so it stays f32."""
+        return [op for block in self.main.body.blocks for op in block.ops]
+
     def _kept_f32(self) -> set[SSAValue]:
-        """Results of the function, operands of softmax and biases, back through reshapes."""
+        """Results of the function, operands of softmax, sums and biases, back through reshapes."""
         keep: set[SSAValue] = set()
-        for op in self.main.body.walk():
-            values = tuple(op.operands) if isinstance(op, ReturnOp | dstc.SoftmaxOp) else ()
+        for op in self._ops():
+            values = (
+                tuple(op.operands) if isinstance(op, ReturnOp) or _has(op, dstc.SoftmaxOp) else ()
+            )
+            if _has(op, ReduceOp) and not _only_products(op.results[0]):
+                keep.update(op.results)
             if isinstance(op, dstc.MatmulOp | dstc.Conv2dOp) and op.bias is not None:
                 values = (op.bias,)
             for value in values:

@@ -56,8 +56,11 @@ def dense_kernel(
     shared = [form.shared_bytes(strip) for (form, _), strip in zip(forms, strips, strict=True)]
     split = Split.of(sizes[2], schedule)
     groups = op.group_count
-    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), split.parts * groups)
+    depth = split.parts * groups * op.matrices  # only one of them is more than 1
+    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), depth)
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(shared))
+    if op.matrices > 1:  # CTAs of a product see only its matrices
+        _advance(b, op)
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     group = b.id(tile.Id.CTA_Z) if groups > 1 else 0
     # the rows of a group end where the next one's begin, pixels where there are no more
@@ -103,6 +106,20 @@ def dense_kernel(
     result = Result(b, epilogue, strips, (origins[0], origins[1]), warps_at, stored)
     split.finish(b, schedule, part, accs, result.store)
     return b.finish()
+
+
+def _advance(b: KernelBuilder, op: MatmulOp) -> None:
+    """Let the parameters point to the matrices of product z of the batch."""
+    values = {"a": op.lhs, "b": op.rhs, "c": op.result, "residual": op.residual}
+    if op.bias_along is not None and op.bias_along.data == "m":
+        values["bias"] = op.bias
+    for param, value in values.items():
+        if value is not None:
+            tensor = DeviceTensor.of(value.type)
+            step = tensor.layout.bytes // op.matrices
+            if len(tensor.shape) == 1:
+                step = tensor.elements // op.matrices * tensor.element_bytes
+            b.params[param] = b.value(b.mad(b.id(tile.Id.CTA_Z), step, b.params[param]))
 
 
 def image_of(op: MatmulOp) -> Image | None:

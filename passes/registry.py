@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PASSES = {
     "fold-constants": "fold_constants:FoldConstants",
     "fuse-epilogue": "fuse_epilogue:FuseEpilogue",
+    "fuse-pointwise": "fuse_pointwise:FusePointwise",
     "lower-precision": "lower_precision:LowerPrecision",
     "annotate-sparsity": "annotate_sparsity:AnnotateSparsity",
     "lower-conv": "lower_conv:LowerConv",
@@ -28,10 +29,12 @@ PASSES = {
     "convert-im2col-to-tile": "convert_im2col_to_tile:ConvertIm2colToTile",
     "convert-encode-to-tile": "convert_encode_to_tile:ConvertEncodeToTile",
     "convert-elementwise-to-tile": "convert_elementwise_to_tile:ConvertElementwiseToTile",
+    "deduplicate-kernels": "deduplicate_kernels:DeduplicateKernels",
     "convert-tile-to-isa": "convert_tile_to_isa:ConvertTileToIsa",
     "expand-spwmma": "expand_spwmma:ExpandSpwmma",
     "eliminate-dead-instructions": "eliminate_dead_instructions:EliminateDeadInstructions",
     "schedule-instructions": "schedule_instructions:ScheduleInstructions",
+    "rematerialize-predicates": "rematerialize_predicates:RematerializePredicates",
     "allocate-registers": "allocate_registers:AllocateRegisters",
     "verify-registers": "verify_registers:VerifyRegisters",
 }

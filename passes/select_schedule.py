@@ -78,17 +78,17 @@ class SelectSchedule(ModulePass):
         known: _Known,
     ) -> Choice:
         """The choice for one product; products alike are chosen for once."""
-        any_schedule = next(candidates(op.sizes, machine, self.engine))
+        any_schedule = next(candidates(op.total_sizes, machine, self.engine))
         product, encoding = ScheduledProduct.of(op, any_schedule), self._encoding(op, machine)
-        engine = self.engine
+        engine = self.engine if op.matrices == 1 else Engine.DENSE
         for type_, takes in ((BitmapType, Engine.DUAL), (NmType, Engine.NM)):
             if engine == AUTO and any(isinstance(v.type, type_) for v in (op.lhs, op.rhs)):
                 engine = takes
         if op.group_count > 1:
             engine = Engine.DENSE  # the only one whose kernel takes groups
-        key = product, encoding, engine
+        key = product, encoding, f"{engine}/{op.matrices}"
         if key not in known:
-            choice = choose(product, machine, engine, encoding=encoding)
+            choice = choose(product, machine, engine, encoding=encoding, whole=op.matrices > 1)
             if self.tune and chooser.measure is not None:
                 choice = tuned(choice, machine, chooser.measure, self.tune)
             known[key] = choice
@@ -96,7 +96,7 @@ class SelectSchedule(ModulePass):
 
     def _state_patterns(self, op: MatmulOp, machine: Machine, pool: ConstantPool) -> None:
         """State on the op what n:m patterns its operands have that the engine could take."""
-        if Engine.NM not in engines(machine, self.engine):
+        if Engine.NM not in engines(machine, self.engine) or op.matrices > 1:
             return
         patterns = patterns_of(op, pool)
         if self.engine == Engine.NM and not any(patterns):

@@ -88,6 +88,10 @@ class Device:
         self.memory.check(address, written.size)
         self.memory.mark(address, written)
 
+    def carve(self, address: int, pieces: Mapping[int, int]) -> None:
+        """Let of the allocation at `address` only `pieces` (size by offset) be valid for now."""
+        self.memory.carve(address, pieces)
+
     def free(self, address: int) -> None:
         """Give an allocation back."""
         self.memory.free(address)

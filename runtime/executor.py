@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Buffer, Launch, Plan, Program
 from .device import Device
-from .formats import Statistics, encode, statistics, sum_of
+from .formats import Bitmap, Statistics, encode, statistics
 from .host_ops import run_host_op
 from .images import bitmap_of, from_image, padding_of, to_image
 from .lowered import lowered
@@ -166,6 +166,9 @@ class _Run:
         self.program, self.plan, self.device = program, plan, device
         self.buffers: dict[str, Buffer] = {b.name: b for b in plan.buffers}
         self.addresses: dict[str, int] = {}
+        self.arena: int | None = None
+        self.placed = {n: b for n, b in self.buffers.items() if b.offset is not None}
+        self.lives = plan.lives()
 
     def run(self, inputs: Mapping[str, Array], look: bool, progress: Progress | None) -> RunResult:
         started = time.perf_counter()
@@ -175,6 +178,7 @@ class _Run:
                 self.put(port.buffer, inputs[port.name])
             result = RunResult({})
             for i, step in enumerate(self.plan.steps):
+                self._carve(i)
                 if progress is not None:
                     progress(i, len(self.plan.steps), step.name)
                 if isinstance(step, Launch):
@@ -191,17 +195,38 @@ class _Run:
                     self.put(target, value)
                     took = time.perf_counter() - began
                     result.host_ops.append(HostRun(step.name, step.op, step.source, took))
+            self._carve(len(self.plan.steps))
             for port in self.plan.outputs:
                 array = self.get(port.buffer).reshape(port.shape)
                 result.outputs[port.name] = array.astype(np.dtype(port.dtype))
             result.wall_seconds = time.perf_counter() - started
             return result
         finally:
-            for address in self.addresses.values():
-                self.device.free(address)
+            if self.arena is not None:
+                self.device.free(self.arena)
+            for name, address in self.addresses.items():
+                if self.buffers[name].offset is None:
+                    self.device.free(address)
+
+    def _carve(self, step: int) -> None:
+        """Of the arena the buffers are valid that step `step` or a later one needs again."""
+        if self.arena is None:
+            return
+        live = {
+            n: b for n, b in self.placed.items() if self.lives[n][0] <= step <= self.lives[n][1]
+        }
+        self.device.carve(self.arena, {b.offset or 0: b.bytes for b in live.values()})
+        for name, buffer in live.items():
+            if self.lives[name][0] == step:
+                self.device.mark_written(self.addresses[name], padding_of(buffer))
 
     def _allocate(self) -> None:
+        if self.plan.arena:
+            self.arena = self.device.allocate(self.plan.arena)
         for buffer in self.plan.buffers:
+            if buffer.offset is not None and self.arena is not None:
+                self.addresses[buffer.name] = self.arena + buffer.offset
+                continue
             self.addresses[buffer.name] = self.device.allocate(buffer.bytes)
             self.device.mark_written(self.addresses[buffer.name], padding_of(buffer))
             if buffer.data is not None:
@@ -223,11 +248,15 @@ class _Run:
     def _bytes(self, name: str) -> NDArray[np.uint8]:
         return self.device.read(self.addresses[name], self.buffers[name].bytes)
 
-    def _matrix(self, name: str, transposed: bool) -> Array:
-        """A dense f16 buffer as the matrix that a product takes it for."""
+    def _operands(self, launch: Launch, name: str, side: str) -> list[Bitmap]:
+        """An operand of each product of a launch."""
+        buffer = self.buffers[name]
+        if buffer.bitmap is not None:
+            return [bitmap_of(self._bytes(name), buffer)]
         array = self.get(name)
-        matrix = array.reshape(array.shape[0], -1)
-        return matrix.T if transposed else matrix
+        shape = launch.a_shape if side == "a" else launch.b_shape
+        parts = np.split(array.reshape(shape or (array.shape[0], -1)), launch.batch)
+        return [encode(p.T if side in launch.transposed else p, side) for p in parts]
 
     def _look_at_windows(self, run: KernelRun) -> None:
         """What a product on windows of an image multiplies, over all groups."""
@@ -235,7 +264,7 @@ class _Run:
         assert launch.a_operand is not None and launch.b_operand is not None
         numbers, groups, image = launch.window[:12], launch.window[12], launch.window[13:]
         window = (numbers[0:2], numbers[2:4], numbers[4:8], numbers[8:10])
-        left = np.split(self._matrix(launch.a_operand, False), groups)
+        left = np.split(self.get(launch.a_operand).reshape(launch.a_shape), groups)
         # a reshape is an alias: the buffer's shape may be another
         columns = lowered(self.get(launch.b_operand).reshape(image), window, numbers[10:12])
         pairs = zip(left, np.split(columns, groups), strict=True)
@@ -243,7 +272,7 @@ class _Run:
         run.a_density, run.b_density = (
             sum(pair[i].density for pair in operands) / groups for i in range(2)
         )
-        run.operands = sum_of([statistics(*pair) for pair in operands])
+        run.operands = Statistics.total(statistics(*pair) for pair in operands)
 
     def _launch(self, launch: Launch, look: bool) -> KernelRun:
         args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
@@ -252,12 +281,10 @@ class _Run:
         if look and launch.window and launch.a_operand is not None:
             self._look_at_windows(run)
         elif look and launch.a_operand is not None and launch.b_operand is not None:
-            operands = [
-                bitmap_of(self._bytes(name), self.buffers[name])
-                if self.buffers[name].bitmap is not None
-                else encode(self._matrix(name, side in launch.transposed), side)
-                for name, side in ((launch.a_operand, "a"), (launch.b_operand, "b"))
-            ]
-            run.a_density, run.b_density = operands[0].density, operands[1].density
-            run.operands = statistics(*operands)
+            sides = ((launch.a_operand, "a"), (launch.b_operand, "b"))
+            pairs = list(zip(*(self._operands(launch, *side) for side in sides), strict=True))
+            run.a_density, run.b_density = (
+                sum(pair[i].density for pair in pairs) / len(pairs) for i in (0, 1)
+            )
+            run.operands = Statistics.total(statistics(*pair) for pair in pairs)
         return run

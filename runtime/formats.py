@@ -6,7 +6,7 @@ and back; counts of the products and OHMMAs that a pair of operands leaves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -302,10 +302,11 @@ class Statistics:
     steps_dense: int
     steps_issued: int
 
-
-def sum_of(parts: Sequence[Statistics]) -> Statistics:
-    """Of products beside each other."""
-    return Statistics(*(sum(counts) for counts in zip(*map(astuple, parts), strict=True)))
+    @staticmethod
+    def total(parts: Iterable[Statistics]) -> Statistics:
+        """The sum of those of several products."""
+        columns = zip(*(astuple(p) for p in parts), strict=True)
+        return Statistics(*map(sum, columns))
 
 
 def statistics(a: Bitmap, b: Bitmap) -> Statistics:

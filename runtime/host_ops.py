@@ -38,6 +38,12 @@ def windows(x: Array, size: Sequence[int], window: Window, fill: float) -> Array
     return view[:, :, : size[0], : size[1]].transpose(0, 1, 4, 5, 2, 3)
 
 
+def _larger(a: Array, b: Array) -> Array:
+    """The larger, as FMNMX.MAX has it: -0 is below +0, a NaN loses to a number."""
+    ordered = (a > b) | ((a == b) & ~np.signbit(a)) | np.isnan(b)
+    return np.where(ordered & ~np.isnan(a), a, b)
+
+
 def pool(
     x: Array, size: Sequence[int], window: Window, kind: str, count_include_pad: bool
 ) -> NDArray[np.float32]:
@@ -55,7 +61,7 @@ def pool(
         for r in range(kernel[0]):
             for s in range(kernel[1]):
                 tap = view[:, :, r, s]
-                acc = np.where(tap > acc, tap, acc) if maximum else acc + tap
+                acc = _larger(acc, tap) if maximum else acc + tap
         if maximum:
             return acc
         inside = np.ones((1, 1, *x.shape[2:]), np.float32)

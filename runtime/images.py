@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import DenseLayout
 from ..backend.isa.program import Buffer
 from . import formats, nm_format
@@ -17,6 +18,7 @@ from . import formats, nm_format
 DTYPES: dict[str, type[np.number[Any]]] = {
     "f16": np.float16,
     "f32": np.float32,
+    "i32": np.int32,
     "u32": np.uint32,
 }
 """Dense element types by their name in the plan."""
@@ -34,10 +36,20 @@ def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
             encoded = nm_format.encode(np.asarray(array, np.float16), *_nm(buffer))
             return np.frombuffer(encoded, np.uint8)
         dtype = DTYPES[buffer.dtype]
+        if buffer.dtype == "i32" and array.size and not _fits(array):
+            raise DstcError(
+                f"buffer {buffer.name!r} holds integers of 32 bits, not {array.min()} to "
+                f"{array.max()}"
+            )
         layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
         image = np.zeros((layout.padded_rows, layout.pitch), dtype)
         image[: layout.rows, : layout.columns] = np.reshape(array, (layout.rows, layout.columns))
     return image.reshape(-1).view(np.uint8)
+
+
+def _fits(array: NDArray[Any]) -> bool:
+    limits = np.iinfo(np.int32)
+    return array.dtype.kind == "b" or bool(array.min() >= limits.min and array.max() <= limits.max)
 
 
 def padding_of(buffer: Buffer) -> NDArray[np.bool_]:

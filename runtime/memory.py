@@ -6,6 +6,7 @@ In: allocations and bytes. Out: addresses; numpy arrays that the simulator reads
 from __future__ import annotations
 
 import bisect
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class Memory:
         self.written = np.zeros(0, np.uint8)
         self._starts: list[int] = []
         self._sizes: dict[int, int] = {}
+        self._arenas: dict[int, int] = {}
         self._set(np.zeros(1 << 20, np.uint8))
 
     def _set(self, data: NDArray[np.uint8]) -> None:
@@ -80,10 +82,33 @@ class Memory:
 
     def free(self, address: int) -> None:
         """Give an allocation back."""
+        if address in self._arenas:
+            size = self._arenas.pop(address)
+            inside = [s for s in self._sizes if address <= s < address + max(size, 1)]
+            for start in inside:
+                del self._sizes[start]
+            self._starts = sorted(self._sizes)
+            return
         if address not in self._sizes:
             raise DstcError(f"cannot free {address:#x}: no allocation starts there")
         del self._sizes[address]
         self._starts.remove(address)
+
+    def carve(self, address: int, pieces: Mapping[int, int]) -> None:
+        """Let of the allocation at `address` only `pieces` (size by offset) be valid for now.
+
+        What was not valid before counts as not written. `free` of the allocation frees it all.
+        """
+        size = self._arenas.setdefault(address, self._sizes.get(address, 0))
+        old = {s: n for s, n in self._sizes.items() if address <= s < address + max(size, 1)}
+        for start in old:
+            del self._sizes[start]
+        for offset, length in pieces.items():
+            start = address + offset
+            self._sizes[start] = length
+            if self.track and old.get(start) != length:
+                self.written[start : start + length] = 0
+        self._starts = sorted(self._sizes)
 
     def check(self, address: int, size: int) -> None:
         """Raises `DstcError` unless the range lies in one allocation."""

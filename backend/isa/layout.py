@@ -54,24 +54,25 @@ def split_ranges(k: int, parts: int) -> list[tuple[int, int]]:
 class DenseLayout:
     """A dense tensor on the device: `rows` x `columns`, row-major, `pitch` elements a row.
 
-    A 1-D tensor is one row. `padded_rows` rows are allocated; padding is zero and stays zero.
+    A 1-D tensor is one row. `padded_rows` rows are allocated; padding is zero and stays zero. Only
+    a matrix has padding rows: it may be the operand of a product.
     """
 
     rows: int
     columns: int
     element_bytes: int
-    vector: bool = False
-    """A 1-D tensor: its one row gets no padding rows."""
+    matrix: bool = True
+    """Two dimensions: there are padding rows."""
 
     @staticmethod
     def of(shape: tuple[int, ...], element_bytes: int) -> DenseLayout:
         """Layout of a tensor of `shape`: its first dimension by all the others."""
         if len(shape) <= 1:
-            return DenseLayout(1, shape[0] if shape else 1, element_bytes, vector=True)
+            return DenseLayout(1, shape[0] if shape else 1, element_bytes, matrix=False)
         columns = 1
         for extent in shape[1:]:
             columns *= extent
-        return DenseLayout(shape[0], columns, element_bytes)
+        return DenseLayout(shape[0], columns, element_bytes, matrix=len(shape) == 2)
 
     @property
     def pitch(self) -> int:
@@ -81,12 +82,19 @@ class DenseLayout:
     @property
     def padded_rows(self) -> int:
         """Rows allocated."""
-        return 1 if self.vector else round_up(self.rows, PITCH_ALIGN)
+        return round_up(self.rows, PITCH_ALIGN) if self.matrix else self.rows
 
     @property
     def bytes(self) -> int:
         """Bytes allocated."""
         return self.padded_rows * self.pitch * self.element_bytes
+
+    def covers(self, other: DenseLayout) -> bool:
+        """What lies here lies in `other`'s layout too, padding included: one buffer serves both."""
+        if (self.rows, self.columns) == (other.rows, other.columns):
+            return self.bytes >= other.bytes
+        packed = all(at.pitch == at.columns or at.rows == 1 for at in (self, other))
+        return packed and self.bytes >= other.bytes
 
 
 @dataclass(frozen=True)

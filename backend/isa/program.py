@@ -24,8 +24,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]*")
 MAX_WARPS = 32
 """Warps of a CTA."""
 BUFFER_KINDS = ("input", "output", "constant", "temporary")
-ELEMENT_BYTES = {"f16": 2, "f32": 4, "u32": 4}
-"""Bytes an element of the dense dtypes. Words (u32) are counters, which start from zero."""
+ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4, "u32": 4}
+"""Bytes an element of the dense dtypes. u32 are counters, which start from zero."""
 DTYPES = (*ELEMENT_BYTES, "bitmap", "nm")
 
 
@@ -134,6 +134,8 @@ class Buffer:
     data: str | None = None
     bitmap: dict[str, Any] | None = None
     nm: dict[str, Any] | None = None
+    offset: int | None = None
+    """Its place in the plan's arena; None: it has a place of its own."""
 
     @property
     def bitmap_window(self) -> int:
@@ -147,9 +149,11 @@ class Launch:
 
     `source`: the model's nodes that it computes; `macs_dense`: multiply-adds of the operation when
     nothing is skipped; `a_operand`, `b_operand`: buffers of the operands on the 8- and the 16-side.
-    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round. `window`: b is
-    an image and stands for its windows: kernel, strides, pads (4), dilations, spread, groups, and
-    the shape of the image (4).
+    `transposed`: which of the two, `a`, `b` or `ab`, is stored the other way round; `batch`: how
+    many products these are, on matrices one below the other; `a_shape`, `b_shape`: of the operands
+    as stored, where a buffer holds a tensor of another shape. `window`: b is an image and stands
+    for its windows: kernel, strides, pads (4), dilations, spread, groups, and the shape of the
+    image (4).
     """
 
     kernel: str
@@ -163,7 +167,15 @@ class Launch:
     a_operand: str | None = None
     b_operand: str | None = None
     transposed: str = ""
+    batch: int = 1
+    a_shape: tuple[int, ...] = ()
+    b_shape: tuple[int, ...] = ()
     window: tuple[int, ...] = ()
+
+    @property
+    def buffers(self) -> list[str]:
+        """Buffers that it reads or writes."""
+        return [a for a in self.args if isinstance(a, str)]
 
 
 @dataclass
@@ -176,6 +188,11 @@ class HostStep:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def buffers(self) -> list[str]:
+        """Buffers that it reads or writes."""
+        return [*self.inputs, *self.outputs]
 
 
 @dataclass
@@ -190,7 +207,10 @@ class Port:
 
 @dataclass
 class Plan:
-    """What to allocate and what to run, in order. `metadata` holds what JSON can."""
+    """What to allocate and what to run, in order. `metadata` holds what JSON can.
+
+    `arena`: bytes that the buffers with an offset share, one after the other.
+    """
 
     model: str
     machine: str
@@ -199,6 +219,18 @@ class Plan:
     inputs: list[Port] = field(default_factory=list[Port])
     outputs: list[Port] = field(default_factory=list[Port])
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    arena: int = 0
+
+    def lives(self) -> dict[str, tuple[int, int]]:
+        """First and last step that need a buffer; an output is needed behind the last step."""
+        found: dict[str, tuple[int, int]] = {}
+        for i, step in enumerate(self.steps):
+            for name in step.buffers:
+                found[name] = (found.get(name, (i, i))[0], i)
+        for port in self.outputs:
+            if port.buffer in found:
+                found[port.buffer] = (found[port.buffer][0], len(self.steps))
+        return found
 
 
 @dataclass
@@ -250,6 +282,9 @@ def _validate_plan(program: Program, plan: Plan) -> None:
     _require(len(buffers) == len(plan.buffers), "plan", "two buffers share a name")
     for buffer in plan.buffers:
         _validate_buffer(buffer, program.data)
+        if buffer.offset is not None:
+            within = buffer.offset >= 0 and buffer.offset + buffer.bytes <= plan.arena
+            _require(within, f"buffer {buffer.name!r}", "it is not within the arena")
 
     def known(where: str, *names: str | None) -> None:
         for name in names:

@@ -90,13 +90,22 @@ def for_names(
     )
 
 
-def random_inputs(ports: Sequence[Port], seed: int) -> dict[str, NDArray[Any]]:
-    """Normally distributed inputs of the ports' dtypes, the same for the same seed."""
+def random_inputs(
+    ports: Sequence[Port], seed: int, ranges: Mapping[str, int] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Inputs of the ports' dtypes, the same for the same seed.
+
+    Floats are normally distributed; integers 0 to the number in `ranges`, exclusive, or 0 and 1.
+    """
     rng = np.random.default_rng(seed)
-    return {
-        p.name: rng.standard_normal(p.shape, dtype=np.float32).astype(np.dtype(p.dtype))
-        for p in ports
-    }
+    found: dict[str, NDArray[Any]] = {}
+    for p in ports:
+        if np.dtype(p.dtype).kind in "iub":
+            values: NDArray[Any] = rng.integers(0, (ranges or {}).get(p.name, 2), p.shape)
+        else:
+            values = rng.standard_normal(p.shape, dtype=np.float32)
+        found[p.name] = values.astype(np.dtype(p.dtype))
+    return found
 
 
 def _load(path: str) -> NDArray[Any] | dict[str, NDArray[Any]]:

@@ -283,7 +283,7 @@ class _Job:
         if self.inputs:
             return
         assert compiled.program.plan is not None
-        ports = compiled.program.plan.inputs
+        ports, metadata = compiled.program.plan.inputs, compiled.program.plan.metadata
         check_names(self.args.input, [p.name for p in ports], self.args.labels)
         if not self.arrays and self.seed is None:
             first = ports[0].name if ports else "x"
@@ -292,7 +292,7 @@ class _Job:
                 "random"
             )
         if self.seed is not None:
-            self.inputs = random_inputs(ports, self.seed)
+            self.inputs = random_inputs(ports, self.seed, metadata.get("index_ranges"))
         if self.arrays:
             names = [p.name for p in ports if self.seed is None or p.name in self.arrays]
             self.inputs.update(for_names(self.arrays, names, self.labels))
@@ -452,6 +452,14 @@ def _ports(compiled: Compiled) -> list[Any]:
     return compiled.program.plan.inputs
 
 
+def _memory(compiled: Compiled) -> dict[str, int]:
+    """Bytes of the memory plan."""
+    from ..memory_plan import MemoryUse
+
+    assert compiled.program.plan is not None
+    return MemoryUse.of(compiled.program.plan).to_json()
+
+
 def _facts(
     args: argparse.Namespace,
     job: _Job,
@@ -475,6 +483,7 @@ def _facts(
         "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
         "kernels": [k.to_json() for k in result.kernels],
         "host_ops": [h.to_json() for h in result.host_ops],
+        "memory": _memory(compiled),
         "notes": [*compiled.notes, *job.notes],
         "compare": {},
         **_choices(args, compiled),
@@ -543,6 +552,7 @@ def compile_(args: argparse.Namespace) -> int:
         "machine": compiled.machine.name,
         "set": _changes(compiled.machine, args),
         "written": written,
+        "memory": _memory(compiled),
         "wall_seconds": {"compile": compiled.seconds},
         "passes": [_pass_json(p) for p in compiled.passes],
         "notes": list(compiled.notes),

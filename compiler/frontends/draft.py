@@ -19,6 +19,10 @@ from ..graph import ModelGraph, OpNode, Port, ValueInfo
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """Element types (numpy names) that become f32."""
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+"""Element types that become i32; what does not fit is refused."""
+FLOAT, INTEGER = "float32", "int32"
+"""What a value of the graph is."""
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Draft:
 
     nodes: dict[str, OpNode] = field(default_factory=dict[str, OpNode])
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    dtypes: dict[str, str] = field(default_factory=dict[str, str])
     constants: dict[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     aliases: dict[str, str] = field(default_factory=dict[str, str])
     inputs: list[Port] = field(default_factory=list[Port])
@@ -43,6 +48,33 @@ class Draft:
             return self.constants[value].shape
         return self.shapes[value]
 
+    def integer(self, value: str) -> bool:
+        """The value's elements are integers or truth values."""
+        if value in self.constants:
+            return self.constants[value].dtype.name in INTEGERS
+        return self.dtypes.get(value, FLOAT) == INTEGER
+
+    def dtype(self, value: str) -> str:
+        """`FLOAT` or `INTEGER`."""
+        return INTEGER if self.integer(value) else FLOAT
+
+    def fill(self, number: float, dtype: str = FLOAT, shape: Sequence[int] = ()) -> str:
+        """A value of equal elements."""
+        kind = "i" if dtype == INTEGER else "f"
+        size = "".join(f"x{d}" for d in shape)
+        name = f"fill.{kind}{number!r}{size}"
+        if name not in self.nodes:
+            self.emit("fill", [], name, shape, sources=(), dtype=dtype, value=float(number))
+        return name
+
+    def number(self, value: str) -> float | None:
+        """The number that a constant of one element is."""
+        array = self.constants.get(value)
+        if array is None or array.size != 1:
+            return None
+        _check_constant(value, array)
+        return float(array.reshape(-1)[0])
+
     def emit(
         self,
         op: str,
@@ -51,17 +83,20 @@ class Draft:
         shape: Sequence[int],
         *,
         sources: Sequence[str],
+        dtype: str = FLOAT,
         **attrs: Any,
     ) -> str:
-        """Add an operator that makes `output`; constants among `inputs` must be floats."""
+        """Add an operator that makes `output`, of `dtype`; constants must be numbers that fit."""
         for value in inputs:
-            array = self.constants.get(value)
-            if array is not None and array.dtype.name not in FLOATS:
-                raise DstcError(
-                    f"constant {value!r} has elements of {array.dtype.name}; use floats"
-                )
+            if value in self.constants:
+                _check_constant(value, self.constants[value])
+            elif value not in self.shapes:
+                raise DstcError("it needs an output of another node that is not computed")
         self.nodes[output] = OpNode(output, op, tuple(inputs), output, attrs, tuple(sources))
         self.shapes[output] = tuple(int(d) for d in shape)
+        self.dtypes[output] = dtype
+        if min(self.shapes[output], default=1) < 1:
+            raise DstcError(f"its result has no elements: {self.shapes[output]}")
         return output
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
@@ -105,11 +140,12 @@ class Draft:
             )
             taken.add(unique)
             nodes.append(replace(node, name=unique))
-        constants = {v: _f32(a) for v, a in self.constants.items() if v in needed}
+        constants = {v: _stored(a) for v, a in self.constants.items() if v in needed}
         dynamic = {p.value for p in self.inputs} | {n.output for n in nodes}
         dtypes = {p.value: p.dtype for p in (*self.outputs, *self.inputs)}
         values = {
-            v: ValueInfo(self.shape(v), dtypes.get(v, "float32")) for v in (*dynamic, *constants)
+            v: ValueInfo(self.shape(v), dtypes.get(v, self.dtype(v)))
+            for v in (*dynamic, *constants)
         }
         return ModelGraph(
             name,
@@ -122,9 +158,20 @@ class Draft:
         )
 
 
-def _f32(array: NDArray[Any]) -> NDArray[np.float32]:
+def _stored(array: NDArray[Any]) -> NDArray[Any]:
+    """Floats as f32, integers as i32."""
     with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+        return array.astype(np.int32 if array.dtype.name in INTEGERS else np.float32)
+
+
+def _check_constant(name: str, array: NDArray[Any]) -> None:
+    kind = array.dtype.name
+    if kind not in (*FLOATS, *INTEGERS):
+        raise DstcError(f"constant {name!r} has elements of {kind}; use floats or integers")
+    if kind in INTEGERS and array.size and kind != "bool":
+        low, high = int(array.min()), int(array.max())
+        if low < -(2**31) or high >= 2**31:
+            raise DstcError(f"constant {name!r} has {low} to {high}; integers must fit 32 bits")
 
 
 def _needed(nodes: Mapping[str, OpNode], outputs: Iterable[str]) -> set[str]:

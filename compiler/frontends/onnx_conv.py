@@ -7,7 +7,7 @@ row; a transposed one slides its filter, turned round, over the image spread out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ...dialects.conv_window import ConvWindow
 from .draft import Draft
 
 if TYPE_CHECKING:
-    from .onnx_ops import Node
+    from .onnx_node import Node
 
 
 def window_pads(
@@ -174,7 +174,7 @@ def _emit(draft: Draft, node: Node, w: str, filters: int, window: ConvWindow, gr
         raise DstcError(
             f"the kernel of {'x'.join(map(str, window.kernel))} is larger than the padded image"
         )
-    attrs = {
+    attrs: dict[str, Any] = {
         "strides": window.strides,
         "pads": window.pads,
         "dilations": window.dilations,

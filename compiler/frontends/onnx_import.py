@@ -19,7 +19,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from ...backend.isa.errors import DstcError
 from ..graph import ModelGraph, Port
-from .draft import FLOATS, Draft
+from .draft import FLOAT, FLOATS, INTEGER, INTEGERS, Draft
 from .onnx_dims import bind_dims
 from .onnx_ops import CONVERTERS, Node, node_name, type_name
 from .onnx_rewrites import fold_batch_norms, fuse_linear_bias
@@ -75,7 +75,7 @@ def _load(
         raise DstcError(f"{file}: shapes do not fit: {_one_line(e)}") from e
     draft = _convert(inferred, file)
     draft.notes += notes
-    fold_batch_norms(draft, file)
+    fold_batch_norms(draft)
     fuse_linear_bias(draft)
     return draft.finish(Path(file).stem)
 
@@ -205,8 +205,13 @@ def _check_operators(graph: GraphProto, file: str) -> None:
         foldable = _foldable(node)
         if foldable and (node.op_type in ("Shape", "Size") or constant.issuperset(node.input)):
             constant.update(node.output)
+        elif any(_subgraphs(node)):
+            _fail(
+                file, node,
+                "control flow is not supported; export the model unrolled, for fixed sizes",
+            )  # fmt: skip
         elif node.op_type not in CONVERTERS or node.domain not in _DEFAULT_DOMAINS:
-            supported = ", ".join(CONVERTERS)
+            supported = ", ".join(sorted(CONVERTERS))
             domain = "" if node.domain in _DEFAULT_DOMAINS else f" of {node.domain}"
             _fail(file, node, f"operator{domain} is not supported; supported: {supported}")
 
@@ -220,24 +225,33 @@ def _foldable(node: NodeProto) -> bool:
 
 
 def _element(value: onnx.ValueInfoProto, what: str, file: str) -> str:
-    """Element type of a port, as numpy name; it must be a float tensor."""
+    """Element type of a port, as numpy name; it must be a tensor of numbers."""
     if not value.type.HasField("tensor_type"):
-        raise DstcError(f"{file}: {what} {value.name!r} is no tensor; only float tensors work")
+        raise DstcError(f"{file}: {what} {value.name!r} is no tensor; only tensors work")
     code = value.type.tensor_type.elem_type
-    if code not in _FLOAT_CODES:
-        element = type_name(code)
+    if code not in _CODES:
         raise DstcError(
-            f"{file}: {what} {value.name!r} has elements of {element}; only float tensors work"
+            f"{file}: {what} {value.name!r} has elements of {type_name(code)}; there are "
+            f"{', '.join(_CODES.values())}"
         )
-    return _FLOAT_CODES[code]
+    return _CODES[code]
 
 
-_FLOAT_CODES: dict[int, str] = {
+_CODES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
     TensorProto.FLOAT16: "float16",
     TensorProto.DOUBLE: "float64",
     TensorProto.BFLOAT16: "bfloat16",
+    TensorProto.INT8: "int8",
+    TensorProto.INT16: "int16",
+    TensorProto.INT32: "int32",
+    TensorProto.INT64: "int64",
+    TensorProto.UINT8: "uint8",
+    TensorProto.UINT16: "uint16",
+    TensorProto.UINT32: "uint32",
+    TensorProto.BOOL: "bool",
 }
+"""Element types of inputs and outputs, as numpy calls them."""
 
 
 def _ports(graph: GraphProto) -> list[onnx.ValueInfoProto]:
@@ -259,8 +273,10 @@ def _convert(model: ModelProto, file: str) -> Draft:
     draft = Draft(constants={t.name: _array(t, file) for t in graph.initializer})
     for value in _ports(graph):
         shape = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-        draft.inputs.append(Port(value.name, value.name, shape, _element(value, "input", file)))
+        dtype = _element(value, "input", file)
+        draft.inputs.append(Port(value.name, value.name, shape, dtype))
         draft.shapes[value.name] = shape
+        draft.dtypes[value.name] = INTEGER if dtype in INTEGERS else FLOAT
     for proto in graph.node:
         try:
             _convert_node(model, proto, draft)
@@ -271,12 +287,18 @@ def _convert(model: ModelProto, file: str) -> Draft:
     for value in graph.output:
         target = draft.resolve(value.name)
         dtype = _element(value, "output", file)
+        if not target:
+            raise DstcError(f"{file}: output {value.name!r} is not computed: it is optional")
         draft.outputs.append(Port(value.name, target, draft.shape(target), dtype))
     return draft
 
 
+def _opset(model: ModelProto) -> int:
+    return next((e.version for e in model.opset_import if e.domain in _DEFAULT_DOMAINS), 0)
+
+
 def _convert_node(model: ModelProto, proto: NodeProto, draft: Draft) -> None:
-    node = Node.of(proto, draft)
+    node = Node.of(proto, draft, _opset(model))
     if proto.op_type in ("Shape", "Size") and node.inputs[0] not in draft.constants:
         dims = np.array(draft.shape(node.inputs[0]), np.int64)
         sliced = dims[node.attrs.get("start", 0) : node.attrs.get("end")]
@@ -290,7 +312,7 @@ def _convert_node(model: ModelProto, proto: NodeProto, draft: Draft) -> None:
     else:
         CONVERTERS[proto.op_type](draft, node)
         for extra in proto.output[1:]:
-            if extra:
+            if extra and extra not in draft.shapes and extra not in draft.constants:
                 draft.aliases.setdefault(extra, "")
 
 

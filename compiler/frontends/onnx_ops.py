@@ -8,64 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto, helper
+from dataclasses import replace
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import ceil_div
 from ...dialects.dstc import PoolKind, window_output
 from .draft import FLOATS, Draft
+from .onnx_build import Build
 from .onnx_conv import conv, conv_transpose, window_pads
-
-
-@dataclass(frozen=True)
-class Node:
-    """An ONNX node with aliases resolved: `inputs` has "" for an omitted one."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    output: str
-    attrs: dict[str, Any]
-
-    @staticmethod
-    def of(proto: NodeProto, draft: Draft) -> Node:
-        """Read a node; strings are decoded, names resolved."""
-        return Node(
-            node_name(proto),
-            proto.op_type,
-            tuple(draft.resolve(i) for i in proto.input),
-            proto.output[0],
-            {a.name: _attribute(a) for a in proto.attribute},
-        )
-
-    def optional(self, index: int) -> str | None:
-        """An input, or None if it is omitted."""
-        return (self.inputs[index] or None) if index < len(self.inputs) else None
-
-    def ints(self, key: str, default: Sequence[int]) -> tuple[int, ...]:
-        """An attribute of integers."""
-        return tuple(int(v) for v in self.attrs.get(key, default))
-
-
-def node_name(proto: NodeProto) -> str:
-    """The node's name, or its first output's if it has none."""
-    return proto.name or next((o for o in proto.output if o), proto.op_type)
-
-
-def type_name(code: int) -> str:
-    """ONNX's name of an element type, or its number if it has none."""
-    return dict(zip(TensorProto.DataType.values(), TensorProto.DataType.keys(), strict=True)).get(
-        code, f"type {code}"
-    )
-
-
-def _attribute(attr: AttributeProto) -> Any:
-    value: Any = helper.get_attribute_value(attr)
-    return value.decode() if isinstance(value, bytes) else value
+from .onnx_lstm import LSTM
+from .onnx_moves import MOVES
+from .onnx_node import Node, node_name, type_name
+from .onnx_pointwise import POINTWISE
+from .onnx_products import PRODUCTS
+from .onnx_rows import ROWS
 
 
 def _square(draft: Draft, value: str, what: str) -> tuple[int, ...]:
@@ -73,122 +29,6 @@ def _square(draft: Draft, value: str, what: str) -> tuple[int, ...]:
     if len(shape) != 4:
         raise DstcError(f"{len(shape) - 2}-D {what} is not supported; only 2-D (N x C x H x W)")
     return shape
-
-
-def _oriented(draft: Draft, node: Node, value: str, transposed: bool, scale: float) -> str:
-    """A Gemm operand, transposed and scaled; a constant is rewritten, a value transposed."""
-    if value in draft.constants and (transposed or scale != 1):
-        array = draft.constants[value]
-        if scale != 1:
-            array = (array.astype(np.float32) * np.float32(scale)).astype(np.float32)
-        suffix = f"{'.t' if transposed else ''}{'.scaled' if scale != 1 else ''}"
-        return draft.constant(f"{value}{suffix}", array.T if transposed else array)
-    if transposed:
-        r, c = draft.shape(value)
-        return draft.emit(
-            "transpose",
-            [value],
-            draft.fresh(f"{value}.t"),
-            (c, r),
-            sources=[node.name],
-            perm=(1, 0),
-        )
-    return value
-
-
-def _matrix(draft: Draft, value: str, what: str) -> None:
-    if len(draft.shape(value)) != 2:
-        raise DstcError(f"{what} has {len(draft.shape(value))} dimensions, but must have 2")
-
-
-def _gemm(draft: Draft, node: Node) -> None:
-    a, b, c = node.inputs[0], node.inputs[1], node.optional(2)
-    alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
-    _matrix(draft, a, "A")
-    _matrix(draft, b, "B")
-    scaled = 1 if b in draft.constants else 0
-    if alpha != 1 and (a, b)[scaled] not in draft.constants:
-        raise DstcError(f"alpha = {alpha:g} needs a constant A or B")
-    lhs = _oriented(draft, node, a, bool(node.attrs.get("transA")), alpha if not scaled else 1)
-    rhs = _oriented(draft, node, b, bool(node.attrs.get("transB")), alpha if scaled else 1)
-    (m, k), (k2, n) = draft.shape(lhs), draft.shape(rhs)
-    if k != k2:
-        raise DstcError(f"A has {k} columns, but B has {k2} rows")
-    if c is None or beta == 0:
-        draft.emit("matmul", [lhs, rhs], node.output, (m, n), sources=[node.name])
-        return
-    if c in draft.constants and beta != 1:
-        array = draft.constants[c].astype(np.float32) * np.float32(beta)
-        c = draft.constant(f"{c}.scaled", array.astype(np.float32))
-    elif beta != 1:
-        raise DstcError(f"beta = {beta:g} needs a constant C")
-    along = _vector_along(draft, c, (m, n))
-    if along is not None:
-        draft.emit(
-            "matmul",
-            [lhs, rhs, as_vector(draft, c, (m, n)["mn".index(along)])],
-            node.output,
-            (m, n),
-            sources=[node.name],
-            bias_along=along,
-        )
-        return
-    product = draft.emit(
-        "matmul", [lhs, rhs], draft.fresh(f"{node.output}.product"), (m, n), sources=[node.name]
-    )
-    draft.emit("add", [product, c], node.output, (m, n), sources=[node.name])
-
-
-def _vector_along(draft: Draft, value: str, shape: tuple[int, int]) -> str | None:
-    """Along which dimension of an m x n matrix `value` is a constant vector, if it is one."""
-    if value not in draft.constants:
-        return None
-    got = (1, 1, *draft.shape(value))[-2:]
-    if got in ((1, shape[1]), (1, 1)):
-        return "n"
-    return "m" if got == (shape[0], 1) else None
-
-
-def as_vector(draft: Draft, value: str, size: int) -> str:
-    """A constant as vector of `size` elements."""
-    array = draft.constants[value]
-    if array.shape == (size,):
-        return value
-    return draft.constant(f"{value}.vector", np.broadcast_to(array.reshape(-1), (size,)).copy())
-
-
-def _matmul(draft: Draft, node: Node) -> None:
-    lhs, rhs = node.inputs[0], node.inputs[1]
-    ls = draft.shape(lhs)
-    _matrix(draft, rhs, "the right operand")
-    if len(ls) < 2:
-        raise DstcError("the left operand has 1 dimension, but must have 2 or more")
-    k, n = draft.shape(rhs)
-    if ls[-1] != k:
-        raise DstcError(f"the left operand has {ls[-1]} columns, but the right one has {k} rows")
-    if len(ls) == 2:
-        draft.emit("matmul", [lhs, rhs], node.output, (ls[0], n), sources=[node.name])
-        return
-    rows = math.prod(ls[:-1])
-    flat = draft.fresh(f"{node.output}.rows")
-    if lhs in draft.constants:
-        flat = draft.constant(f"{lhs}.rows", draft.constants[lhs].reshape(rows, k))
-    else:
-        draft.emit("reshape", [lhs], flat, (rows, k), sources=[node.name])
-    product = draft.fresh(f"{node.output}.product")
-    draft.emit("matmul", [flat, rhs], product, (rows, n), sources=[node.name])
-    draft.emit("reshape", [product], node.output, (*ls[:-1], n), sources=[node.name])
-
-
-def _add(draft: Draft, node: Node) -> None:
-    a, b = node.inputs[0], node.inputs[1]
-    shape = np.broadcast_shapes(draft.shape(a), draft.shape(b))
-    draft.emit("add", [a, b], node.output, shape, sources=[node.name])
-
-
-def _relu(draft: Draft, node: Node) -> None:
-    x = node.inputs[0]
-    draft.emit("relu", [x], node.output, draft.shape(x), sources=[node.name])
 
 
 def _pooled(size: int, kernel: int, stride: int, begin: int, end: int, dilation: int) -> int:
@@ -200,7 +40,14 @@ def _pooled(size: int, kernel: int, stride: int, begin: int, end: int, dilation:
 
 def _pool(kind: PoolKind) -> Callable[[Draft, Node], None]:
     def convert(draft: Draft, node: Node) -> None:
-        x = node.inputs[0]
+        if any(node.outputs[1:]):
+            raise DstcError("its output Indices is not supported")
+        b, x = Build(draft, node), node.inputs[0]
+        line = len(draft.shape(x)) == 3
+        if line:  # one row of pixels
+            n, c, length = draft.shape(x)
+            x = b.reshape(x, (n, c, 1, length))
+            node = _as_row(node)
         xs = _square(draft, x, "pooling")
         kernel = node.ints("kernel_shape", ())
         strides, dilations = node.ints("strides", (1, 1)), node.ints("dilations", (1, 1))
@@ -213,12 +60,10 @@ def _pool(kind: PoolKind) -> Callable[[Draft, Node], None]:
             )
         if min(size) < 1:
             raise DstcError(f"a {kernel[0]}x{kernel[1]} window does not fit the input")
-        draft.emit(
+        value = b.emit(
             "pool2d",
             [x],
-            node.output,
             (*xs[:2], *size),
-            sources=[node.name],
             kind=kind,
             kernel=kernel,
             strides=strides,
@@ -226,35 +71,25 @@ def _pool(kind: PoolKind) -> Callable[[Draft, Node], None]:
             dilations=dilations,
             count_include_pad=bool(node.attrs.get("count_include_pad")),
         )
+        b.give(b.reshape(value, (*xs[:2], size[1])) if line else value)
 
     return convert
 
 
-def _global_pool(kind: PoolKind) -> Callable[[Draft, Node], None]:
-    def convert(draft: Draft, node: Node) -> None:
-        x = node.inputs[0]
-        xs = _square(draft, x, "pooling")
-        draft.emit(
-            "pool2d",
-            [x],
-            node.output,
-            (*xs[:2], 1, 1),
-            sources=[node.name],
-            kind=kind,
-            kernel=xs[2:],
-            strides=(1, 1),
-            pads=(0, 0, 0, 0),
-        )
-
-    return convert
+def _as_row(node: Node) -> Node:
+    """Attributes of a 1-D window as those of a row of a 2-D one."""
+    attrs = dict(node.attrs)
+    for key in ("kernel_shape", "strides", "dilations"):
+        if key in attrs:
+            attrs[key] = (1, *attrs[key])
+    if "pads" in attrs:
+        attrs["pads"] = (0, attrs["pads"][0], 0, attrs["pads"][1])
+    return replace(node, attrs=attrs)
 
 
 def _reshaped(draft: Draft, node: Node, shape: Sequence[int]) -> None:
-    x = node.inputs[0]
-    if tuple(shape) == draft.shape(x):
-        draft.aliases[node.output] = x
-    else:
-        draft.emit("reshape", [x], node.output, shape, sources=[node.name])
+    b = Build(draft, node)
+    b.give(b.reshape(node.inputs[0], shape))
 
 
 def _reshape(draft: Draft, node: Node) -> None:
@@ -307,18 +142,8 @@ def _transpose(draft: Draft, node: Node) -> None:
     x = node.inputs[0]
     xs = draft.shape(x)
     perm = node.ints("perm", range(len(xs))[::-1])
-    if perm == tuple(range(len(xs))):
-        draft.aliases[node.output] = x
-        return
-    shape = [xs[p] for p in perm]
-    draft.emit("transpose", [x], node.output, shape, sources=[node.name], perm=perm)
-
-
-def _softmax(draft: Draft, node: Node) -> None:
-    x = node.inputs[0]
-    shape = draft.shape(x)
-    axis = int(node.attrs.get("axis", -1)) % len(shape)
-    draft.emit("softmax", [x], node.output, shape, sources=[node.name], axis=axis)
+    b = Build(draft, node)
+    b.give(b.transpose(x, perm))
 
 
 def _identity(draft: Draft, node: Node) -> None:
@@ -329,12 +154,6 @@ def _dropout(draft: Draft, node: Node) -> None:
     mode = node.optional(2)
     if mode is not None and (mode not in draft.constants or bool(draft.constants[mode])):
         raise DstcError("training_mode is not supported; export the model for inference")
-    _identity(draft, node)
-
-
-def _cast(draft: Draft, node: Node) -> None:
-    if node.attrs["to"] != TensorProto.FLOAT:
-        raise DstcError(f"a cast to {type_name(node.attrs['to'])} is not supported; only to FLOAT")
     _identity(draft, node)
 
 
@@ -355,27 +174,24 @@ def _batch_norm(draft: Draft, node: Node) -> None:
 
 
 CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
-    "Add": _add,
+    **POINTWISE,
+    **MOVES,
+    **ROWS,
+    **PRODUCTS,
+    **LSTM,
     "AveragePool": _pool(PoolKind.AVERAGE),
     "BatchNormalization": _batch_norm,
-    "Cast": _cast,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "Dropout": _dropout,
     "Flatten": _flatten,
-    "Gemm": _gemm,
-    "GlobalAveragePool": _global_pool(PoolKind.AVERAGE),
-    "GlobalMaxPool": _global_pool(PoolKind.MAX),
     "Identity": _identity,
-    "MatMul": _matmul,
     "MaxPool": _pool(PoolKind.MAX),
-    "Relu": _relu,
     "Reshape": _reshape,
-    "Softmax": _softmax,
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
 """ONNX operators on values that the inputs determine; on constants any operator is evaluated."""
 
-__all__ = ["CONVERTERS", "FLOATS", "Node", "as_vector", "node_name", "type_name"]
+__all__ = ["CONVERTERS", "FLOATS", "Node", "node_name", "type_name"]

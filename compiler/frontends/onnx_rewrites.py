@@ -1,7 +1,7 @@
 """Rewrites of a draft that need neighbours: batch norms and biases go into the product before.
 
 In: a `Draft` after conversion. Out: the same draft without `batch_norm` operators; conv2d and
-matmul have their bias as third operand. `DstcError` for a batch norm that nothing can take.
+matmul have their bias as third operand.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend.isa.errors import DstcError
 from ..graph import OpNode
 from .draft import Draft
 
 
-def fold_batch_norms(draft: Draft, model: str) -> None:
-    """Scale the weights of the Conv or Gemm before each batch norm; `model` is for messages."""
+def fold_batch_norms(draft: Draft) -> None:
+    """Scale the weights of the Conv or Gemm before each batch norm; others scale their input."""
     for norm in [n for n in draft.nodes.values() if n.op == "batch_norm"]:
         product = draft.nodes.get(norm.inputs[0])
-        where = f"{model}: node {norm.onnx_nodes[0]!r} (BatchNormalization)"
         if (
             product is None
             or product.op not in ("conv2d", "matmul")
@@ -28,11 +26,28 @@ def fold_batch_norms(draft: Draft, model: str) -> None:
             or not all(v in draft.constants for v in product.inputs[1:])
             or product.attrs.get("bias_along", "n") != "n"
         ):
-            raise DstcError(
-                f"{where}: it is supported only right behind a Conv or Gemm with constant weights "
-                "that nothing else reads"
-            )
-        _fold(draft, product, norm)
+            _apply(draft, norm)
+        else:
+            _fold(draft, product, norm)
+
+
+def _apply(draft: Draft, norm: OpNode) -> None:
+    """A batch norm that no product can take: scale and shift by channel."""
+    gamma, beta, mean, variance = (draft.constants[v].astype(np.float64) for v in norm.inputs[1:])
+    scale = gamma / np.sqrt(variance + norm.attrs["epsilon"])
+    shape = draft.shape(norm.output)
+    along = (-1, *[1] * (len(shape) - 2))
+    vectors = (
+        draft.constant(f"{norm.output}.{what}", values.astype(np.float32).reshape(along))
+        for what, values in (("scale", scale), ("shift", beta - mean * scale))
+    )
+    scales, shifts = vectors
+    del draft.nodes[norm.output]
+    scaled = draft.emit(
+        "elementwise", [norm.inputs[0], scales], draft.fresh(f"{norm.output}.scaled"), shape,
+        sources=norm.onnx_nodes, function="mul",
+    )  # fmt: skip
+    draft.emit("add", [scaled, shifts], norm.output, shape, sources=norm.onnx_nodes)
 
 
 def _fold(draft: Draft, product: OpNode, norm: OpNode) -> None:

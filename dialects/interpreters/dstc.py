@@ -7,23 +7,23 @@ the results' types, bit by bit what the device computes; a bitmap is its dense m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
 from xdsl.interpreter import Interpreter, InterpreterFunctions, impl, register_impls
 from xdsl.ir import Attribute
 from xdsl.utils.exceptions import InterpretationError
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import split_ranges
-from ...runtime.host_ops import pool, softmax
+from ...runtime.host_ops import pool
 from ...runtime.lowered import lowered
 from ...runtime.nm_format import violation
 from .. import dstc
 from ..constants import ConstantPool
 from ..conv_window import ConvWindow
+from .dstc_pointwise import run_rows, tensor_dtype
 
 Array = NDArray[Any]
 Arrays = tuple[Any, ...]
@@ -32,17 +32,11 @@ _BLOCK = 1 << 16
 """Elements of an accumulator block: 256 KB of f32, so that it stays in the cache."""
 
 
-def element_dtype(type_: Attribute) -> type[np.float16] | type[np.float32]:
+def element_dtype(type_: Attribute) -> type[Any]:
     """The numpy type of a tensor's or bitmap's elements."""
     if isinstance(type_, dstc.BitmapType | dstc.NmType):
         return np.float16
-    if isinstance(type_, TensorType):
-        element = cast("TensorType[Attribute]", type_).element_type
-        if isinstance(element, Float16Type):
-            return np.float16
-        if isinstance(element, Float32Type):
-            return np.float32
-    raise InterpretationError(f"values of type {type_} have no numpy form; use f16 or f32 tensors")
+    return tensor_dtype(type_)
 
 
 def rounded(array: Array, type_: Attribute) -> Array:
@@ -208,16 +202,25 @@ class DstcFunctions(InterpreterFunctions):
         if op.window is not None:
             rhs = im2col(rhs, op.window.window)
         parts = 1 if op.schedule is None else op.schedule.parts
-        acc = in_groups(
-            lhs,
-            rhs,
-            op.group_count,
-            lambda a, b: (
-                matmul_split(a, b, parts, skips_zeros(op))
-                if parts > 1
-                else matmul_f32(a, b, skips_zeros(op))
-            ),
-        )
+        if op.matrices > 1:
+            pairs = zip(*(np.split(x, op.matrices) for x in args[:2]), strict=True)
+            flips = op.transposed
+            each = [
+                matmul_f32(*(x.T if f else x for x, f in zip(pair, flips, strict=True)))
+                for pair in pairs
+            ]
+            acc = np.concatenate(each)
+        else:
+            acc = in_groups(
+                lhs,
+                rhs,
+                op.group_count,
+                lambda a, b: (
+                    matmul_split(a, b, parts, skips_zeros(op))
+                    if parts > 1
+                    else matmul_f32(a, b, skips_zeros(op))
+                ),
+            )
         along = op.bias_along.data if op.bias_along is not None else "n"
         acc = epilogue(acc, bias, along, op.relu, residual)
         if op.image is not None:
@@ -267,7 +270,7 @@ class DstcFunctions(InterpreterFunctions):
 
     @impl(dstc.SoftmaxOp)
     def run_softmax(self, _: Interpreter, op: dstc.SoftmaxOp, args: Arrays) -> Arrays:
-        return (rounded(softmax(args[0], op.axis.value.data), op.result.type),)
+        return (rounded(run_rows(op, args[0]), op.result.type),)
 
 
 def skips_zeros(op: dstc.MatmulOp) -> bool | str:

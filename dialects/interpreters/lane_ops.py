@@ -5,6 +5,8 @@ In: arrays of lanes (see `simt`). Out: `LANE`, handlers by operation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from xdsl.ir import Attribute, Operation
 
@@ -18,10 +20,12 @@ from ..dstc_tile import (
     Id,
     IdOp,
     LoadOp,
+    MufuOp,
     PackOp,
     PopulationCountOp,
     PrefetchOp,
     Space,
+    Special,
     SplatOp,
     StoreOp,
     UnpackOp,
@@ -117,6 +121,29 @@ def _popcount(simt: Simt, op: PopulationCountOp, operands: tuple[Array, ...]) ->
     return (np.bitwise_count(operands[0]).astype(np.uint32),)
 
 
+SPECIAL: dict[str, Callable[[Array], Array]] = {
+    Special.RCP: lambda x: 1 / x,
+    Special.RSQ: lambda x: 1 / np.sqrt(x),
+    Special.SQRT: np.sqrt,
+    Special.EX2: np.exp2,
+    Special.LG2: np.log2,
+    Special.TANH: np.tanh,
+    Special.SIN: np.sin,
+    Special.COS: np.cos,
+}
+"""MUFU's functions, in f64."""
+
+
+def special(function: str, x: Array) -> Array:
+    """MUFU of f32: in f64, rounded once."""
+    return SPECIAL[function](x.astype(np.float64)).astype(np.float32)
+
+
+def _mufu(simt: Simt, op: MufuOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt
+    return (special(op.function.data, operands[0]),)
+
+
 def _half_bits(value: Array) -> Array:
     return value.astype(np.float16).view(np.uint16).astype(np.uint32)
 
@@ -169,6 +196,7 @@ LANE: dict[type[Operation], Handler] = {
     AtomicOrOp: _atomic_or,
     AtomicAddOp: _atomic_add,
     PopulationCountOp: _popcount,
+    MufuOp: _mufu,
     PackOp: _pack,
     UnpackOp: _unpack,
     ExtractOp: _extract,

@@ -45,6 +45,12 @@ def _or_nan(choose: Binary) -> Binary:
     return lambda a, b: np.where(np.isnan(a) | np.isnan(b), a + b, choose(a, b))
 
 
+maximum = _or_nan(_larger)
+"""FMNMX.MAX.NAN."""
+minimum = _or_nan(_smaller)
+"""FMNMX.MIN.NAN."""
+
+
 def _shift(function: Binary) -> Binary:
     return lambda a, b: np.where(b < 32, function(a, np.minimum(b, 31)), np.uint32(0))
 
@@ -66,6 +72,9 @@ def _to_integer(low: int, high: int) -> Unary:
 
     return convert
 
+
+to_signed = _to_integer(-(2**31), 2**31 - 1)
+"""F2I.S32, as u32."""
 
 _WORD_OPS: dict[type[Operation], Binary] = {
     arith.AddiOp: np.add,
@@ -91,15 +100,15 @@ _BINARY: dict[type[Operation], Binary] = {
     arith.DivfOp: np.divide,
     arith.MaxnumfOp: _of_numbers(_larger),
     arith.MinnumfOp: _of_numbers(_smaller),
-    arith.MaximumfOp: _or_nan(_larger),
-    arith.MinimumfOp: _or_nan(_smaller),
+    arith.MaximumfOp: maximum,
+    arith.MinimumfOp: minimum,
 }
 
 _UNARY: dict[type[Operation], Unary] = {
     arith.NegfOp: np.negative,
     arith.SIToFPOp: lambda a: signed(a).astype(np.float32),
     arith.UIToFPOp: lambda a: a.astype(np.float32),
-    arith.FPToSIOp: _to_integer(-(2**31), 2**31 - 1),
+    arith.FPToSIOp: to_signed,
     arith.FPToUIOp: _to_integer(0, 2**32 - 1),
     arith.ExtUIOp: unsigned,
     arith.ExtSIOp: lambda a: signed(a).view(np.uint32),

@@ -59,8 +59,14 @@ def special_function(regs: Any, fregs: Any, to: int, a: int, function: int) -> N
             y = np.exp2(x)
         elif function == 4:
             y = math.log2(x) if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
-        else:
+        elif function == 5:
             y = math.tanh(x)
+        elif math.isinf(x):
+            y = np.nan
+        elif function == 6:
+            y = math.sin(x)
+        else:
+            y = math.cos(x)
         fregs[to + lane] = np.float32(y)
 
 

@@ -84,9 +84,8 @@ def test_the_plan(net: Compiled) -> None:
     assert plan is not None
     assert [(p.name, p.shape, p.dtype) for p in plan.inputs] == [("x", X.shape, "float32")]
     assert [(p.name, p.shape) for p in plan.outputs] == [("y", (5, 10))]
-    hosts = [s for s in plan.steps if isinstance(s, HostStep)]
-    assert [(h.op, h.source) for h in hosts] == [("pool2d", ("node_p",))]
-    assert hosts[0].attributes["kind"] == "max" and not hosts[0].attributes["count_include_pad"]
+    assert not [s for s in plan.steps if isinstance(s, HostStep)]
+    assert [s.source for s in plan.steps if isinstance(s, Launch) and "pool2d" in s.op]
     products = [s for s in plan.steps if isinstance(s, Launch) and s.macs_dense]
     assert [p.source[0] for p in products] == ["node_c", "node_m"]
     assert products[0].macs_dense == 6 * 27 * 5 * 16 and products[1].macs_dense == 5 * 24 * 10
@@ -119,7 +118,7 @@ def test_what_cannot_be_packaged() -> None:
       %y = dstc.relu %x : tensor<4x8xf32> -> tensor<4x8xf32>
       func.return %y : tensor<4x8xf32>
     }"""
-    for text, message in ((relu, "dstc.relu runs neither on the device nor on the host"),
+    for text, message in ((relu, "dstc.relu is left without a kernel"),
                           ("builtin.module {}", "no function @main")):  # fmt: skip
         with pytest.raises(DstcError, match=message):
             package(Parser(ctx, text).parse_module(), ConstantPool(), None, "dstc", "m")

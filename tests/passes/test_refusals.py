@@ -137,7 +137,7 @@ REFUSALS = {
   %y = dstc.relu %x : tensor<8xf64> -> tensor<8xf64>
   func.return %y : tensor<8xf64>
 }""",
-        "device tensors are f16 or f32, not tensor<8xf64>; run lower-precision first",
+        "device tensors are f16, f32 or i32, not tensor<8xf64>; run lower-precision first",
     ),
 }
 

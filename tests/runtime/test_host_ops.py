@@ -41,7 +41,7 @@ def test_a_program_computes_what_the_ir_means(name: str) -> None:
     shape = {"shape": np.array([2, 7, 3, 9])}
     compiled = compile_model(model(MODELS[name], {"x": x.shape}, constants=shape))
     result = compiled.run(x, mode="functional")
-    assert [h.op for h in result.host_ops]
+    assert not result.host_ops
     assert compiled.graph is not None
     ctx = new_context()
     module = compiled.graph.to_module(ctx)

@@ -215,6 +215,8 @@ FLOATING = {
     "MUFU.EX2 R8, R4": unary64(np.exp2),
     "MUFU.LG2 R8, R4": unary64(np.log2),
     "MUFU.TANH R8, R4": unary64(np.tanh),
+    "MUFU.SIN R8, R4": unary64(np.sin),
+    "MUFU.COS R8, R4": unary64(np.cos),
     "F2I.U32 R8, R4": to_int(0, 2**32 - 1, np.uint32),
     "F2I.S32 R8, R4": to_int(-(2**31), 2**31 - 1, np.int32),
     "PACK R8, R4, R5": pack,

@@ -27,6 +27,7 @@ dstc_tile.kernel @k ["x", "y"] grid = [2, 3, 1], warps = 4, shared = 1024, acc =
   %b = dstc_tile.ballot %p
   %s = dstc_tile.shuffle %b, %lane
   %n = dstc_tile.popcount %s
+  %exp = dstc_tile.mufu ex2 %v
   %u = dstc_tile.pack %v, %v
   %lo = dstc_tile.unpack %u
   %hi = dstc_tile.unpack high %u
@@ -71,6 +72,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // CHECK-NEXT:   %b = dstc_tile.ballot %p
 // CHECK-NEXT:   %s = dstc_tile.shuffle %b, %lane
 // CHECK-NEXT:   %n = dstc_tile.popcount %s
+// CHECK-NEXT:   %exp = dstc_tile.mufu ex2 %v
 // CHECK-NEXT:   %u = dstc_tile.pack %v, %v
 // CHECK-NEXT:   %lo = dstc_tile.unpack %u
 // CHECK-NEXT:   %hi = dstc_tile.unpack high %u
@@ -105,6 +107,7 @@ func.func @main(%x: tensor<4x4xf16>) -> tensor<4x4xf32> {
 // GENERIC-NEXT:   %b = "dstc_tile.ballot"(%p) : (i1) -> i32
 // GENERIC-NEXT:   %s = "dstc_tile.shuffle"(%b, %lane) : (i32, i32) -> i32
 // GENERIC-NEXT:   %n = "dstc_tile.popcount"(%s) : (i32) -> i32
+// GENERIC-NEXT:   %exp = "dstc_tile.mufu"(%v) <{function = #dstc_tile<special ex2>}> : (f32) -> f32
 // GENERIC-NEXT:   %u = "dstc_tile.pack"(%v, %v) : (f32, f32) -> i32
 // GENERIC-NEXT:   %lo = "dstc_tile.unpack"(%u) : (i32) -> f32
 // GENERIC-NEXT:   %hi = "dstc_tile.unpack"(%u) <{high}> : (i32) -> f32
