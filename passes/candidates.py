@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import SPLIT_STEP, ceil_div
 from ..backend.isa.table import TILE_M
-from ..dialects.dstc import Engine, ScheduleAttr
+from ..dialects.dstc import Engine
 from ..runtime.machine import MACHINE_OF, Machine
+from .plain_schedule import Schedule
 
 AUTO = "auto"
 Size2 = tuple[int, int]
@@ -171,7 +171,7 @@ _UNITS = {Engine.DUAL: "dual-side tensor core", Engine.NM: "weight-only n:m tens
 
 def candidates(
     sizes: tuple[int, int, int], machine: Machine, engine: str = AUTO
-) -> Iterator[ScheduleAttr]:
+) -> Iterator[Schedule]:
     """Every schedule for an M x N x K product; whether registers suffice, the closed forms say."""
     m, n, k = sizes
     sms = int(machine["sm.count"])
@@ -195,10 +195,6 @@ def candidates(
                     break
                 for stages in tiles.stages:
                     for swap in kernels.swaps:
-                        yield _schedule(name, tiles, stages, swap, split)
-
-
-@cache
-def _schedule(engine: Engine, t: Tiles, stages: int, swap: bool, split: int) -> ScheduleAttr:
-    """A schedule; made once, since making an attribute takes as long as a prediction."""
-    return ScheduleAttr.of(engine, t.cta, t.warp, stages, swap, split, t.window)
+                        yield Schedule(
+                            name, tiles.cta, tiles.warp, stages, swap, split, tiles.window
+                        )

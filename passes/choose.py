@@ -43,13 +43,13 @@ class Candidate:
 
     @property
     def schedule(self) -> ScheduleAttr:
-        """The schedule."""
-        return self.product.schedule
+        """The schedule, as an attribute."""
+        return self.product.schedule.attr
 
     @property
     def engine(self) -> Engine:
         """Its engine."""
-        return Engine(self.schedule.engine.data)
+        return self.product.schedule.engine
 
     @property
     def cycles(self) -> float:
@@ -191,9 +191,9 @@ def choose(
     found: list[Candidate] = []
     for schedule in candidates(product.sizes, machine, engine):
         scheduled = replace(product, schedule=schedule)
-        if schedule.engine.data == Engine.NM and scheduled.pattern is None:
+        if schedule.engine == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse
-        dual = schedule.engine.data == Engine.DUAL
+        dual = schedule.engine == Engine.DUAL
         if dual:
             scheduled = scheduled.in_turn(chip)
         window = schedule.vectors
@@ -212,7 +212,7 @@ def choose(
     first = found[0]
     near = (c for c in found if c.cycles <= (1 + ALIKE) * first.cycles)
     alike = [c for c in near if c.engine == first.engine]
-    best = min(alike, key=lambda c: c.schedule.parts)
+    best = min(alike, key=lambda c: c.product.schedule.parts)
     found.sort(key=lambda c: c is not best)
     return Choice(tuple(found), time.perf_counter() - started)
 

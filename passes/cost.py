@@ -7,7 +7,6 @@ from the densities. Out: predicted cycles and what limits them, in well under a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
@@ -19,6 +18,7 @@ from . import cost_dense, cost_dual, cost_nm
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
 from .device_tensor import DeviceTensor
+from .plain_schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ScheduledProduct:
     """(M, N, K), how it runs, and what is known of its operands: forms and densities (0 to 1)."""
 
     sizes: tuple[int, int, int]
-    schedule: ScheduleAttr
+    schedule: Schedule
     transposed: tuple[bool, bool] = (False, False)
     out_bytes: int = 4
     densities: tuple[float, float] = (1.0, 1.0)
@@ -34,14 +34,14 @@ class ScheduledProduct:
     """n:m patterns of the operands, where they have one."""
 
     @staticmethod
-    def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
+    def of(op: MatmulOp, schedule: ScheduleAttr | Schedule | None = None) -> ScheduledProduct:
         """From the op, with another schedule if one is given; `DstcError` if there is none."""
         schedule = schedule or op.schedule
         if schedule is None:
             raise DstcError("dstc.matmul has no schedule; run select-schedule first")
         return ScheduledProduct(
             op.sizes,
-            schedule,
+            schedule if isinstance(schedule, Schedule) else Schedule.of(schedule),
             op.transposed,
             # a bitmap's values are f16
             2
@@ -64,18 +64,17 @@ class ScheduledProduct:
     def dual(self) -> cost_dual.DualPlan:
         """What the dual-side engine's closed form takes beside the operands."""
         s = self.schedule
-        stages = int(s.stages.value.data)
         return cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors,
+            self.sizes, s.cta_tile, s.warp_tile, s.stages, s.swapped, self.out_bytes, s.vectors,
             s.parts, s.persistent, s.cut_tiles,
         )  # fmt: skip
 
     def in_turn(self, chip: Chip) -> ScheduledProduct:
         """With CTAs that take tiles in turn, where that pays; the dual engine's."""
-        taken = cost_dual.turns(self.dual, self.densities, chip)
-        if not any(taken):
+        ctas, cut = cost_dual.turns(self.dual, self.densities, chip)
+        if not (ctas or cut):
             return self
-        return replace(self, schedule=_in_turn(self.schedule, *taken))
+        return replace(self, schedule=replace(self.schedule, persistent=ctas, cut_tiles=cut))
 
     @property
     def pattern(self) -> Pattern | None:
@@ -100,22 +99,12 @@ class ScheduledProduct:
 
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
-        engine = self.schedule.engine.data
+        engine = self.schedule.engine
         if engine == Engine.DENSE:
             return cost_dense.predict(*self.dense, chip)
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return cost_dual.predict(self.dual, operands or self.operands(chip), chip)
-
-
-@cache
-def _in_turn(schedule: ScheduleAttr, ctas: int, cut: int) -> ScheduleAttr:
-    """`schedule` with `ctas` and `cut`; made once, as candidates are."""
-    s = schedule
-    return ScheduleAttr.of(
-        Engine(s.engine.data), s.cta_tile, s.warp_tile, s.stages.value.data, s.swapped, s.parts,
-        s.vectors, ctas, cut,
-    )  # fmt: skip
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:

@@ -17,7 +17,7 @@ from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import always_wide
+from .matmul_dual import always_wide, surely_wide
 from .matmul_dual_prefetch import (
     CHUNK,
     CTA_BYTES,
@@ -290,7 +290,7 @@ class _Model:
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors, dense in zip(operands.sides, self.fetched, self.dense, strict=True)
         )
-        self.wide = 1 - (1 - a.wide) ** plan.tiles[0] * (1 - b.wide) ** plan.tiles[1]
+        self.wide = self._wide()
         apart = not always_wide((a.density, b.density), plan.window)
         self.hops = HOPS + (apart and not any((*self.fetched, *self.dense)))
         self.near = self._near()
@@ -309,24 +309,33 @@ class _Model:
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
         self.step = self._step()
 
+    def _wide(self) -> tuple[float, float]:
+        """Share of warps whose tiles of A, of B are loaded as wide ones.
+
+        All of a side that surely has some; both where there is one of a side that need not have.
+        """
+        surely = [surely_wide(side.density, self.plan.window) for side in self.operands.sides]
+        none = 1.0
+        for side, tiles, expected in zip(
+            self.operands.sides, self.plan.tiles, surely, strict=True
+        ):
+            none *= 1.0 if expected else (1 - side.wide) ** tiles
+        a, b = (1.0 if expected else 1 - none for expected in surely)
+        return a, b
+
     def _near(self) -> int:
         """Steps by which loads to registers are ahead: fewer where tiles are wide."""
-        plan, ahead = self.plan, self.plan.stages - 1
-        narrow, wide = (
-            min(ahead, steps_ahead((registers, registers), plan.tiles))
-            for registers in (
-                NARROW_VALUES // REGISTER_VALUES,
-                plan.window * TILE_K // REGISTER_VALUES,
-            )
-        )
-        return min(round(self.wide * wide + (1 - self.wide) * narrow), self.steps)
+        plan = self.plan
+        narrow, wide = NARROW_VALUES // REGISTER_VALUES, plan.window * TILE_K // REGISTER_VALUES
+        a, b = (round(narrow + share * (wide - narrow)) for share in self.wide)
+        return min(plan.stages - 1, steps_ahead((a, b), plan.tiles), self.steps)
 
     def _step(self) -> _Step:
         """Accesses and arithmetic of a warp's step beside its products."""
         plan, sides = self.plan, self.operands.sides
         on = off = alu = 0.0
-        for side, tiles in zip(sides, plan.tiles, strict=True):
-            loads = 1 + self.wide * (len(side.loads) - 1)
+        for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=True):
+            loads = 1 + wide * (len(side.loads) - 1)
             brought = sum(side.loads)
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
             off += tiles * max(0.0, loads - brought)
@@ -501,7 +510,13 @@ class _Model:
         # one warp issues in order: while it waits for a unit, it feeds no other
         alone = smooth_max(f.sharp_alone, *own.values())
         local = max(smooth_max(f.sharpness, *busy.values()), alone)
-        local = max(local, (chip.l1_latency + f.latency_extra) / self.near)
+        # what others have asked for before is in L2
+        missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
+        beyond = missing * (chip.dram_latency - chip.l2_latency)
+        latency = chip.l2_latency + beyond + f.latency_extra
+        # bitmaps of dense tiles are not fetched into L1: they come as late as registers allow
+        near = latency if any(self.dense) else chip.l1_latency + f.latency_extra
+        local = max(local, near / self.near)
         pace = smooth_max(f.sharp_l2, local, asked)
 
         # what is loaded ahead comes in bursts: a latency and a queue a turn of `ahead` steps
@@ -510,10 +525,7 @@ class _Model:
             + f.l2_spread * t.spread / l2
             + (f.dram_mean * t.fetched * self.ahead + f.dram_spread * t.uneven) / chip.dram_bytes
         )
-        # what others have asked for before is in L2
-        missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
-        beyond = missing * (chip.dram_latency - chip.l2_latency)
-        wait = chip.l2_latency + beyond + f.latency_extra + burst
+        wait = latency + burst
         turns = (steps - 1) // self.ahead
         turn = pace * self.ahead
         varied = f.turn_spread * turn
