@@ -79,62 +79,66 @@ class Fitted:
 
     start: float = 14.4
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 3.82
+    start_tile: float = 4.11
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 19.7
+    end_start: float = 19.2
     """Cycles before the first store."""
-    end_row: float = 1.61
+    end_row: float = 2.36
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.109
+    miss_power: float = 0.226
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 8.96
+    latency_extra: float = 6.35
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.68
+    sharp_alone: float = 2.52
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 4.97
+    sharpness: float = 7.29
     """The same of the resources of an SM,"""
-    sharp_l2: float = 7.1
+    sharp_l2: float = 2.53
     """of an SM and L2,"""
-    sharp_end: float = 35.1
+    sharp_end: float = 37.2
     """of stores and what else goes on,"""
-    sharp_dram: float = 4.21
+    sharp_dram: float = 5.87
     """of DRAM and all else."""
-    l2_share: float = 1.01
+    l2_share: float = 1.05
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.586
+    l2_uneven: float = 0.371
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.977
+    dram_share: float = 0.658
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0365
+    l2_mean: float = 0.0489
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.799
+    l2_spread: float = 1.05
     """and of the spread over slices;"""
-    dram_mean: float = 0.129
+    dram_mean: float = 0.223
     """the same for DRAM's channels."""
-    dram_spread: float = 0.493
-    shared_l1: float = 0.483
+    dram_spread: float = 0.621
+    shared_l1: float = 0.156
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.84
+    first: float = 0.896
     """Share of a burst's queueing that is before the first step."""
-    turn_spread: float = 0.271
+    turn_spread: float = 0.389
     """How much turns differ, as a share of one."""
-    pack: float = 0.919
+    pack: float = 0.838
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 2.41
+    overlap: float = 3.65
     """Share of a CTA's stores that delay the CTA after it."""
-    stagger: float = 0.0326
+    turn_overlap: float = 1.92
+    """Share of its neighbours' stores that delay a CTA which takes tiles in turn."""
+    stagger: float = 0.0273
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.881
+    part_share: float = 0.73
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 282
+    part_wait: float = 269
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.279
+    part_power: float = 0.671
     """and by which power of their number these grow."""
-    arrive: float = 859
+    arrive: float = 789
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    turn_start: float = 400
+    begun: float = 0.837
+    """Share of what is fetched for nothing at a tile's start that delays it."""
+    turn_start: float = 438
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.7
+    write: float = 1.48
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -261,12 +265,21 @@ class _Traffic:
 
 @dataclass(frozen=True)
 class _Step:
-    """What a warp's step takes beside its products: loads and prefetches, as accesses (`on`, or
-    `off` in all lanes) and arithmetic."""
+    """What a warp does beside products: loads and prefetches, as accesses (`on`, or `off` in all
+    lanes), arithmetic, and sectors of L1 that are fetched for nothing."""
 
-    on: float
-    off: float
-    alu: float
+    on: float = 0.0
+    off: float = 0.0
+    alu: float = 0.0
+    sectors: float = 0.0
+
+    def __add__(self, other: _Step) -> _Step:
+        return _Step(
+            self.on + other.on,
+            self.off + other.off,
+            self.alu + other.alu,
+            self.sectors + other.sectors,
+        )
 
 
 class _Model:
@@ -294,8 +307,9 @@ class _Model:
         apart = not always_wide((a.density, b.density), plan.window)
         self.hops = HOPS + (apart and not any((*self.fetched, *self.dense)))
         self.near = self._near()
-        distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta)
-        self.ahead = min(distance, self.steps) if covered else self.near
+        self.distance = prefetch_distance((a.density, b.density), plan.cta)
+        self.ahead = min(CHUNK * self.distance, self.steps) if covered else self.near
+        self.seen = 1.0 if covered else self._seen()
         self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
         (cm, cn), (wm, wn) = plan.cta, plan.warp
@@ -308,6 +322,12 @@ class _Model:
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
         self.step = self._step()
+        self.idle = self._idle()
+
+    def _seen(self) -> float:
+        """Share of steps that have products, and so wait for values that nothing fetched before."""
+        both = float(self.operands.both.mean()) / self.operands.k_tiles
+        return 1 - (1 - min(1.0, both)) ** self.tiles
 
     def _wide(self) -> tuple[float, float]:
         """Share of warps whose tiles of A, of B are loaded as wide ones.
@@ -340,19 +360,54 @@ class _Model:
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
             off += tiles * max(0.0, loads - brought)
             alu += tiles * (LOAD_ALU + (loads - 1) * NEXT_ALU + TILE_ALU)
+        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        return _Step(
+            on + (dense.on + sparse.on) / CHUNK,
+            off + sparse.off / CHUNK,
+            alu + (dense.alu + sparse.alu) / CHUNK,
+        )
+
+    def _dense_chunk(self) -> _Step:
+        """What fetching a chunk of dense tiles into L1 takes a warp: a header and a load a tile."""
+        plan, found = self.plan, _Step()
         sharers = plan.cta[1] // plan.warp[1], plan.cta[0] // plan.warp[0]
-        for side, tiles, dense, warps in zip(sides, plan.tiles, self.dense, sharers, strict=True):
-            accesses = tiles / warps * (1 + ceil_div(plan.window, TILE_M)) if dense else 0.0
-            on += accesses * min(1.0, side.occupied)
-            alu += 2 * accesses
-        wanted = [s for s, n in zip(self.fetched, plan.tiles, strict=True) for _ in range(n) if s]
+        for side, tiles, dense, warps in zip(
+            self.operands.sides, plan.tiles, self.dense, sharers, strict=True
+        ):
+            if dense:
+                each = CHUNK * tiles / warps
+                accesses = each * (1 + ceil_div(plan.window, TILE_M))
+                sectors = each * (1 + side.pieces / 2)
+                found += _Step(accesses * min(1.0, side.occupied), 0, 2 * accesses, sectors)
+        return found
+
+    def _sparse_chunk(self) -> _Step:
+        """The same for sparse tiles: a lane a tile, a load a sector."""
+        found, tiles = _Step(), self.plan.tiles
+        wanted = [s for s, n in zip(self.fetched, tiles, strict=True) for _ in range(n) if s]
         for first in range(0, len(wanted), GROUP):
             group = wanted[first : first + GROUP]
+            needed, most = self._sectors(group), max(group)
             bitmaps = ceil_div(len(group) * CHUNK * self.bitmap_sectors, 32)
-            on += (2 + bitmaps + self._sectors(group)) / CHUNK
-            off += max(0.0, max(group) - self._sectors(group)) / CHUNK
-            alu += (FETCH_ALU + max(group)) / CHUNK
-        return _Step(on, off, alu)
+            found += _Step(2 + bitmaps + needed, max(0.0, most - needed), FETCH_ALU + most)
+        return found
+
+    def _idle(self) -> _Step:
+        """What a warp fetches for nothing: chunks that begin a tile are whole, and all there are.
+
+        Those beyond K fetch the last dense tile again, and no sparse one.
+        """
+        looped = max(0, self.steps - self.near - HEADER_GROUP - 1) // CHUNK
+        used = self.steps / CHUNK
+        begun, needed = self.distance + looped - used, ceil_div(self.steps, CHUNK) - used
+        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        beyond = max(0.0, begun - needed)
+        return _Step(
+            begun * dense.on + needed * sparse.on,
+            beyond * (sparse.on + sparse.off),
+            begun * (dense.alu + sparse.alu),
+            begun * dense.sectors,
+        )
 
     def _sectors(self, group: list[int]) -> float:
         """Accesses of a group's values that fetch anything."""
@@ -437,7 +492,9 @@ class _Model:
             ctas = self.plan.cut * down * across
             few = list(rounds(ctas, self.held, chip.sms, f.pack))
             chained += [(r, *small._round(r, parts)) for r in few]
-        total, end = chain_up(chained, f.overlap if self.held > 1 else 1.0, f.sharp_end, f.stagger)
+        overlap = f.overlap if self.held > 1 and not self.plan.ctas else 1.0
+        others = f.turn_overlap if self.plan.ctas else 0.0
+        total, end = chain_up(chained, overlap, f.sharp_end, f.stagger, others)
         if self.parts > 1:
             total += self._added(dealt[-1].packed)
         m, n, _ = self.plan.sizes
@@ -529,7 +586,8 @@ class _Model:
         turns = (steps - 1) // self.ahead
         turn = pace * self.ahead
         varied = f.turn_spread * turn
-        loop = pace * (steps - turns * self.ahead) + turns * mean_of_larger(turn, varied, wait)
+        waited = self.seen * mean_of_larger(turn, varied, wait) + (1 - self.seen) * turn
+        loop = pace * (steps - turns * self.ahead) + turns * waited
 
         m, n, _ = plan.sizes
         written = 0.0 if self.parts > 1 else plan.out_bytes
@@ -542,15 +600,21 @@ class _Model:
             drained,
             rows * (chip.lsu_interval + f.end_row),
         )
-        start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst
+        idle = self.idle
+        begun = f.begun * max(
+            warps * (idle.on * chip.lsu_interval + idle.off * chip.lsu_off_interval),
+            warps * idle.alu * chip.alu_interval,
+            r.packed * plan.warps * idle.sectors / chip.l1_sectors,
+        )
+        start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst + begun
         latencies = self.hops * chip.dram_latency
         if plan.ctas and r.first:
             # the tile before has fetched what this one begins with
-            start, latencies = f.start_tile * warps * sum(plan.tiles), f.turn_start
+            start, latencies = f.start_tile * warps * sum(plan.tiles) + begun, f.turn_start
         for name, cycles in {
             **{name: cycles * steps for name, cycles in busy.items()},
             "l2": asked * steps,
-            "latency": latencies + turns * wait,
+            "latency": latencies + turns * wait * self.seen,
             "store": end,
         }.items():
             parts[name] = parts.get(name, 0.0) + cycles * r.times
