@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from xdsl.context import Context
@@ -23,6 +23,7 @@ from .candidates import AUTO, candidates
 from .cost import ScheduledProduct
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
+from .plain_schedule import Schedule
 
 Measure = Callable[[ScheduledProduct, Sequence[ScheduleAttr], Machine], list[int]]
 """Cycles of a product with each of some schedules, on the simulator: what the compiler provides."""
@@ -30,6 +31,10 @@ Measure = Callable[[ScheduledProduct, Sequence[ScheduleAttr], Machine], list[int
 ALIKE = 0.02
 """Predictions this near each other do not decide: parts of a split product that stay in L2 are the
 next kernel's to write back, so that fewer are better."""
+
+SPLIT_TOO_FAR = 1.5
+"""A schedule is not split further once that takes this many times what its best split does: adding
+up more parts takes ever longer."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,12 @@ def choose(
     chip = Chip.of(machine)
     counted = dict(operands or {})
     found: list[Candidate] = []
+    least: dict[Schedule, float] = {}
+    """By schedule without its split, cycles of its best so far."""
     for schedule in candidates(product.sizes, machine, engine):
+        whole = replace(schedule, parts=1)
+        if least.get(whole, inf) == 0:
+            continue
         scheduled = replace(product, schedule=schedule)
         if schedule.engine == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse
@@ -202,6 +212,9 @@ def choose(
         prediction = scheduled.predict(chip, counted[window] if dual else None)
         if isfinite(prediction.cycles):
             found.append(Candidate(scheduled, prediction, encoding if dual else 0.0))
+        best = min(least.get(whole, inf), prediction.cycles)
+        hopeless = prediction.cycles > SPLIT_TOO_FAR * best or not isfinite(prediction.cycles)
+        least[whole] = 0 if hopeless else best
     if not found:
         m, n, k = product.sizes
         raise DstcError(

@@ -153,7 +153,10 @@ def smooth_max(sharpness: float, *times: float) -> float:
     largest = max(times)
     if largest <= 0:
         return 0.0
-    return largest * sum((t / largest) ** sharpness for t in times) ** (1 / sharpness)
+    total = 0.0
+    for t in times:
+        total += (t / largest) ** sharpness
+    return largest * total ** (1 / sharpness)
 
 
 def mean_of_larger(mean: float, spread: float, least: float) -> float:

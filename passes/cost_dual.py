@@ -8,6 +8,7 @@ kernel's stands here, and `FITTED` says how resources disturb each other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import sqrt
 
 import numpy as np
@@ -185,7 +186,7 @@ class DualPlan:
         """CTAs along M and N."""
         return ceil_div(self.sizes[0], self.cta[0]), ceil_div(self.sizes[1], self.cta[1])
 
-    @property
+    @cached_property
     def tiles(self) -> Size2:
         """Tiles of a warp, of a window's vectors, along M and N."""
         return self.warp[0] // self.window, self.warp[1] // self.window
@@ -195,7 +196,7 @@ class DualPlan:
         """Accumulation tiles of a warp."""
         return self.warp[0] * self.warp[1] // TILE_M**2
 
-    @property
+    @cached_property
     def registers(self) -> int:
         """Registers of a lane, more than there are for tiles without an entry; fewer if K is so
         short that not all stages are filled."""
@@ -208,12 +209,12 @@ class DualPlan:
         return of_stages.get(stages, LEAST_REGISTERS)
 
 
-def occupancy(plan: DualPlan, chip: Chip) -> int:
-    """CTAs that an SM holds at once; 0 if not even one."""
+def occupancy(plan: DualPlan, chip: Chip, *, in_turn: bool = False) -> int:
+    """CTAs that an SM holds at once; 0 if not even one. `in_turn`: as they are, or would be."""
     if plan.registers > NUM_REGISTERS:
         return 0
     registers = plan.registers
-    if plan.ctas:
+    if plan.ctas or in_turn:
         registers = min(registers + TURN_REGISTERS, NUM_REGISTERS)
     of_sub_core = min(
         chip.accumulators // plan.accumulators,
@@ -230,8 +231,10 @@ def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[i
     of dense ones. A last round that fills less than half of the machine is cut into smaller tiles.
     """
     tiles, key = plan.grid[0] * plan.grid[1], (plan.window, sum(plan.tiles))
-    at_once = occupancy(replace(plan, ctas=tiles), chip) * chip.sms
-    if plan.split > 1 or key in WITHOUT_TURNS or not 0 < at_once < tiles:
+    if plan.split > 1 or key in WITHOUT_TURNS:
+        return 0, 0
+    at_once = occupancy(plan, chip, in_turn=True) * chip.sms
+    if not 0 < at_once < tiles:
         return 0, 0
     rest = tiles % at_once
     cut = rest if 2 * rest <= at_once and plan.pieces != (1, 1) else 0
@@ -321,8 +324,9 @@ class _Model:
         rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
-        self.step = self._step()
-        self.idle = self._idle()
+        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        self.step = self._step(dense + sparse)
+        self.idle = self._idle(dense, sparse)
 
     def _seen(self) -> float:
         """Share of steps that have products, and so wait for values that nothing fetched before."""
@@ -350,8 +354,8 @@ class _Model:
         a, b = (round(narrow + share * (wide - narrow)) for share in self.wide)
         return min(plan.stages - 1, steps_ahead((a, b), plan.tiles), self.steps)
 
-    def _step(self) -> _Step:
-        """Accesses and arithmetic of a warp's step beside its products."""
+    def _step(self, chunk: _Step) -> _Step:
+        """Accesses and arithmetic of a warp's step beside its products; `chunk`: to fetch one."""
         plan, sides = self.plan, self.operands.sides
         on = off = alu = 0.0
         for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=True):
@@ -360,12 +364,7 @@ class _Model:
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
             off += tiles * max(0.0, loads - brought)
             alu += tiles * (LOAD_ALU + (loads - 1) * NEXT_ALU + TILE_ALU)
-        dense, sparse = self._dense_chunk(), self._sparse_chunk()
-        return _Step(
-            on + (dense.on + sparse.on) / CHUNK,
-            off + sparse.off / CHUNK,
-            alu + (dense.alu + sparse.alu) / CHUNK,
-        )
+        return _Step(on + chunk.on / CHUNK, off + chunk.off / CHUNK, alu + chunk.alu / CHUNK)
 
     def _dense_chunk(self) -> _Step:
         """What fetching a chunk of dense tiles into L1 takes a warp: a header and a load a tile."""
@@ -392,7 +391,7 @@ class _Model:
             found += _Step(2 + bitmaps + needed, max(0.0, most - needed), FETCH_ALU + most)
         return found
 
-    def _idle(self) -> _Step:
+    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
         """What a warp fetches for nothing: chunks that begin a tile are whole, and all there are.
 
         Those beyond K fetch the last dense tile again, and no sparse one.
@@ -400,7 +399,6 @@ class _Model:
         looped = max(0, self.steps - self.near - HEADER_GROUP - 1) // CHUNK
         used = self.steps / CHUNK
         begun, needed = self.distance + looped - used, ceil_div(self.steps, CHUNK) - used
-        dense, sparse = self._dense_chunk(), self._sparse_chunk()
         beyond = max(0.0, begun - needed)
         return _Step(
             begun * dense.on + needed * sparse.on,

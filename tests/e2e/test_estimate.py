@@ -24,7 +24,7 @@ def rows(root: Path) -> list[dict[str, Any]]:
 def test_estimates_are_near_the_simulator(rows: list[dict[str, Any]]) -> None:
     errors = np.abs([r["error"] for r in rows])
     assert {r["engine"] for r in rows} == {"dense", "dual"}
-    assert np.median(errors) < 0.1 and errors.max() < 0.4, sorted(errors)[-5:]
+    assert np.median(errors) < 0.08 and errors.max() < 0.3, sorted(errors)[-5:]
 
 
 def test_densities_alone_do_for_random_zeros(rows: list[dict[str, Any]]) -> None:
