@@ -112,7 +112,7 @@ KERNELS: dict[Engine, Kernels] = {
             *_tiles((2,), *_LARGER, ((256, 256), (128, 128))),
             *_tiles((4,), ((64, 128), (32, 64)), ((128, 64), (64, 32)), ((64, 32), (64, 32))),
             *_tiles((4,), ((32, 64), (32, 64))),
-            *_tiles((4, 8), ((64, 64), (32, 32)), ((32, 64), (32, 32)), ((32, 32), (32, 32))),
+            *_tiles((8, 4), ((64, 64), (32, 32)), ((32, 64), (32, 32)), ((32, 32), (32, 32))),
             *_tiles((4,), *_LARGE, *_LARGER, window=64),
             *_tiles((4,), ((128, 256), (64, 64)), ((256, 128), (64, 64)), window=64),
             *_tiles((4,), *_LARGEST, window=64),
@@ -145,7 +145,8 @@ KERNELS: dict[Engine, Kernels] = {
     ),
 }
 """Engine -> its kernels. Stages of the dual engine divide the 8 steps of a turn of its loop, so
-that no register is copied; more do not fit into a lane's 255 registers, or gained nothing."""
+that no register is copied; more do not fit into a lane's 255 registers, or gained nothing. Of
+depths alike in prediction the first is taken: 8 took 0.96 of the cycles of 4 in 52 pairs."""
 _WINDOWS = {TILE_M: None, 64: "window_64"}
 """Window -> the feature that it needs."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 
@@ -78,68 +78,70 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 14.4
+    start: float = 11.4
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 4.11
+    start_tile: float = 5.12
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 19.2
+    end_start: float = 13.8
     """Cycles before the first store."""
-    end_row: float = 2.36
+    end_row: float = 1.58
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.226
+    miss_power: float = 0.192
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 6.35
+    latency_extra: float = 5.02
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.52
+    sharp_alone: float = 2.2
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 7.29
+    sharpness: float = 11
     """The same of the resources of an SM,"""
-    sharp_l2: float = 2.53
+    sharp_l2: float = 3.24
     """of an SM and L2,"""
-    sharp_end: float = 37.2
+    sharp_end: float = 43.2
     """of stores and what else goes on,"""
-    sharp_dram: float = 5.87
+    sharp_dram: float = 4.76
     """of DRAM and all else."""
     l2_share: float = 1.05
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.371
+    l2_uneven: float = 0.193
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.658
+    dram_share: float = 0.703
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0489
+    l2_mean: float = 0.0595
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 1.05
+    l2_spread: float = 2.2
     """and of the spread over slices;"""
-    dram_mean: float = 0.223
+    dram_mean: float = 0.285
     """the same for DRAM's channels."""
-    dram_spread: float = 0.621
-    shared_l1: float = 0.156
+    dram_spread: float = 0.677
+    shared_l1: float = 0.0563
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.896
+    first: float = 0.658
     """Share of a burst's queueing that is before the first step."""
-    turn_spread: float = 0.389
+    calm: float = 0.214
+    """By which power of the number of turns these bursts get smaller: SMs drift apart."""
+    turn_spread: float = 0.333
     """How much turns differ, as a share of one."""
-    pack: float = 0.838
+    pack: float = 0.584
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 3.65
-    """Share of a CTA's stores that delay the CTA after it."""
-    turn_overlap: float = 1.92
-    """Share of its neighbours' stores that delay a CTA which takes tiles in turn."""
-    stagger: float = 0.0273
+    overlap: float = 5.33
+    """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
+    turn_overlap: float = 2.51
+    """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
+    stagger: float = 0.0233
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.73
+    part_share: float = 0.656
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 269
+    part_wait: float = 307
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.671
+    part_power: float = 0.712
     """and by which power of their number these grow."""
-    arrive: float = 789
+    arrive: float = 676
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.837
+    begun: float = 0.565
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 438
+    turn_start: float = 655
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.48
+    write: float = 1.28
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -308,7 +310,7 @@ class _Model:
         )
         self.wide = self._wide()
         apart = not always_wide((a.density, b.density), plan.window)
-        self.hops = HOPS + (apart and not any((*self.fetched, *self.dense)))
+        self.hops = HOPS + (apart and not any((*self.fetched, *self.dense))) - self._empty()
         self.near = self._near()
         self.distance = prefetch_distance((a.density, b.density), plan.cta)
         self.ahead = min(CHUNK * self.distance, self.steps) if covered else self.near
@@ -332,6 +334,13 @@ class _Model:
         """Share of steps that have products, and so wait for values that nothing fetched before."""
         both = float(self.operands.both.mean()) / self.operands.k_tiles
         return 1 - (1 - min(1.0, both)) ** self.tiles
+
+    def _empty(self) -> float:
+        """Share of warps that load no values at all; wide tiles' only where there are products."""
+        if max(self.wide) > 0.5:
+            return (1 - self._seen()) ** self.steps
+        sides = zip(self.operands.sides, self.plan.tiles, strict=True)
+        return prod(max(0.0, 1 - side.occupied) ** (tiles * self.steps) for side, tiles in sides)
 
     def _wide(self) -> tuple[float, float]:
         """Share of warps whose tiles of A, of B are loaded as wide ones.
@@ -580,8 +589,8 @@ class _Model:
             + f.l2_spread * t.spread / l2
             + (f.dram_mean * t.fetched * self.ahead + f.dram_spread * t.uneven) / chip.dram_bytes
         )
-        wait = latency + burst
         turns = (steps - 1) // self.ahead
+        wait = latency + burst / max(1, turns) ** f.calm
         turn = pace * self.ahead
         varied = f.turn_spread * turn
         waited = self.seen * mean_of_larger(turn, varied, wait) + (1 - self.seen) * turn
