@@ -78,70 +78,70 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 11.4
+    start: float = 10.6
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 5.12
+    start_tile: float = 6.33
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 13.8
+    end_start: float = 12.5
     """Cycles before the first store."""
-    end_row: float = 1.58
+    end_row: float = 1.73
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.192
+    miss_power: float = 0.158
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 5.02
+    latency_extra: float = 4.75
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.2
+    sharp_alone: float = 2.51
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 11
+    sharpness: float = 12.5
     """The same of the resources of an SM,"""
-    sharp_l2: float = 3.24
+    sharp_l2: float = 3.04
     """of an SM and L2,"""
-    sharp_end: float = 43.2
+    sharp_end: float = 44.8
     """of stores and what else goes on,"""
-    sharp_dram: float = 4.76
+    sharp_dram: float = 4.41
     """of DRAM and all else."""
-    l2_share: float = 1.05
+    l2_share: float = 1.02
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.193
+    l2_uneven: float = 0.216
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.703
+    dram_share: float = 0.712
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0595
+    l2_mean: float = 0.0628
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 2.2
+    l2_spread: float = 1.16
     """and of the spread over slices;"""
-    dram_mean: float = 0.285
+    dram_mean: float = 0.337
     """the same for DRAM's channels."""
-    dram_spread: float = 0.677
-    shared_l1: float = 0.0563
+    dram_spread: float = 0.6
+    shared_l1: float = 0.0401
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.658
+    first: float = 0.74
     """Share of a burst's queueing that is before the first step."""
-    calm: float = 0.214
+    calm: float = 0.114
     """By which power of the number of turns these bursts get smaller: SMs drift apart."""
-    turn_spread: float = 0.333
+    turn_spread: float = 0.187
     """How much turns differ, as a share of one."""
-    pack: float = 0.584
+    pack: float = 0.484
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 5.33
+    overlap: float = 5.48
     """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
-    turn_overlap: float = 2.51
+    turn_overlap: float = 2.34
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
-    stagger: float = 0.0233
+    stagger: float = 0.0224
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.656
+    part_share: float = 0.709
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 307
+    part_wait: float = 313
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.712
+    part_power: float = 0.571
     """and by which power of their number these grow."""
-    arrive: float = 676
+    arrive: float = 848
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.565
+    begun: float = 0.615
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 655
+    turn_start: float = 802
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.28
+    write: float = 1.27
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -336,11 +336,11 @@ class _Model:
         return 1 - (1 - min(1.0, both)) ** self.tiles
 
     def _empty(self) -> float:
-        """Share of warps that load no values at all; wide tiles' only where there are products."""
-        if max(self.wide) > 0.5:
-            return (1 - self._seen()) ** self.steps
+        """How probably no warp loads any values; those of wide tiles only if there are products."""
+        steps = self.steps * self.ctas * self.plan.warps
         sides = zip(self.operands.sides, self.plan.tiles, strict=True)
-        return prod(max(0.0, 1 - side.occupied) ** (tiles * self.steps) for side, tiles in sides)
+        narrow = (min(1.0, 1 - s.occupied + s.wide) ** (tiles * steps) for s, tiles in sides)
+        return (1 - self._seen()) ** steps * prod(narrow)
 
     def _wide(self) -> tuple[float, float]:
         """Share of warps whose tiles of A, of B are loaded as wide ones.
