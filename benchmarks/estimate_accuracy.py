@@ -25,6 +25,7 @@ from dstc.dialects.dstc import Engine, ScheduleAttr
 from dstc.passes.choose import choose
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
+from dstc.passes.plain_schedule import Schedule
 from dstc.runtime.machine import Machine
 
 SIZES = 16, 4096
@@ -101,7 +102,7 @@ def measured(case: Case) -> dict[str, Any]:
         threads=1,
     )  # fmt: skip
     product = scheduled(case.gemm, machine, case.engine, case.schedule)
-    assert row["schedule"] == schedule_facts(product.schedule)
+    assert row["schedule"] == schedule_facts(product.schedule.attr)
     operands = counted(product, *case.gemm.operands(), chip)
     product.predict(chip, operands)
     started = time.process_time()
@@ -130,7 +131,7 @@ def rebuilt(row: dict[str, Any]) -> tuple[Gemm, ScheduledProduct]:
     """The product of a row of the JSON."""
     gemm = Gemm(**{name: row[name] for name in Gemm.__dataclass_fields__ if name in row})
     s = row["schedule"]
-    schedule = ScheduleAttr.of(
+    schedule = Schedule(
         Engine(s["engine"]),
         tuple(s["cta"]),
         tuple(s["warp"]),
@@ -138,6 +139,8 @@ def rebuilt(row: dict[str, Any]) -> tuple[Gemm, ScheduledProduct]:
         s["swap"],
         s["split"],
         s.get("window", TILE_M),
+        s.get("ctas", 0),
+        s.get("cut", 0),
     )
     return gemm, ScheduledProduct(
         (gemm.m, gemm.n, gemm.k), schedule, (gemm.trans_a, gemm.trans_b),

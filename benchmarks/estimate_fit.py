@@ -126,7 +126,7 @@ def losses(rows: list[dict[str, Any]], cycles: F64, estimates: F64) -> str:
 
 def arguments(product: ScheduledProduct, gemm: Gemm, chip: Chip) -> tuple[Any, ...]:
     """What the engine's closed form takes before the chip."""
-    if product.schedule.engine.data == Engine.DENSE:
+    if product.schedule.engine == Engine.DENSE:
         return product.dense
     return product.dual, counted(product, *gemm.operands(), chip)
 

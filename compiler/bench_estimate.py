@@ -61,7 +61,7 @@ def _only_product(module: ModuleOp) -> ScheduledProduct:
 
 def counted(product: ScheduledProduct, a: F16, b: F16, chip: Chip) -> Operands | None:
     """The popcounts that the product's engine depends on; the others on none."""
-    if product.schedule.engine.data != Engine.DUAL:
+    if product.schedule.engine != Engine.DUAL:
         return None
     window = product.schedule.vectors
     encoded = encode(a, "a", window=window), encode(b, "b", window=window)
@@ -84,7 +84,7 @@ def estimate_gemm(
     a, b = gemm.operands()
     chip = Chip.of(machine)
     prediction = product.predict(chip, counted(product, a, b, chip))
-    chosen = product.schedule
+    chosen = product.schedule.attr
     tiles, sizes = Tiles(chosen.cta_tile, chosen.warp_tile), product.sizes
     if chosen.engine.data != Engine.DUAL:
         left = sparsity(gemm, chosen)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from xdsl.context import Context
@@ -23,6 +23,7 @@ from .candidates import AUTO, candidates
 from .cost import ScheduledProduct
 from .cost_chip import Chip, Prediction
 from .cost_operands import Operands
+from .plain_schedule import Schedule
 
 Measure = Callable[[ScheduledProduct, Sequence[ScheduleAttr], Machine], list[int]]
 """Cycles of a product with each of some schedules, on the simulator: what the compiler provides."""
@@ -30,6 +31,10 @@ Measure = Callable[[ScheduledProduct, Sequence[ScheduleAttr], Machine], list[int
 ALIKE = 0.02
 """Predictions this near each other do not decide: parts of a split product that stay in L2 are the
 next kernel's to write back, so that fewer are better."""
+
+SPLIT_TOO_FAR = 1.5
+"""A schedule is not split further once that takes this many times what its best split does: adding
+up more parts takes ever longer."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,13 @@ class Candidate:
 
     @property
     def schedule(self) -> ScheduleAttr:
-        """The schedule."""
-        return self.product.schedule
+        """The schedule, as an attribute."""
+        return self.product.schedule.attr
 
     @property
     def engine(self) -> Engine:
         """Its engine."""
-        return Engine(self.schedule.engine.data)
+        return self.product.schedule.engine
 
     @property
     def cycles(self) -> float:
@@ -192,24 +197,32 @@ def choose(
     chip = Chip.of(machine)
     counted = dict(operands or {})
     found: list[Candidate] = []
+    least: dict[Schedule, float] = {}
+    """By schedule without its split, cycles of its best so far."""
     for schedule in candidates(product.sizes, machine, engine):
-        if whole and schedule.parts > 1:
+        without = replace(schedule, parts=1)
+        if (whole and schedule.parts > 1) or least.get(without, inf) == 0:
             continue
         scheduled = replace(product, schedule=schedule)
-        if schedule.engine.data == Engine.NM and scheduled.pattern is None:
+        if schedule.engine == Engine.NM and scheduled.pattern is None:
             continue  # that operand is not n:m sparse
-        dual = schedule.engine.data == Engine.DUAL
+        dual = schedule.engine == Engine.DUAL
         window, forms = schedule.vectors, [scheduled]
         if dual:
             forms = [scheduled.in_turn(chip), scheduled.skipping(chip)]
-            if window not in counted and any(product.occupied) is False:
+            if window not in counted and not any(product.occupied):
                 counted[window] = scheduled.operands(chip)
+        fastest = inf
         for form in forms:
             if form is None:
                 continue
             prediction = form.predict(chip, counted.get(window) if dual else None)
+            fastest = min(fastest, prediction.cycles)
             if isfinite(prediction.cycles):
                 found.append(Candidate(form, prediction, encoding if dual else 0.0))
+        best = min(least.get(without, inf), fastest)
+        hopeless = fastest > SPLIT_TOO_FAR * best or not isfinite(fastest)
+        least[without] = 0 if hopeless else best
     if not found:
         m, n, k = product.sizes
         raise DstcError(
@@ -220,7 +233,7 @@ def choose(
     first = found[0]
     near = (c for c in found if c.cycles <= (1 + ALIKE) * first.cycles)
     alike = [c for c in near if c.engine == first.engine]
-    best = min(alike, key=lambda c: c.schedule.parts)
+    best = min(alike, key=lambda c: c.product.schedule.parts)
     found.sort(key=lambda c: c is not best)
     return Choice(tuple(found), time.perf_counter() - started)
 

@@ -7,7 +7,6 @@ from the densities. Out: predicted cycles and what limits them, in well under a 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
@@ -31,6 +30,7 @@ from .cost_operands import Operands
 from .cost_windows import Windows, direct
 from .device_tensor import DeviceTensor
 from .matmul_dual_skip import list_bytes
+from .plain_schedule import Schedule
 
 _MOST_TAKEN = 0.8
 """Share of steps that are taken, beyond which leaving out the others is not considered."""
@@ -43,7 +43,7 @@ class ScheduledProduct:
     """(M, N, K), how it runs, and what is known of its operands: forms and densities (0 to 1)."""
 
     sizes: tuple[int, int, int]
-    schedule: ScheduleAttr
+    schedule: Schedule
     transposed: tuple[bool, bool] = (False, False)
     out_bytes: int = 4
     densities: tuple[float, float] = (1.0, 1.0)
@@ -56,14 +56,14 @@ class ScheduledProduct:
     groups: int = 1
 
     @staticmethod
-    def of(op: MatmulOp, schedule: ScheduleAttr | None = None) -> ScheduledProduct:
+    def of(op: MatmulOp, schedule: ScheduleAttr | Schedule | None = None) -> ScheduledProduct:
         """From the op, with another schedule if one is given; `DstcError` if there is none."""
         schedule = schedule or op.schedule
         if schedule is None:
             raise DstcError("dstc.matmul has no schedule; run select-schedule first")
         return ScheduledProduct(
             op.total_sizes,
-            schedule,
+            schedule if isinstance(schedule, Schedule) else Schedule.of(schedule),
             op.transposed,
             # a bitmap's values are f16
             2
@@ -91,18 +91,17 @@ class ScheduledProduct:
     def dual(self) -> cost_dual.DualPlan:
         """What the dual-side engine's closed form takes beside the operands."""
         s = self.schedule
-        stages = int(s.stages.value.data)
         return cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, stages, s.swapped, self.out_bytes, s.vectors,
+            self.sizes, s.cta_tile, s.warp_tile, s.stages, s.swapped, self.out_bytes, s.vectors,
             s.parts, s.persistent, s.cut_tiles,
         )  # fmt: skip
 
     def in_turn(self, chip: Chip) -> ScheduledProduct:
         """With CTAs that take tiles in turn, where that pays; the dual engine's."""
-        taken = cost_dual.turns(self.dual, self.densities, chip)
-        if not any(taken):
+        ctas, cut = cost_dual.turns(self.dual, self.densities, chip)
+        if not (ctas or cut):
             return self
-        return replace(self, schedule=_with(self.schedule, *taken))
+        return replace(self, schedule=replace(self.schedule, persistent=ctas, cut_tiles=cut))
 
     def skipping(self, chip: Chip) -> ScheduledProduct | None:
         """With steps left out that are empty on a side, where there are some; the dual engine's."""
@@ -110,7 +109,7 @@ class ScheduledProduct:
         fits = s.warps * list_bytes(k_tiles) <= chip.shared_bytes // 2
         if s.parts > 1 or not fits or self.taken > _MOST_TAKEN:
             return None
-        return replace(self, schedule=_with(s, skip=True))
+        return replace(self, schedule=replace(s, skips=True))
 
     @property
     def tiles(self) -> tuple[float, float]:
@@ -189,7 +188,7 @@ class ScheduledProduct:
 
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
-        engine = self.schedule.engine.data
+        engine = self.schedule.engine
         if engine == Engine.DENSE and self.windows is not None:
             m, n, k = self.sizes
             if direct(m, k, self.windows.window.taps, self.groups):
@@ -204,16 +203,6 @@ class ScheduledProduct:
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return self._dual(chip, operands)
-
-
-@cache
-def _with(schedule: ScheduleAttr, ctas: int = 0, cut: int = 0, skip: bool = False) -> ScheduleAttr:
-    """`schedule` with how its tiles are taken; made once, as candidates are."""
-    s = schedule
-    return ScheduleAttr.of(
-        Engine(s.engine.data), s.cta_tile, s.warp_tile, s.stages.value.data, s.swapped, s.parts,
-        s.vectors, ctas, cut, skip,
-    )  # fmt: skip
 
 
 def _windows(op: MatmulOp) -> Windows | None:

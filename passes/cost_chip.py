@@ -156,7 +156,10 @@ def smooth_max(sharpness: float, *times: float) -> float:
     largest = max(times)
     if largest <= 0:
         return 0.0
-    return largest * sum((t / largest) ** sharpness for t in times) ** (1 / sharpness)
+    total = 0.0
+    for t in times:
+        total += (t / largest) ** sharpness
+    return largest * total ** (1 / sharpness)
 
 
 def mean_of_larger(mean: float, spread: float, least: float) -> float:
@@ -169,11 +172,16 @@ def mean_of_larger(mean: float, spread: float, least: float) -> float:
 
 
 def chain_up(
-    chained: Iterable[tuple[Round, float, float]], overlap: float, sharpness: float, stagger: float
+    chained: Iterable[tuple[Round, float, float]],
+    overlap: float,
+    sharpness: float,
+    stagger: float,
+    others: float = 0.0,
 ) -> tuple[float, float]:
     """Cycles of rounds of CTAs: (round, cycles until a CTA stores, cycles of all its stores).
 
-    CTAs start while those before them still store; `overlap` of one CTA's stores delay the next.
+    CTAs start while those before them still store; `overlap` of one CTA's stores delay the next,
+    and the share `others` of those of its neighbours, if as many follow as there were before.
     CTAs of a round end apart by the share `stagger` of its time: a last round of a few CTAs starts
     with the first that end, and an SM's CTAs store one after the other. Returns the cycles of all
     rounds, and those of them in which the last CTAs store.
@@ -181,11 +189,15 @@ def chain_up(
     total = stores = of_one = apart = 0.0
     before = 0
     for r, until, end in chained:
-        first = smooth_max(sharpness, until + overlap * of_one, stores) if total else until
+        first = until
+        if total:
+            beside = others * (stores - of_one) * min(1.0, r.count / before)
+            first = smooth_max(sharpness, until + overlap * of_one + beside, stores)
         total -= apart * (1 - r.count / before) if before > r.count else 0.0
         stores, of_one, before, apart = end, end / r.packed, r.count, stagger * until
-        again = smooth_max(sharpness, until + overlap * of_one, stores)
+        again = until + overlap * of_one + others * (stores - of_one)
+        again = smooth_max(sharpness, again, stores)
         total += first + (r.times - 1) * again
-    others = stores - of_one
-    last = of_one + (others * others / (others + apart) if others > 0 else 0.0)
+    rest = stores - of_one
+    last = of_one + (rest * rest / (rest + apart) if rest > 0 else 0.0)
     return total + last, last

@@ -8,7 +8,8 @@ kernel's stands here, and `FITTED` says how resources disturb each other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
+from functools import cached_property
+from math import prod, sqrt
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
-from .matmul_dual import always_wide
+from .matmul_dual import always_wide, surely_wide
 from .matmul_dual_prefetch import (
     CHUNK,
     CTA_BYTES,
@@ -77,64 +78,70 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 14.4
+    start: float = 10.6
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 3.82
+    start_tile: float = 6.33
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 19.7
+    end_start: float = 12.5
     """Cycles before the first store."""
-    end_row: float = 1.61
+    end_row: float = 1.73
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.109
+    miss_power: float = 0.158
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 8.96
+    latency_extra: float = 4.75
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.68
+    sharp_alone: float = 2.51
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 4.97
+    sharpness: float = 12.5
     """The same of the resources of an SM,"""
-    sharp_l2: float = 7.1
+    sharp_l2: float = 3.04
     """of an SM and L2,"""
-    sharp_end: float = 35.1
+    sharp_end: float = 44.8
     """of stores and what else goes on,"""
-    sharp_dram: float = 4.21
+    sharp_dram: float = 4.41
     """of DRAM and all else."""
-    l2_share: float = 1.01
+    l2_share: float = 1.02
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.586
+    l2_uneven: float = 0.216
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.977
+    dram_share: float = 0.712
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0365
+    l2_mean: float = 0.0628
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.799
+    l2_spread: float = 1.16
     """and of the spread over slices;"""
-    dram_mean: float = 0.129
+    dram_mean: float = 0.337
     """the same for DRAM's channels."""
-    dram_spread: float = 0.493
-    shared_l1: float = 0.483
+    dram_spread: float = 0.6
+    shared_l1: float = 0.0401
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.84
+    first: float = 0.74
     """Share of a burst's queueing that is before the first step."""
-    turn_spread: float = 0.271
+    calm: float = 0.114
+    """By which power of the number of turns these bursts get smaller: SMs drift apart."""
+    turn_spread: float = 0.187
     """How much turns differ, as a share of one."""
-    pack: float = 0.919
+    pack: float = 0.484
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 2.41
-    """Share of a CTA's stores that delay the CTA after it."""
-    stagger: float = 0.0326
+    overlap: float = 5.48
+    """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
+    turn_overlap: float = 2.34
+    """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
+    stagger: float = 0.0224
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.881
+    part_share: float = 0.709
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 282
+    part_wait: float = 313
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.279
+    part_power: float = 0.571
     """and by which power of their number these grow."""
-    arrive: float = 859
+    arrive: float = 848
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    turn_start: float = 400
+    begun: float = 0.615
+    """Share of what is fetched for nothing at a tile's start that delays it."""
+    turn_start: float = 802
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.7
+    write: float = 1.27
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -181,7 +188,7 @@ class DualPlan:
         """CTAs along M and N."""
         return ceil_div(self.sizes[0], self.cta[0]), ceil_div(self.sizes[1], self.cta[1])
 
-    @property
+    @cached_property
     def tiles(self) -> Size2:
         """Tiles of a warp, of a window's vectors, along M and N."""
         return self.warp[0] // self.window, self.warp[1] // self.window
@@ -191,7 +198,7 @@ class DualPlan:
         """Accumulation tiles of a warp."""
         return self.warp[0] * self.warp[1] // TILE_M**2
 
-    @property
+    @cached_property
     def registers(self) -> int:
         """Registers of a lane, more than there are for tiles without an entry; fewer if K is so
         short that not all stages are filled."""
@@ -204,12 +211,12 @@ class DualPlan:
         return of_stages.get(stages, LEAST_REGISTERS)
 
 
-def occupancy(plan: DualPlan, chip: Chip) -> int:
-    """CTAs that an SM holds at once; 0 if not even one."""
+def occupancy(plan: DualPlan, chip: Chip, *, in_turn: bool = False) -> int:
+    """CTAs that an SM holds at once; 0 if not even one. `in_turn`: as they are, or would be."""
     if plan.registers > NUM_REGISTERS:
         return 0
     registers = plan.registers
-    if plan.ctas:
+    if plan.ctas or in_turn:
         registers = min(registers + TURN_REGISTERS, NUM_REGISTERS)
     of_sub_core = min(
         chip.accumulators // plan.accumulators,
@@ -226,8 +233,10 @@ def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[i
     of dense ones. A last round that fills less than half of the machine is cut into smaller tiles.
     """
     tiles, key = plan.grid[0] * plan.grid[1], (plan.window, sum(plan.tiles))
-    at_once = occupancy(replace(plan, ctas=tiles), chip) * chip.sms
-    if plan.split > 1 or key in WITHOUT_TURNS or not 0 < at_once < tiles:
+    if plan.split > 1 or key in WITHOUT_TURNS:
+        return 0, 0
+    at_once = occupancy(plan, chip, in_turn=True) * chip.sms
+    if not 0 < at_once < tiles:
         return 0, 0
     rest = tiles % at_once
     cut = rest if 2 * rest <= at_once and plan.pieces != (1, 1) else 0
@@ -261,12 +270,21 @@ class _Traffic:
 
 @dataclass(frozen=True)
 class _Step:
-    """What a warp's step takes beside its products: loads and prefetches, as accesses (`on`, or
-    `off` in all lanes) and arithmetic."""
+    """What a warp does beside products: loads and prefetches, as accesses (`on`, or `off` in all
+    lanes), arithmetic, and sectors of L1 that are fetched for nothing."""
 
-    on: float
-    off: float
-    alu: float
+    on: float = 0.0
+    off: float = 0.0
+    alu: float = 0.0
+    sectors: float = 0.0
+
+    def __add__(self, other: _Step) -> _Step:
+        return _Step(
+            self.on + other.on,
+            self.off + other.off,
+            self.alu + other.alu,
+            self.sectors + other.sectors,
+        )
 
 
 class _Model:
@@ -290,12 +308,13 @@ class _Model:
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors, dense in zip(operands.sides, self.fetched, self.dense, strict=True)
         )
-        self.wide = 1 - (1 - a.wide) ** plan.tiles[0] * (1 - b.wide) ** plan.tiles[1]
+        self.wide = self._wide()
         apart = not always_wide((a.density, b.density), plan.window)
-        self.hops = HOPS + (apart and not any((*self.fetched, *self.dense)))
+        self.hops = HOPS + (apart and not any((*self.fetched, *self.dense))) - self._empty()
         self.near = self._near()
-        distance = CHUNK * prefetch_distance((a.density, b.density), plan.cta)
-        self.ahead = min(distance, self.steps) if covered else self.near
+        self.distance = prefetch_distance((a.density, b.density), plan.cta)
+        self.ahead = min(CHUNK * self.distance, self.steps) if covered else self.near
+        self.seen = 1.0 if covered else self._seen()
         self.work = operands.by_warp(plan.swap, plan.grid, plan.cta, plan.warp, plan.window)
         headers, own = 1 + self.bitmap_sectors, HEADER_SECTORS + self.bitmap_sectors
         (cm, cn), (wm, wn) = plan.cta, plan.warp
@@ -307,43 +326,93 @@ class _Model:
         rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
-        self.step = self._step()
+        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        self.step = self._step(dense + sparse)
+        self.idle = self._idle(dense, sparse)
+
+    def _seen(self) -> float:
+        """Share of steps that have products, and so wait for values that nothing fetched before."""
+        both = float(self.operands.both.mean()) / self.operands.k_tiles
+        return 1 - (1 - min(1.0, both)) ** self.tiles
+
+    def _empty(self) -> float:
+        """How probably no warp loads any values; those of wide tiles only if there are products."""
+        steps = self.steps * self.ctas * self.plan.warps
+        sides = zip(self.operands.sides, self.plan.tiles, strict=True)
+        narrow = (min(1.0, 1 - s.occupied + s.wide) ** (tiles * steps) for s, tiles in sides)
+        return (1 - self._seen()) ** steps * prod(narrow)
+
+    def _wide(self) -> tuple[float, float]:
+        """Share of warps whose tiles of A, of B are loaded as wide ones.
+
+        All of a side that surely has some; both where there is one of a side that need not have.
+        """
+        surely = [surely_wide(side.density, self.plan.window) for side in self.operands.sides]
+        none = 1.0
+        for side, tiles, expected in zip(self.operands.sides, self.plan.tiles, surely, strict=True):
+            none *= 1.0 if expected else (1 - side.wide) ** tiles
+        a, b = (1.0 if expected else 1 - none for expected in surely)
+        return a, b
 
     def _near(self) -> int:
         """Steps by which loads to registers are ahead: fewer where tiles are wide."""
-        plan, ahead = self.plan, self.plan.stages - 1
-        narrow, wide = (
-            min(ahead, steps_ahead((registers, registers), plan.tiles))
-            for registers in (
-                NARROW_VALUES // REGISTER_VALUES,
-                plan.window * TILE_K // REGISTER_VALUES,
-            )
-        )
-        return min(round(self.wide * wide + (1 - self.wide) * narrow), self.steps)
+        plan = self.plan
+        narrow, wide = NARROW_VALUES // REGISTER_VALUES, plan.window * TILE_K // REGISTER_VALUES
+        a, b = (round(narrow + share * (wide - narrow)) for share in self.wide)
+        return min(plan.stages - 1, steps_ahead((a, b), plan.tiles), self.steps)
 
-    def _step(self) -> _Step:
-        """Accesses and arithmetic of a warp's step beside its products."""
+    def _step(self, chunk: _Step) -> _Step:
+        """Accesses and arithmetic of a warp's step beside its products; `chunk`: to fetch one."""
         plan, sides = self.plan, self.operands.sides
         on = off = alu = 0.0
-        for side, tiles in zip(sides, plan.tiles, strict=True):
-            loads = 1 + self.wide * (len(side.loads) - 1)
+        for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=True):
+            loads = 1 + wide * (len(side.loads) - 1)
             brought = sum(side.loads)
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
             off += tiles * max(0.0, loads - brought)
             alu += tiles * (LOAD_ALU + (loads - 1) * NEXT_ALU + TILE_ALU)
+        return _Step(on + chunk.on / CHUNK, off + chunk.off / CHUNK, alu + chunk.alu / CHUNK)
+
+    def _dense_chunk(self) -> _Step:
+        """What fetching a chunk of dense tiles into L1 takes a warp: a header and a load a tile."""
+        plan, found = self.plan, _Step()
         sharers = plan.cta[1] // plan.warp[1], plan.cta[0] // plan.warp[0]
-        for side, tiles, dense, warps in zip(sides, plan.tiles, self.dense, sharers, strict=True):
-            accesses = tiles / warps * (1 + ceil_div(plan.window, TILE_M)) if dense else 0.0
-            on += accesses * min(1.0, side.occupied)
-            alu += 2 * accesses
-        wanted = [s for s, n in zip(self.fetched, plan.tiles, strict=True) for _ in range(n) if s]
+        for side, tiles, dense, warps in zip(
+            self.operands.sides, plan.tiles, self.dense, sharers, strict=True
+        ):
+            if dense:
+                each = CHUNK * tiles / warps
+                accesses = each * (1 + ceil_div(plan.window, TILE_M))
+                sectors = each * (1 + side.pieces / 2)
+                found += _Step(accesses * min(1.0, side.occupied), 0, 2 * accesses, sectors)
+        return found
+
+    def _sparse_chunk(self) -> _Step:
+        """The same for sparse tiles: a lane a tile, a load a sector."""
+        found, tiles = _Step(), self.plan.tiles
+        wanted = [s for s, n in zip(self.fetched, tiles, strict=True) for _ in range(n) if s]
         for first in range(0, len(wanted), GROUP):
             group = wanted[first : first + GROUP]
+            needed, most = self._sectors(group), max(group)
             bitmaps = ceil_div(len(group) * CHUNK * self.bitmap_sectors, 32)
-            on += (2 + bitmaps + self._sectors(group)) / CHUNK
-            off += max(0.0, max(group) - self._sectors(group)) / CHUNK
-            alu += (FETCH_ALU + max(group)) / CHUNK
-        return _Step(on, off, alu)
+            found += _Step(2 + bitmaps + needed, max(0.0, most - needed), FETCH_ALU + most)
+        return found
+
+    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
+        """What a warp fetches for nothing: chunks that begin a tile are whole, and all there are.
+
+        Those beyond K fetch the last dense tile again, and no sparse one.
+        """
+        looped = max(0, self.steps - self.near - HEADER_GROUP - 1) // CHUNK
+        used = self.steps / CHUNK
+        begun, needed = self.distance + looped - used, ceil_div(self.steps, CHUNK) - used
+        beyond = max(0.0, begun - needed)
+        return _Step(
+            begun * dense.on + needed * sparse.on,
+            beyond * (sparse.on + sparse.off),
+            begun * (dense.alu + sparse.alu),
+            begun * dense.sectors,
+        )
 
     def _sectors(self, group: list[int]) -> float:
         """Accesses of a group's values that fetch anything."""
@@ -428,7 +497,9 @@ class _Model:
             ctas = self.plan.cut * down * across
             few = list(rounds(ctas, self.held, chip.sms, f.pack))
             chained += [(r, *small._round(r, parts)) for r in few]
-        total, end = chain_up(chained, f.overlap if self.held > 1 else 1.0, f.sharp_end, f.stagger)
+        overlap = f.overlap if self.held > 1 and not self.plan.ctas else 1.0
+        others = f.turn_overlap if self.plan.ctas else 0.0
+        total, end = chain_up(chained, overlap, f.sharp_end, f.stagger, others)
         if self.parts > 1:
             total += self._added(dealt[-1].packed)
         m, n, _ = self.plan.sizes
@@ -501,7 +572,13 @@ class _Model:
         # one warp issues in order: while it waits for a unit, it feeds no other
         alone = smooth_max(f.sharp_alone, *own.values())
         local = max(smooth_max(f.sharpness, *busy.values()), alone)
-        local = max(local, (chip.l1_latency + f.latency_extra) / self.near)
+        # what others have asked for before is in L2
+        missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
+        beyond = missing * (chip.dram_latency - chip.l2_latency)
+        latency = chip.l2_latency + beyond + f.latency_extra
+        # bitmaps of dense tiles are not fetched into L1: they come as late as registers allow
+        near = latency if any(self.dense) else chip.l1_latency + f.latency_extra
+        local = max(local, near / self.near)
         pace = smooth_max(f.sharp_l2, local, asked)
 
         # what is loaded ahead comes in bursts: a latency and a queue a turn of `ahead` steps
@@ -510,14 +587,12 @@ class _Model:
             + f.l2_spread * t.spread / l2
             + (f.dram_mean * t.fetched * self.ahead + f.dram_spread * t.uneven) / chip.dram_bytes
         )
-        # what others have asked for before is in L2
-        missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
-        beyond = missing * (chip.dram_latency - chip.l2_latency)
-        wait = chip.l2_latency + beyond + f.latency_extra + burst
         turns = (steps - 1) // self.ahead
+        wait = latency + burst / max(1, turns) ** f.calm
         turn = pace * self.ahead
         varied = f.turn_spread * turn
-        loop = pace * (steps - turns * self.ahead) + turns * mean_of_larger(turn, varied, wait)
+        waited = self.seen * mean_of_larger(turn, varied, wait) + (1 - self.seen) * turn
+        loop = pace * (steps - turns * self.ahead) + turns * waited
 
         m, n, _ = plan.sizes
         written = 0.0 if self.parts > 1 else plan.out_bytes
@@ -530,15 +605,21 @@ class _Model:
             drained,
             rows * (chip.lsu_interval + f.end_row),
         )
-        start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst
+        idle = self.idle
+        begun = f.begun * max(
+            warps * (idle.on * chip.lsu_interval + idle.off * chip.lsu_off_interval),
+            warps * idle.alu * chip.alu_interval,
+            r.packed * plan.warps * idle.sectors / chip.l1_sectors,
+        )
+        start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst + begun
         latencies = self.hops * chip.dram_latency
         if plan.ctas and r.first:
             # the tile before has fetched what this one begins with
-            start, latencies = f.start_tile * warps * sum(plan.tiles), f.turn_start
+            start, latencies = f.start_tile * warps * sum(plan.tiles) + begun, f.turn_start
         for name, cycles in {
             **{name: cycles * steps for name, cycles in busy.items()},
             "l2": asked * steps,
-            "latency": latencies + turns * wait,
+            "latency": latencies + turns * wait * self.seen,
             "store": end,
         }.items():
             parts[name] = parts.get(name, 0.0) + cycles * r.times

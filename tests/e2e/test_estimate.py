@@ -24,7 +24,7 @@ def rows(root: Path) -> list[dict[str, Any]]:
 def test_estimates_are_near_the_simulator(rows: list[dict[str, Any]]) -> None:
     errors = np.abs([r["error"] for r in rows])
     assert {r["engine"] for r in rows} == {"dense", "dual"}
-    assert np.median(errors) < 0.1 and errors.max() < 0.4, sorted(errors)[-5:]
+    assert np.median(errors) < 0.08 and errors.max() < 0.3, sorted(errors)[-5:]
 
 
 def test_densities_alone_do_for_random_zeros(rows: list[dict[str, Any]]) -> None:
@@ -36,7 +36,7 @@ def test_densities_alone_do_for_random_zeros(rows: list[dict[str, Any]]) -> None
 def test_the_schedule_is_the_compilers(engine: str) -> None:
     machine, gemm = Machine.load("dstc"), Gemm(300, 200, 100, 0.2, 0.3)
     _, compiled = compile_gemm(gemm, machine, engine)
-    assert scheduled(gemm, machine, engine).schedule == compiled
+    assert scheduled(gemm, machine, engine).schedule.attr == compiled
     row = run_gemm(gemm, machine=machine, engine=engine, mode="estimate")
     assert row["schedule"] == schedule_facts(compiled)
     simulated = run_gemm(gemm, machine=machine, engine=engine, mode="functional")

@@ -136,6 +136,16 @@ def test_choosing_is_quick() -> None:
     assert sorted(times)[len(times) // 2] < 0.05
 
 
+def test_only_the_taken_schedule_becomes_an_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_values: object) -> ScheduleAttr:
+        raise AssertionError
+
+    monkeypatch.setattr(ScheduleAttr, "of", fail)
+    choice = chosen(SQUARE, (0.3, 0.4))
+    monkeypatch.undo()
+    assert choice.best.schedule.engine.data == Engine.DUAL
+
+
 def test_ctas_take_sparse_tiles_in_turn() -> None:
     machine, of_a_round = Machine.load("dstc"), 80
     some = next(candidates((2048, 2048, 2048), machine))
@@ -146,5 +156,5 @@ def test_ctas_take_sparse_tiles_in_turn() -> None:
 
     few = best(2048, (0.1, 0.1))  # 256 tiles of 128x128: 16 beyond three rounds
     assert few.persistent == of_a_round and few.cut_tiles == 16
-    assert best(19 * 128, (0.1, 0.1)).cut_tiles == 0
+    assert best(2048 + 3 * 128, (0.1, 0.1)).cut_tiles == 0
     assert best(1024, (0.6, 0.6)).persistent == 0

@@ -106,6 +106,22 @@ def test_accumulators_and_registers_bound_the_ctas() -> None:
     assert predict(PLAN, Operands.expected(PLAN.sizes, (1, 1)), none).cycles == float("inf")
 
 
+def test_short_steps_of_a_dense_operand_wait_for_its_bitmaps() -> None:
+    """They come as late as registers allow: 5,754 and 4,085 cycles with 4 and with 8 stages."""
+    plan = DualPlan((315, 32, 864), (64, 64), (32, 32), 4)
+    operands = Operands.expected(plan.sizes, (0.045, 0.659), CHIP.empty_step)
+    late, early = (predict(replace(plan, stages=n), operands, CHIP).cycles for n in (4, 8))
+    assert late > 1.2 * early
+    assert late == pytest.approx(5754, rel=0.2)
+
+
+def test_what_is_fetched_beyond_k_delays_short_products() -> None:
+    """928 x 480 x 16 with a dense operand: 2,681 cycles, a third of them for such fetches."""
+    plan = DualPlan((928, 480, 16), (32, 32), (32, 32), 8, swap=True, out_bytes=2)
+    operands = Operands.expected(plan.sizes, (0.024, 1.0), CHIP.empty_step)
+    assert predict(plan, operands, CHIP).cycles == pytest.approx(2681, rel=0.15)
+
+
 def test_an_estimate_takes_less_than_a_millisecond() -> None:
     operands = Operands.expected((4096, 4096, 4096), (0.1, 0.1))
     plan = replace(PLAN, sizes=(4096, 4096, 4096))
@@ -133,3 +149,8 @@ def test_times_add_up() -> None:
     assert chain_up(alone, 0.5, 8, 0.0) == (120, 20)
     twice = [(Round(0, 80, 2, 1, 1), 100.0, 20.0)]
     assert 220 <= chain_up(twice, 0.5, 8, 0.0)[0] < 240
+    many = [(Round(0, 160, 1, 2, 2), 100.0, 20.0)]
+    lone = [*many, (Round(160, 1, 1, 1, 1), 100.0, 10.0)]
+    both = [*many, (Round(160, 160, 1, 2, 2), 100.0, 20.0)]
+    delay = [chain_up(c, 1.0, 8, 0.0, 1.0)[0] - chain_up(c, 1.0, 8, 0.0)[0] for c in (lone, both)]
+    assert 0 < delay[0] < 1 < delay[1] == pytest.approx(10, abs=0.1)
