@@ -349,9 +349,7 @@ class _Model:
         """
         surely = [surely_wide(side.density, self.plan.window) for side in self.operands.sides]
         none = 1.0
-        for side, tiles, expected in zip(
-            self.operands.sides, self.plan.tiles, surely, strict=True
-        ):
+        for side, tiles, expected in zip(self.operands.sides, self.plan.tiles, surely, strict=True):
             none *= 1.0 if expected else (1 - side.wide) ** tiles
         a, b = (1.0 if expected else 1 - none for expected in surely)
         return a, b
