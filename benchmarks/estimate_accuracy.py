@@ -141,6 +141,7 @@ def rebuilt(row: dict[str, Any]) -> tuple[Gemm, ScheduledProduct]:
         s.get("window", TILE_M),
         s.get("ctas", 0),
         s.get("cut", 0),
+        s.get("skip", False),
     )
     return gemm, ScheduledProduct(
         (gemm.m, gemm.n, gemm.k), schedule, (gemm.trans_a, gemm.trans_b),

@@ -136,7 +136,7 @@ class ScheduledProduct:
         return a * b
 
     def _dual(self, chip: Chip, operands: Operands | None) -> Prediction:
-        """The dual engine's; steps that are empty on a side take little, or (skipped) nothing."""
+        """The dual engine's; steps that are empty on a side take loads, or (skipped) nothing."""
         plan, taken = self.dual, self.taken
         if taken == 1 or (operands is not None and not self.schedule.skips):
             return cost_dual.predict(plan, operands or self.operands(chip), chip)
@@ -153,9 +153,15 @@ class ScheduledProduct:
             return cost_dual.predict(replace(plan, sizes=sizes), expected, chip)
 
         full = of(k * taken, (inside[0], inside[1]))
-        empty = of(k * (1 - taken), (0.0, 0.0)).cycles - of(TILE_K, (0.0, 0.0)).cycles
         if self.schedule.skips:
             empty = _WORD_CYCLES * ceil_div(k, TILE_K) / 32
+        else:
+            # what the side that is not empty has is loaded
+            a, b = (
+                density * (share - taken) / (1 - taken)
+                for density, share in zip(inside, self.warp_occupied, strict=True)
+            )
+            empty = of(k * (1 - taken), (a, b)).cycles - of(TILE_K, (a, b)).cycles
         return Prediction(full.cycles + max(0.0, empty), full.parts)
 
     @property

@@ -124,13 +124,13 @@ def test_tiles_of_constants_that_are_empty() -> None:
     weights[100, 95] = np.nan
     assert occupied_steps(weights) == (2 / 24, 2 / 12, 2 / 6)
     assert occupied_steps(np.ones((3, 5))) == (1, 1, 1)
-    text = """func.func @main(%x: tensor<1024x128xf16>) -> tensor<128x128xf32> {
-      %w = dstc.constant "w" : tensor<128x1024xf16>
-      %y = dstc.matmul %w, %x : tensor<128x1024xf16>, tensor<1024x128xf16> -> tensor<128x128xf32>
-      func.return %y : tensor<128x128xf32>
+    text = """func.func @main(%x: tensor<4096x512xf16>) -> tensor<512x512xf32> {
+      %w = dstc.constant "w" : tensor<512x4096xf16>
+      %y = dstc.matmul %w, %x : tensor<512x4096xf16>, tensor<4096x512xf16> -> tensor<512x512xf32>
+      func.return %y : tensor<512x512xf32>
     }"""
-    ctx, weights = new_context(), np.zeros((128, 1024), np.float16)
-    weights[:, 512:640] = 1
+    ctx, weights = new_context(), np.zeros((512, 4096), np.float16)
+    weights[:, 512:1024] = 1
     attach(ctx, ConstantPool({"w": weights}))
     module = Parser(ctx, text).parse_module()
     select = "select-schedule{machine=dstc engine=dual encoded-inputs=true}"
