@@ -319,6 +319,7 @@ def run_gemm(
         "out": gemm.out,
         "a_density": gemm.a_density,
         "b_density": gemm.b_density,
+        "tiles": list(gemm.tiles),
         "a_density_measured": np.count_nonzero(a) / a.size,
         "b_density_measured": np.count_nonzero(b) / b.size,
         "machine": target.name,

@@ -34,6 +34,8 @@ from .plain_schedule import Schedule
 
 _MOST_TAKEN = 0.8
 """Share of steps that are taken, beyond which leaving out the others is not considered."""
+_LEAST_STEPS = 32
+"""Fewer steps are not listed: the list takes as long as they do."""
 _WORD_CYCLES = 700
 """Cycles to list the steps of a word of the warp-bitmap: 32."""
 
@@ -107,7 +109,7 @@ class ScheduledProduct:
         """With steps left out that are empty on a side, where there are some; the dual engine's."""
         s, k_tiles = self.schedule, ceil_div(self.sizes[2], TILE_K)
         fits = s.warps * list_bytes(k_tiles) <= chip.shared_bytes // 2
-        if s.parts > 1 or not fits or self.taken > _MOST_TAKEN:
+        if s.parts > 1 or not fits or k_tiles < _LEAST_STEPS or self.taken > _MOST_TAKEN:
             return None
         return replace(self, schedule=replace(s, skips=True))
 
@@ -138,7 +140,8 @@ class ScheduledProduct:
     def _dual(self, chip: Chip, operands: Operands | None) -> Prediction:
         """The dual engine's; steps that are empty on a side take loads, or (skipped) nothing."""
         plan, taken = self.dual, self.taken
-        if taken == 1 or (operands is not None and not self.schedule.skips):
+        few = ceil_div(self.sizes[2], TILE_K) < _LEAST_STEPS
+        if taken == 1 or few or (operands is not None and not self.schedule.skips):
             return cost_dual.predict(plan, operands or self.operands(chip), chip)
         m, n, k = self.sizes
         window = self.schedule.vectors
