@@ -55,16 +55,11 @@ CONV_CLASSES: Classes = (
     ("strided", lambda r: max(r["stride"]) > 1),
     ("fewer than 64 filters", lambda r: r["filters"] < 64),
     ("channels that the benchmark padded", lambda r: r["channels"] != r["channels_padded"]),
-    ("as listed: judged", lambda r: r["channels"] == r["channels_padded"]),
+    ("measured as listed", lambda r: r["channels"] == r["channels_padded"]),
     (f"up to {LONG_US:g} us", lambda r: r["measured_us"] <= LONG_US),
     (f"longer than {LONG_US:g} us", lambda r: r["measured_us"] > LONG_US),
 )
 """The same for convolutions."""
-
-
-def listed(rows: Sequence[Facts]) -> list[Facts]:
-    """Convolutions that were measured as they are listed: the benchmark padded no channels."""
-    return [r for r in rows if r["channels"] == r["channels_padded"]]
 
 
 def geomean(ratios: F64) -> float:

@@ -191,7 +191,6 @@ def _finished(facts: dict[str, Any], wanted: tuple[int, int]) -> dict[str, Any]:
         CONV_CLASSES,
         CONV_TARGETS,
         TARGETS,
-        listed,
         missed,
         summary,
     )
@@ -201,12 +200,8 @@ def _finished(facts: dict[str, Any], wanted: tuple[int, int]) -> dict[str, Any]:
     for part, classes, targets in kinds:
         if part["rows"]:
             part["summary"] = summary(part["rows"], classes)
-            judged = part["summary"]
-            if part is not facts:
-                kept = listed(part["rows"])
-                judged = part["judged"] = summary(kept, ()) if kept else None
             whole = len(part["rows"]) == part["rows_of"]
-            part["missed"] = missed(judged, targets) if whole and judged else None
+            part["missed"] = missed(part["summary"], targets) if whole else None
     return facts
 
 

@@ -7,7 +7,6 @@ from dstc.compiler.bench_conv import Conv
 from dstc.compiler.cli.bench_conv import numbers, padding, pair
 from dstc.compiler.validate_conv import check, columns_of
 from dstc.compiler.validate_data import chosen, measured_convolutions, split_choice
-from dstc.compiler.validate_facts import listed
 from dstc.dialects.interpreters.dstc import im2col
 
 DATA = measured_convolutions("v100")
@@ -31,11 +30,6 @@ def test_rows_are_chosen_of_either_kind() -> None:
     assert all(r.r == 1 for r in chosen(DATA.rows, "conv-*-1x1*"))
     with pytest.raises(DstcError, match="names no row"):
         chosen(DATA.rows, "47")
-
-
-def test_only_what_was_measured_as_listed_is_judged() -> None:
-    rows = [{"channels": 1, "channels_padded": 8}, {"channels": 16, "channels_padded": 16}]
-    assert listed(rows) == rows[1:]
 
 
 def test_some_pixels_are_those_of_the_whole_matrix() -> None:
