@@ -395,7 +395,8 @@ class ScheduleAttr(ParametrizedAttribute):
     def encodes(self, result: BitmapType) -> bool:
         """Whether a warp's tile is whole tiles of `result`, so that it can be written encoded."""
         window = result.layout.window
-        return self.warp_tile[0 if result.side.data == Side.A else 1] % window == 0
+        whole = self.warp_tile[0 if result.side.data == Side.A else 1] % window == 0
+        return whole and (not self.cut_tiles or self.cut_schedule.encodes(result))
 
     def accumulator_tile(self, row: int, column: int) -> int:
         """Number of the accumulator tile of 32x32 block (row, column) of a warp's tile.

@@ -67,7 +67,7 @@ HOPS = 2
 """Loads before the first product that wait for each other: headers, values; row starts before them
 where they say which loop it is, and nothing fetches headers meanwhile."""
 GROUP = 4
-"""Tiles whose sectors are fetched together (`matmul_dual._Prefetch`)."""
+"""Tiles whose sectors are fetched together (`matmul_dual_prefetch.Prefetch`)."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class _Product:
         down, across = (c // w for c, w in zip(schedule.cta_tile, schedule.warp_tile, strict=True))
         rows, columns = (w // schedule.vectors for w in schedule.warp_tile)
         if CHUNK % down or CHUNK % across:
-            down = across = 1
+            return [Sharers(1, 0)] * (rows + columns)
         along_m, along_n = b.rem(b.warp, across), b.div(b.warp, across)
         return [Sharers(across, along_m)] * rows + [Sharers(down, along_n)] * columns
 
@@ -238,7 +238,9 @@ def _in_turn(b: KernelBuilder, op: MatmulOp, schedule: ScheduleAttr, turns: Turn
 
         def if_large(work: Work) -> None:
             exists = b.less(following, turns.count)
-            b.when(b.both(exists, b.compare("eq", following_tile[0], 0)) or exists, work)
+            is_large = b.both(exists, b.compare("eq", following_tile[0], 0))
+            assert is_large is not None
+            b.when(is_large, work)
 
         if_large(partial(large.plan.fetch_headers, b, located.headers, first))
 
@@ -246,6 +248,7 @@ def _in_turn(b: KernelBuilder, op: MatmulOp, schedule: ScheduleAttr, turns: Turn
             large.prefetch(located.operands()).begin_values(first)
 
         store_large = partial(large.store, (row0, column0), None, partial(if_large, fetch))
+        # beside a small tile's stores headers alone are fetched: with values, it measured slower
         by_size(store_large, lambda: small.store(small_origin()))
         carry = [turns.tell(b, taken, slot), b.value(b.xor(slot, 4)), *following_tile]
         return b.less(following, turns.count), carry + located.operands().flat()

@@ -228,3 +228,11 @@ func.func @occupied(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
   func.return
 }
 // CHECK: occupied is a share (0 to 1) for each of (32, 64, 128) vectors, not (0.1, 0.2)
+
+// -----
+
+func.func @result_window_of_cut_tiles(%a: !dstc.bitmap<2x3xf16, a>, %b: !dstc.bitmap<3x5xf16, b>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 64x64, stages = 2, ctas = 2, cut = 1>} : !dstc.bitmap<2x3xf16, a>, !dstc.bitmap<3x5xf16, b> -> !dstc.bitmap<2x5xf16, a, window = 64>
+  func.return
+}
+// CHECK: the warp tile is not whole windows of 64 of the result
