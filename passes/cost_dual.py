@@ -14,7 +14,7 @@ from math import prod, sqrt
 import numpy as np
 
 from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
-from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
+from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
 from ..dialects.tiles import cut_tiles, pieces_of, warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
@@ -330,7 +330,7 @@ class _Model:
         rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
-        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        dense, sparse = self._dense_chunk(), self._sparse_chunk() + self._bitmap_chunk()
         self.step = self._step(dense + sparse)
         self.idle = self._idle(dense, sparse)
 
@@ -398,24 +398,24 @@ class _Model:
         for first in range(0, len(wanted), GROUP):
             group = wanted[first : first + GROUP]
             needed, most = self._sectors(group), max(group)
-            bitmaps = ceil_div(len(group) * CHUNK * self.bitmap_sectors, 32)
-            found += _Step(2 + bitmaps + needed, max(0.0, most - needed), FETCH_ALU + most)
+            found += _Step(2 + needed, max(0.0, most - needed), FETCH_ALU + most)
         return found
 
-    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
-        """What a warp fetches for nothing: chunks that begin a tile are whole, and all there are.
+    def _bitmap_chunk(self) -> _Step:
+        """The same for the bitmaps of both: a lane a sector."""
+        sides = zip(self.plan.tiles, self.fetched, self.dense, strict=True)
+        rows = sum(tiles for tiles, sparse, dense in sides if sparse or dense)
+        return _Step(ceil_div(rows * CHUNK * self.bitmap_sectors, WARP_SIZE))
 
-        Those beyond K fetch the last dense tile again, and no sparse one.
-        """
+    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
+        """What a warp fetches for nothing: chunks are whole, the last turns beyond K."""
         looped = max(0, self.steps - self.near - HEADER_GROUP - 1) // CHUNK
-        used = self.steps / CHUNK
-        begun, needed = self.distance + looped - used, ceil_div(self.steps, CHUNK) - used
-        beyond = max(0.0, begun - needed)
+        chunks = ceil_div(self.steps, CHUNK)
+        partly = chunks - self.steps / CHUNK
+        beyond = min(self.distance, chunks) + looped - chunks
+        every = dense + sparse
         return _Step(
-            begun * dense.on + needed * sparse.on,
-            beyond * (sparse.on + sparse.off),
-            begun * (dense.alu + sparse.alu),
-            begun * dense.sectors,
+            partly * sparse.on, beyond * (every.on + every.off), (partly + beyond) * every.alu
         )
 
     def _sectors(self, group: list[int]) -> float:
@@ -580,9 +580,7 @@ class _Model:
         missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
         beyond = missing * (chip.dram_latency - chip.l2_latency)
         latency = chip.l2_latency + beyond + f.latency_extra
-        # bitmaps of dense tiles are not fetched into L1: they come as late as registers allow
-        near = latency if any(self.dense) else chip.l1_latency + f.latency_extra
-        local = max(local, near / self.near)
+        local = max(local, (chip.l1_latency + f.latency_extra) / self.near)
         pace = smooth_max(f.sharp_l2, local, asked)
 
         # what is loaded ahead comes in bursts: a latency and a queue a turn of `ahead` steps
