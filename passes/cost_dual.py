@@ -15,17 +15,19 @@ import numpy as np
 
 from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
 from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
+from ..dialects.tiles import cut_tiles, pieces_of, warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
 from .matmul_dual import always_wide, surely_wide
 from .matmul_dual_prefetch import (
     CHUNK,
-    CTA_BYTES,
-    chunk_bytes,
+    GROUP,
+    fetches_whole,
     prefetch_distance,
     prefetched_sectors,
 )
+from .matmul_dual_skip import list_bytes
 from .matmul_dual_steps import steps_ahead
 from .matmul_raster import panel_columns
 
@@ -66,8 +68,6 @@ and of a group of tiles whose sectors are fetched into L1 a chunk: counted in co
 HOPS = 2
 """Loads before the first product that wait for each other: headers, values; row starts before them
 where they say which loop it is, and nothing fetches headers meanwhile."""
-GROUP = 4
-"""Tiles whose sectors are fetched together (`matmul_dual_prefetch.Prefetch`)."""
 
 
 @dataclass(frozen=True)
@@ -164,24 +164,24 @@ class DualPlan:
     """CTAs that take tiles in turn; 0: a CTA a tile."""
     cut: int = 0
     """Tiles that are cut into `pieces` smaller ones each."""
+    listed: int = 0
+    """Steps that each warp's list in shared memory has room for, if it has one."""
 
     @property
     def pieces(self) -> Size2:
         """Smaller tiles, along M and N, of a large one."""
-        m, n = (1 + (w % (2 * self.window) == 0) for w in self.warp)
-        return m, n
+        return pieces_of(self.warp, self.window)
 
     @property
     def small(self) -> DualPlan:
         """The plan of the smaller tiles, as if they covered the result."""
-        (cm, cn), (wm, wn), (down, across) = self.cta, self.warp, self.pieces
-        cta, warp = (cm // down, cn // across), (wm // down, wn // across)
+        cta, warp = cut_tiles(self.cta, self.warp, self.window)
         return replace(self, cta=cta, warp=warp, cut=0)
 
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        return self.cta[0] // self.warp[0] * (self.cta[1] // self.warp[1])
+        return warps_of(self.cta, self.warp)
 
     @property
     def grid(self) -> Size2:
@@ -223,7 +223,11 @@ def occupancy(plan: DualPlan, chip: Chip, *, in_turn: bool = False) -> int:
         chip.registers // chip.sub_cores // round_up(registers * 32, chip.register_granularity),
         chip.max_warps // chip.sub_cores,
     )
-    return min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+    held = min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+    if plan.listed:
+        shared = round_up(plan.warps * list_bytes(plan.listed), chip.shared_granularity)
+        held = min(held, chip.shared_bytes // shared)
+    return held
 
 
 def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[int, int]:
@@ -302,7 +306,7 @@ class _Model:
         self.fetched = tuple(
             prefetched_sectors(side.density, plan.window) for side in operands.sides
         )
-        whole = chunk_bytes((a.density, b.density), plan.cta) <= CTA_BYTES
+        whole = fetches_whole((a.density, b.density), plan.cta)
         self.dense = tuple(whole and not sectors for sectors in self.fetched)
         covered = all(
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)

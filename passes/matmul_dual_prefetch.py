@@ -34,8 +34,8 @@ _SECTOR = 32
 _MOST_SECTORS = 11
 """Sectors of a 32x16 tile, up to which it is fetched into L1 first: measured at densities of 0.2 to
 0.5."""
-_QUARTER = 8
-"""Lanes that fetch for one operand tile: one a step of a chunk."""
+GROUP = WARP_SIZE // CHUNK
+"""Operand tiles that are fetched together: a lane has a tile of a step of the chunk."""
 
 Work = Callable[[], None]
 
@@ -70,6 +70,11 @@ def prefetch_distance(densities: tuple[float, float], cta_tile: tuple[int, int])
     return max(1, min(_DISTANCE, int(CTA_BYTES / chunk_bytes(densities, cta_tile))))
 
 
+def fetches_whole(densities: tuple[float, float], cta_tile: tuple[int, int]) -> bool:
+    """Whether tiles too dense for that are fetched too, whole: where L1 has room for a chunk."""
+    return chunk_bytes(densities, cta_tile) <= CTA_BYTES
+
+
 @dataclass(frozen=True)
 class FetchPlan:
     """What of a warp's operand tiles is fetched ahead, and how far.
@@ -91,8 +96,8 @@ class FetchPlan:
             for density, extent in zip(densities, schedule.warp_tile, strict=True)
             for _ in range(extent // window)
         )
-        room = chunk_bytes(densities, cta) <= CTA_BYTES
-        dense = tuple(i for i, count in enumerate(sectors) if room and not count)
+        whole = fetches_whole(densities, cta)
+        dense = tuple(i for i, count in enumerate(sectors) if whole and not count)
         return FetchPlan(sectors, dense, prefetch_distance(densities, cta))
 
     @property
@@ -108,8 +113,7 @@ class FetchPlan:
 
 
 def _groups(wanted: Sequence[int]) -> list[Sequence[int]]:
-    """Operand tiles that are fetched together."""
-    return [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
+    return [wanted[i : i + GROUP] for i in range(0, len(wanted), GROUP)]
 
 
 def _of_lane(b: KernelBuilder, which: Value, values: Sequence[Value]) -> Value:
@@ -143,7 +147,7 @@ class _HeaderLanes:
         b: KernelBuilder, headers: Sequence[Value], groups: Sequence[Sequence[int]]
     ) -> _HeaderLanes:
         """`headers`: where those of each tile begin; `groups`: tiles that are fetched together."""
-        step, which = b.rem(b.lane, _QUARTER), b.div(b.lane, _QUARTER)
+        step, which = b.rem(b.lane, CHUNK), b.div(b.lane, CHUNK)
         places = [_of_lane(b, which, [headers[i] for i in group]) for group in groups]
         return _HeaderLanes(b, step, [b.mad(step, 4, place) for place in places])
 
@@ -248,7 +252,7 @@ class Prefetch:
         self.bitmaps: list[list[Value]] = []
         for group in groups:
             tiles = [operands.tiles[i] for i in group]
-            which = b.div(b.lane, _QUARTER)
+            which = b.div(b.lane, CHUNK)
             self.values.append(_of_lane(b, which, [t.values for t in tiles]))
             parts = [tiles[i : i + 32 // each] for i in range(0, len(tiles), 32 // each)]
             which, sector = b.div(b.lane, each), b.rem(b.lane, each)
