@@ -69,7 +69,9 @@ class ImageLayout:
     @cached_property
     def reach(self) -> Pair:
         """Rows and columns of a phase that the last tap lies beyond the first."""
-        rows, columns = ((self.kernel[i] - 1) * self.dilations[i] // self.strides[i] for i in (0, 1))
+        rows, columns = (
+            (self.kernel[i] - 1) * self.dilations[i] // self.strides[i] for i in (0, 1)
+        )
         return rows, columns
 
     @cached_property
