@@ -1022,9 +1022,8 @@ DSTC_TILE = Dialect(
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
         BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, FunnelOp, MufuOp, PackOp,
-        UnpackOp, ExtractOp, CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp,
-        LoadRunsOp, SpwmmaOp,
-        AccClearOp, AccReadOp,
+        UnpackOp, ExtractOp, CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp,
+        LoadValuesOp, LoadRunsOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],
     [IdAttr, SpecialAttr, SpaceAttr, LanesAttr],
 )  # fmt: skip

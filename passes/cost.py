@@ -21,7 +21,6 @@ from ..dialects.dstc import (
     MatmulOp,
     NmType,
     ScheduleAttr,
-    matrix_shape,
 )
 from ..runtime.nm_format import Pattern
 from . import cost_dense, cost_dual, cost_nm, cost_streaming
@@ -74,7 +73,7 @@ class ScheduledProduct:
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
             op.occupied,
-            _windows(op),
+            Windows.of(op),
             op.group_count,
         )
 
@@ -212,14 +211,6 @@ class ScheduledProduct:
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return self._dual(chip, operands)
-
-
-def _windows(op: MatmulOp) -> Windows | None:
-    """The image of a product on windows: of a group's channels."""
-    if op.window is None:
-        return None
-    n, c, h, w = matrix_shape(op.rhs.type)
-    return Windows(n, c // op.group_count, (h, w), op.window.window)
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:
