@@ -1027,8 +1027,8 @@ class Im2colOp(IRDLOperation):
 class _EncodingOp(IRDLOperation):
     def _verify_shapes(self, dense: Attribute, encoded: Attribute) -> None:
         ds, bs = matrix_shape(dense), matrix_shape(encoded)
-        forms = {BitmapType: "bitmap", NmType: "n:m operand", ImageType: "image"}
-        form = forms[type(encoded)]
+        forms: dict[type[Attribute], str] = {BitmapType: "bitmap", ImageType: "image"}
+        form = forms.get(type(encoded), "n:m operand")
         _expect(ds == bs, f"tensor {_dims(ds)} and {form} {_dims(bs)} differ in shape")
 
 

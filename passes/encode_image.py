@@ -20,14 +20,18 @@ from .device_tensor import DeviceTensor
 from .kernel_builder import KernelBuilder, Value
 
 WARPS = 4
-WORDS = 4
-"""Words of a plane that a warp encodes, all of whose loads are under way together."""
+_WORDS = 4
 
 
-def image_grid(layout: ImageLayout) -> tuple[int, int, int]:
-    """CTAs: x over words of a plane, y over planes."""
-    planes = layout.words // layout.plane_words
-    return ceil_div(layout.plane_words, WARPS * WORDS), planes, 1
+def words_a_warp(layout: ImageLayout) -> int:
+    """Words of a plane that a warp encodes, all of whose loads are under way together."""
+    return min(_WORDS, layout.plane_words)
+
+
+def encode_image_ctas(layout: ImageLayout) -> int:
+    """CTAs of the kernel."""
+    of_plane = ceil_div(layout.plane_words, words_a_warp(layout))
+    return ceil_div(layout.words // layout.plane_words * of_plane, WARPS)
 
 
 def phase_of(b: KernelBuilder, number: Value, phases: Sequence[int]) -> Value:
@@ -45,10 +49,15 @@ def encode_image_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
     type_ = op.result.type
     assert isinstance(type_, ImageType)
     layout, source = type_.layout, DeviceTensor.halves(op.input.type, op.name)
-    b = KernelBuilder(name, ["x", "y"], image_grid(layout), warps=WARPS)
-    plane = b.id(tile.Id.CTA_Y)
-    first = b.mul(b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp), WORDS, "word")
-    loaded = _Positions(b, layout, source, plane).load(first)
+    b = KernelBuilder(name, ["x", "y"], (encode_image_ctas(layout), 1, 1), warps=WARPS)
+    words = words_a_warp(layout)
+    group, of_plane = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp), ceil_div(layout.plane_words, words)
+    planes = layout.words // layout.plane_words
+    if planes * of_plane % WARPS:  # warps beyond the last encode it as well
+        group = b.min_(group, planes * of_plane - 1)
+    plane = b.div(group, of_plane)
+    first = b.mul(b.sub(group, b.mul(plane, of_plane)), words, "word")
+    loaded = _Positions(b, layout, source, plane).load(first, words)
     here = b.mad(plane, layout.plane_words, first)
     slot = b.mad(here, RUN_SLOT_BYTES, b.add(b.params["y"], layout.values_offset))
     below = b.sub(b.shl(b.value(1), b.lane), 1)
@@ -65,7 +74,7 @@ def encode_image_kernel(op: EncodeOp, name: str) -> tile.KernelOp:
         word = ballot if i == 0 else b.select(b.compare("eq", which, i), ballot, word)
     # lane 2i stores word i in its own entry, lane 2i + 1 in the one before
     number = b.add(first, which)
-    exists = b.both(b.less(b.lane, 2 * WORDS), b.less(number, layout.plane_words))
+    exists = b.both(b.less(b.lane, 2 * words), b.less(number, layout.plane_words))
     # word 0 has no entry before it
     some = b.compare("ne", b.or_(number, b.xor(b.and_(b.lane, 1), 1)), 0)
     place = b.mad(b.mad(plane, layout.plane_words, number), ENTRY_BYTES, b.params["y"])
@@ -90,13 +99,13 @@ class _Positions:
         self.down = b.sub(phase_of(b, b.div(phase, len(columns)), rows), top)
         self.along = b.sub(phase_of(b, b.rem(phase, len(columns)), columns), left)
 
-    def load(self, first: Value) -> list[SSAValue]:
+    def load(self, first: Value, words: int) -> list[SSAValue]:
         """The elements at the positions of a warp's words, one a lane; 0 where there is none."""
         b, layout = self.b, self.layout
         _, _, height, width = layout.shape
-        ragged = layout.plane_words % (WARPS * WORDS) != 0
+        ragged = layout.plane_words % words != 0
         loaded: list[SSAValue] = []
-        for i in range(WORDS):
+        for i in range(words):
             position = b.mad(first, WORD, b.add(b.lane, i * WORD))
             row = b.div(position, layout.pitch)
             column = b.sub(position, b.mul(row, layout.pitch))

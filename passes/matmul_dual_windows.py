@@ -213,7 +213,12 @@ class _WindowSteps(Steps):
     """Steps whose right operand is formed from an image."""
 
     image: _Image
-    flow: _WindowFlow
+
+    @property
+    def own(self) -> _WindowFlow:
+        """What is under way."""
+        assert isinstance(self.flow, _WindowFlow)
+        return self.flow
 
     @property
     def ahead(self) -> int:
@@ -224,7 +229,7 @@ class _WindowSteps(Steps):
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
         values, bitmaps = self.flow.values.pop(0), self.flow.bitmaps[0]
-        columns, shared = self.flow.columns.pop(0), self.operands.shared
+        columns, shared = self.own.columns.pop(0), self.operands.shared
         high = step % shared == shared - 1
         if high:
             self.flow.bitmaps.pop(0)
@@ -247,7 +252,7 @@ class _WindowSteps(Steps):
 
     def loads(self, at: Place, step: int, *, last: int | None = None) -> list[Timed]:
         """What is loaded during `step`; nothing of steps from `last` on."""
-        o, flow, rows = self.operands, self.flow, range(self.operands.counts[0])
+        o, flow, rows = self.operands, self.own, range(self.operands.counts[0])
         pairs, work = range(len(self.image.origins)), list[Timed]()
 
         def each(
@@ -297,7 +302,7 @@ class _WindowSteps(Steps):
     def words(self, at: Place, step: int) -> None:
         """Start loading the image's words of `step`."""
         found = self.image.words(at, step)
-        self.flow.words.append([v for w in found for v in (w.position, w.low, w.high)])
+        self.own.words.append([v for w in found for v in (w.position, w.low, w.high)])
 
     def run(self, prefetch: Prefetch, k_tiles: int) -> None:
         """All steps of a warp's tile, from empty registers on: as `main_loop`."""

@@ -31,7 +31,7 @@ def find_runs(
     sms: Any, sm: int,
 ) -> int:  # fmt: skip
     """Each value's address in order, in `addr` from 32 on; returns their number, or -fault."""
-    total = 0
+    total: Any = 0
     room = RUN_VALUES if lanes == _ALL else _LOW_ROOM
     for i in range(32 if lanes == _ALL else 16):
         lane = (i >> 1) + 16 * (i & 1) if lanes == _ALL else i + 16 * lanes
