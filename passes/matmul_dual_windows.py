@@ -13,39 +13,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.image_layout import ENTRY_BYTES, WORD, ImageLayout
-from ..backend.isa.layout import NARROW_VALUES, ceil_div, round_up
-from ..backend.isa.table import (
-    REGISTER_VALUES,
-    RUN_SLOT_BYTES,
-    TILE_K,
-    TILE_M,
-    VALUE_REGISTERS,
-    WARP_SIZE,
-)
+from ..backend.isa.image_layout import WORD, ImageLayout
+from ..backend.isa.layout import NARROW_VALUES, ceil_div
+from ..backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M, VALUE_REGISTERS
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, ImageType, MatmulOp, ScheduleAttr
 from ..dialects.dstc_tile import Lanes
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual import Product, clear_tiles, surely_wide
+from .matmul_dual_image import PAIR, ImageTiles, Window, fill_table, table_bytes
+from .matmul_dual_image_fetch import IMAGE_DISTANCE, ImageFetch
 from .matmul_dual_operands import Operands, Place
-from .matmul_dual_prefetch import CHUNK, FetchPlan, Prefetch
-from .matmul_dual_steps import HEADERS_AHEAD, Flow, Steps, Timed, Work, spread, steps_ahead
+from .matmul_dual_prefetch import CHUNK, LEAD, FetchPlan, Prefetch, Work
+from .matmul_dual_steps import HEADERS_AHEAD, Flow, Steps, Timed, share, spread, steps_ahead
 from .matmul_dual_store import read_tiles
 from .matmul_split import SHARED_BYTES, Split
 
-_ENTRY = VectorType(i32, [2])
-_PAIR = 2
 _HALVES = (Lanes.LOW, Lanes.HIGH)
-"""Vectors of 32 pixels whose columns the lanes of a warp form together."""
-
-
-def table_bytes(depth: int) -> int:
-    """Shared memory of the table of a depth: a word each k of whole tiles."""
-    return 4 * round_up(depth, TILE_K)
 
 
 def window_kernel(
@@ -66,11 +52,12 @@ def window_kernel(
     product = _WindowProduct(b, op, schedule)
     origin = product.origin(product.place())
     operands = product.filters(origin, b.mul(part, k_tiles))
-    image = _Image(b, product.image, origin[1], wn // WORD, b.mul(part, k_tiles))
-    _fill_table(b, product.image, schedule.warps)
+    image = ImageTiles(b, product.image, origin[1], wn // WORD, b.mul(part, k_tiles))
+    fetch = ImageFetch(b, image, op.densities[1], product.sharers[-1], b.mul(part, k_tiles))
+    fill_table(b, product.image, schedule.warps)
     b.barrier()
     clear_tiles(b, schedule)
-    split.each(b, part, (k_tiles, last_k_tiles), partial(product.multiply, operands, image))
+    split.each(b, part, (k_tiles, last_k_tiles), partial(product.multiply, operands, fetch))
     if split.parts == 1:
         product.store(origin)
     else:
@@ -79,118 +66,12 @@ def window_kernel(
     return b.finish()
 
 
-def _fill_table(b: KernelBuilder, layout: ImageLayout, warps: int) -> None:
-    """Of every k the position of the first pixel's element (`ImageLayout.start`), in words' bits.
-
-    Those beyond the end are those of the last k: the filters have no bits there.
-    """
-    count, threads = round_up(layout.depth, TILE_K), warps * WARP_SIZE
-    taps, columns = layout.kernel[0] * layout.kernel[1], layout.kernel[1]
-    thread = b.mad(b.warp, WARP_SIZE, b.lane)
-
-    def body(first: SSAValue | int, carried: Sequence[SSAValue]) -> list[SSAValue]:
-        del carried
-        number = b.add(thread, first)
-        k = b.min_(number, layout.depth - 1)
-        channel = b.div(k, taps)
-        tap = b.sub(k, b.mul(channel, taps))
-        row = b.div(tap, columns)
-        place = row, b.sub(tap, b.mul(row, columns))
-        phase: Value = 0
-        within: Value = 0
-        for i, step in ((0, layout.pitch), (1, 1)):
-            at = b.mul(place[i], layout.dilations[i])
-            down = b.div(at, layout.strides[i])
-            rest = b.sub(at, b.mul(down, layout.strides[i])) if layout.strides[i] > 1 else 0
-            index = _index(b, rest, layout.phases[i])
-            phase = b.mad(phase, len(layout.phases[i]), index)
-            within = b.mad(down, step, within)
-        plane = b.mad(channel, layout.phase_count, phase)
-        position = b.mad(plane, layout.plane_words * WORD, within)
-        here = b.less(number, count) if count % threads else None
-        b.store(tile.Space.SHARED, b.value(position), b.mul(number, 4), predicate=here)
-        return []
-
-    if count <= threads:
-        body(0, [])
-    else:
-        b.loop(0, count, threads, [], body)
-
-
-def _index(b: KernelBuilder, value: Value, values: Sequence[int]) -> Value:
-    """Which of the ascending `values` it is."""
-    if tuple(values) == tuple(range(len(values))):
-        return value
-    index: Value = 0
-    for other in values[:-1]:
-        index = b.add(index, b.select(b.compare("ugt", b.value(value), other), 1, 0))
-    return index
-
-
-@dataclass(frozen=True)
-class _Window:
-    """The 16 columns of two vectors, one a lane: its position, its bits' word and the next."""
-
-    position: SSAValue
-    low: SSAValue
-    high: SSAValue
-
-
-class _Image:
-    """A warp's vectors of pixels: loads of their columns' words, and of their values."""
-
-    def __init__(
-        self, b: KernelBuilder, layout: ImageLayout, column: Value, vectors: int, first_tile: Value
-    ):
-        self.b, self.vectors = b, vectors
-        self.entries = b.params["b"]
-        self.slots = b.add(b.params["b"], layout.values_offset)
-        self.table = b.mad(first_tile, 4 * TILE_K, b.mul(b.and_(b.lane, TILE_K - 1), 4))
-        total = layout.shape[0] * layout.vectors
-        own = b.add(b.div(column, WORD), b.div(b.lane, TILE_K))
-        self.origins: list[Value] = []
-        for first in range(0, vectors, _PAIR):
-            vector = b.min_(b.add(own, first), total - 1)
-            image = b.div(vector, layout.vectors)
-            within = b.sub(vector, b.mul(image, layout.vectors))
-            words = b.mad(image, layout.image_words, within)
-            self.origins.append(b.mul(words, WORD))
-
-    def words(self, at: Place, step: int) -> list[_Window]:
-        """Start loading the bits of `step`."""
-        b = self.b
-        place = at.advanced(self.table, 4 * TILE_K)
-        start = b.load(tile.Space.SHARED, place, i32, offset=4 * TILE_K * step, hint="start")
-        found: list[_Window] = []
-        for origin in self.origins:
-            position = b.value(b.add(start, origin))
-            entry = b.mad(b.shr(position, 5), ENTRY_BYTES, self.entries)
-            both = b.load(tile.Space.GLOBAL, entry, _ENTRY, hint="words")
-            found.append(_Window(position, b.extract(both, 0), b.extract(both, 1)))
-        return found
-
-    def formed(self, window: _Window) -> tuple[SSAValue, Callable[[Lanes], SSAValue]]:
-        """Bitmaps of two vectors' tiles, and what loads the values of one of them."""
-        b = self.b
-        bitmap = b.insert(tile.FunnelOp(window.low, window.high, window.position), "bitmap")
-        inside = b.insert(tile.FunnelOp(window.low, b.value(0), window.position))
-        ones = [b.insert(tile.PopulationCountOp(v)) for v in (inside, window.low, bitmap)]
-        counts = b.value(b.mad(ones[2], 256, ones[0]))
-        slot = b.mad(b.shr(window.position, 5), RUN_SLOT_BYTES, self.slots)
-        first = b.value(b.mad(b.sub(ones[1], ones[0]), 2, slot))
-
-        def load(lanes: Lanes) -> SSAValue:
-            return b.insert(tile.LoadRunsOp(lanes, first, counts), "values")
-
-        return bitmap, load
-
-
 @dataclass
 class _WindowFlow(Flow):
     """Beside the filters': what is under way of the image, for steps to come."""
 
     words: list[list[SSAValue]]
-    """Of a step: position, word and next word of each two vectors."""
+    """Of a step: position and entry of each two vectors."""
     columns: list[list[SSAValue]]
     """Of a step: bitmaps of each two vectors."""
 
@@ -212,7 +93,12 @@ class _WindowFlow(Flow):
 class _WindowSteps(Steps):
     """Steps whose right operand is formed from an image."""
 
-    image: _Image
+    fetch: ImageFetch
+
+    @property
+    def image(self) -> ImageTiles:
+        """The warp's tiles of it."""
+        return self.fetch.tiles
 
     @property
     def own(self) -> _WindowFlow:
@@ -238,7 +124,7 @@ class _WindowSteps(Steps):
         def product(i: int, j: int) -> None:
             sides = [
                 (values[i], bitmaps[i], high),
-                (values[rows + j], columns[j // _PAIR], j % _PAIR == 1),
+                (values[rows + j], columns[j // PAIR], j % PAIR == 1),
             ]
             if self.schedule.swapped:
                 sides.reverse()
@@ -287,9 +173,9 @@ class _WindowSteps(Steps):
             values.extend([self.b.value(0)] * self.image.vectors)
 
             def form(pair: int) -> SSAValue:
-                bitmap, load = self.image.formed(_Window(*words[3 * pair : 3 * pair + 3]))
-                first = _PAIR * pair
-                for j in range(first, min(first + _PAIR, self.image.vectors)):
+                bitmap, load = self.image.formed(Window(*words[2 * pair : 2 * pair + 2]))
+                first = PAIR * pair
+                for j in range(first, min(first + PAIR, self.image.vectors)):
                     values[len(rows) + j] = load(_HALVES[j - first])
                 return bitmap
 
@@ -302,7 +188,17 @@ class _WindowSteps(Steps):
     def words(self, at: Place, step: int) -> None:
         """Start loading the image's words of `step`."""
         found = self.image.words(at, step)
-        self.own.words.append([v for w in found for v in (w.position, w.low, w.high)])
+        self.own.words.append([v for w in found for v in (w.position, w.entry)])
+
+    def chunk(self, at: Place, prefetch: Prefetch) -> None:
+        """The steps of a turn of the loop, and what is fetched ahead in it."""
+        first = prefetch.distance * CHUNK
+        headers = prefetch.load(at, first)
+        self.step(at, 0, [partial(prefetch.fetch_headers, at, first + LEAD * CHUNK)])
+        further = prefetch.fetch(at, first, *headers)
+        further += self.fetch.fetch(at, IMAGE_DISTANCE * CHUNK)
+        for s in range(1, CHUNK):
+            self.step(at, s, share(further, s - 1, CHUNK - 1))
 
     def run(self, prefetch: Prefetch, k_tiles: int) -> None:
         """All steps of a warp's tile, from empty registers on: as `main_loop`."""
@@ -344,7 +240,7 @@ class _WindowProduct(Product):
         located = Operands.located(self.b, (layout, layout), (first, 0), (count, 0), first_k_tile)
         return located.operands()
 
-    def multiply(self, operands: Operands, image: _Image, k_tiles: int) -> None:
+    def multiply(self, operands: Operands, fetch: ImageFetch, k_tiles: int) -> None:
         """All products of the warp's tile: one loop for filters as wide as is to be expected."""
         b, rows = self.b, operands.counts[0]
         plan = self.plan
@@ -357,7 +253,7 @@ class _WindowProduct(Product):
         def loop(registers: int) -> None:
             flow = _WindowFlow([], [], [], [], [])
             steps = _WindowSteps(
-                b, operands, self.schedule, (registers, VALUE_REGISTERS), flow, image
+                b, operands, self.schedule, (registers, VALUE_REGISTERS), flow, fetch
             )
             steps.run(prefetch, k_tiles)
 

@@ -64,7 +64,7 @@ def encode(x: F16, layout: ImageLayout) -> bytes:
     slots[word, rank[word, place]] = positions[word, place]
     image = bytearray(layout.bytes)
     image[: entries.nbytes] = entries.tobytes()
-    image[layout.values_offset :] = slots.tobytes()
+    image[layout.values_offset : layout.values_offset + slots.nbytes] = slots.tobytes()
     return bytes(image)
 
 

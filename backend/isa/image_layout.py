@@ -18,6 +18,8 @@ WORD = 32
 """Neighbouring positions of a plane whose bits are a word, and whose values share a slot."""
 ENTRY_BYTES = 8
 """A word of bits and the one after it: any 32 bits that begin in the first lie in both."""
+BEYOND_WORDS = 8
+"""Slots beyond the last that are allocated: what is fetched ahead may reach a few words further."""
 Pair = tuple[int, int]
 
 
@@ -33,7 +35,8 @@ class ImageLayout:
     are counted in the same pitch: those beyond a row's end (`computed` - real ones) are nobody's.
 
     One allocation: for each word of positions an entry (the word, and the next one of its plane),
-    then for each a slot of 64 bytes with the values of its ones, ascending.
+    then for each a slot of 64 bytes with the values of its ones, ascending; behind them a few that
+    nobody uses.
     """
 
     shape: tuple[int, int, int, int]
@@ -124,7 +127,7 @@ class ImageLayout:
     @property
     def bytes(self) -> int:
         """Bytes allocated."""
-        return self.values_offset + self.words * RUN_SLOT_BYTES
+        return self.values_offset + (self.words + BEYOND_WORDS) * RUN_SLOT_BYTES
 
     def tap(self, row: int, column: int) -> Pair:
         """(number of the phase, positions from a pixel's own) of a tap of the kernel."""
