@@ -18,8 +18,8 @@ from .matmul_dual_image import ImageTiles
 from .matmul_dual_operands import Place
 from .matmul_dual_prefetch import CHUNK, Sharers, Work
 
-IMAGE_DISTANCE = 1
-"""Chunks by which that is ahead of the products."""
+_DISTANCE = 2
+"""Chunks by which that is ahead of the products, at least."""
 _HALF_SLOT = 0.4
 """Density from which on a slot's values are mostly in both of its sectors."""
 _SECTOR = 32
@@ -50,6 +50,17 @@ class ImageFetch:
     density: float
     warps: Sharers
     first_tile: Value
+
+    @staticmethod
+    def distance(ahead: int) -> int:
+        """Chunks by which that is ahead of products whose words are loaded `ahead` steps before."""
+        return _DISTANCE + (ahead > CHUNK)
+
+    def begin(self, first: Place, ahead: int) -> None:
+        """Fetch the first chunks but one, which comes as soon as its own loads do."""
+        for c in range(1, self.distance(ahead)):
+            for item in self.fetch(first, c * CHUNK):
+                item()
 
     def fetch(self, at: Place, step: int) -> list[Work]:
         """Fetch what the chunk from `step` on takes first: the channels that begin in it."""

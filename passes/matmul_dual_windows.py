@@ -24,7 +24,7 @@ from ..dialects.dstc_tile import Lanes
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual import Product, clear_tiles, surely_wide
 from .matmul_dual_image import PAIR, ImageTiles, Window, fill_table, table_bytes
-from .matmul_dual_image_fetch import IMAGE_DISTANCE, ImageFetch
+from .matmul_dual_image_fetch import ImageFetch
 from .matmul_dual_operands import Operands, Place
 from .matmul_dual_prefetch import CHUNK, LEAD, FetchPlan, Prefetch, Work
 from .matmul_dual_steps import HEADERS_AHEAD, Flow, Steps, Timed, share, spread, steps_ahead
@@ -112,6 +112,11 @@ class _WindowSteps(Steps):
         tiles = self.operands.counts[0], self.image.vectors
         return min(self.schedule.stages.value.data - 1, steps_ahead(self.registers, tiles))
 
+    @property
+    def words_ahead(self) -> int:
+        """Steps by which an image's words are loaded before they are multiplied."""
+        return self.ahead + HEADERS_AHEAD
+
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
         values, bitmaps = self.flow.values.pop(0), self.flow.bitmaps[0]
@@ -196,7 +201,7 @@ class _WindowSteps(Steps):
         headers = prefetch.load(at, first)
         self.step(at, 0, [partial(prefetch.fetch_headers, at, first + LEAD * CHUNK)])
         further = prefetch.fetch(at, first, *headers)
-        further += self.fetch.fetch(at, IMAGE_DISTANCE * CHUNK)
+        further += self.fetch.fetch(at, self.fetch.distance(self.words_ahead) * CHUNK)
         for s in range(1, CHUNK):
             self.step(at, s, share(further, s - 1, CHUNK - 1))
 
@@ -208,6 +213,7 @@ class _WindowSteps(Steps):
         self.flow.headers.append([operands.headers(i, first, 0) for i in rows])
         for s in range(min(HEADERS_AHEAD, k_tiles)):
             self.words(first, s)
+        self.fetch.begin(first, self.words_ahead)
         self.begin(first, last=k_tiles)
 
         def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
