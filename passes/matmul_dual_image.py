@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import SSAValue
@@ -85,13 +86,26 @@ def _index(b: KernelBuilder, value: Value, values: Sequence[int]) -> Value:
 
 @dataclass(frozen=True)
 class Window:
-    """The 16 columns of two vectors, one a lane: its position, and its entry: two words of bits.
+    """The 16 columns of a step, one a lane: where they begin, and of each two vectors an entry.
 
-    An entry is carried whole: words taken out of it would be copied, and so waited for.
+    Entries are carried whole: words taken out of them would be copied, and so waited for.
     """
 
-    position: SSAValue
-    entry: SSAValue
+    start: SSAValue
+    """Position relative to a pixel's own; its low 5 bits say where in a word."""
+    word: SSAValue
+    """The rest of it."""
+    entries: Sequence[SSAValue]
+    """Two words of bits each."""
+
+    def flat(self) -> list[SSAValue]:
+        """For a loop to carry."""
+        return [self.start, self.word, *self.entries]
+
+    @staticmethod
+    def of(flat: Sequence[SSAValue]) -> Window:
+        """The converse."""
+        return Window(flat[0], flat[1], flat[2:])
 
 
 class ImageTiles:
@@ -102,15 +116,26 @@ class ImageTiles:
     ):
         """`column`: of the product, at which the warp's tile begins; `first_tile`: along K."""
         self.b, self.layout, self.vectors = b, layout, vectors
-        self.entries = b.params["b"]
-        self.slots = b.add(b.params["b"], layout.values_offset)
         self.table = b.mad(first_tile, 4 * TILE_K, b.mul(b.and_(b.lane, TILE_K - 1), 4))
         own = b.div(column, WORD)
         self.first = self._word(own)
-        self.origins: list[Value] = []
+        """Word at which the first vector begins."""
+        self.entries: list[Value] = []
+        self.slots: list[Value] = []
         for first in range(0, vectors, PAIR):
             second = b.div(b.lane, TILE_K) if first + 1 < vectors else 0
-            self.origins.append(b.mul(self._word(b.add(b.add(own, first), second)), WORD))
+            word = self._word(b.add(b.add(own, first), second))
+            self.entries.append(self.entry(word))
+            self.slots.append(self.slot(word))
+
+    def entry(self, word: Value) -> Value:
+        """Address of a word's entry."""
+        return self.b.mad(word, ENTRY_BYTES, self.b.params["b"])
+
+    def slot(self, word: Value) -> Value:
+        """Address of its slot."""
+        start = self.b.add(self.b.params["b"], self.layout.values_offset)
+        return self.b.mad(word, RUN_SLOT_BYTES, start)
 
     def _word(self, vector: Value) -> Value:
         """The word of its image's planes, among all images', at which a vector of pixels begins."""
@@ -120,29 +145,30 @@ class ImageTiles:
         within = b.sub(vector, b.mul(image, layout.vectors))
         return b.mad(image, layout.image_words, within)
 
-    def words(self, at: Place, step: int) -> list[Window]:
-        """Start loading the bits of `step`."""
-        b = self.b
+    def start(self, at: Place, step: int) -> SSAValue:
+        """Where the columns of `step` begin: from the table."""
         place = at.advanced(self.table, 4 * TILE_K)
-        start = b.load(tile.Space.SHARED, place, i32, offset=4 * TILE_K * step, hint="start")
-        found: list[Window] = []
-        for origin in self.origins:
-            position = b.value(b.add(start, origin))
-            entry = b.mad(b.shr(position, 5), ENTRY_BYTES, self.entries)
-            words = b.load(tile.Space.GLOBAL, entry, _ENTRY, hint="words")
-            found.append(Window(position, words))
-        return found
+        offset = 4 * TILE_K * step
+        return self.b.load(tile.Space.SHARED, place, i32, offset=offset, hint="start")
 
-    def formed(self, window: Window) -> tuple[SSAValue, Callable[[Lanes], SSAValue]]:
+    def words(self, start: SSAValue) -> Window:
+        """Start loading the bits of the columns that begin there."""
+        b = self.b
+        word = b.value(b.shr(start, 5))
+        places = [b.mad(word, ENTRY_BYTES, entry) for entry in self.entries]
+        load = partial(b.load, tile.Space.GLOBAL, type_=_ENTRY, hint="words")
+        return Window(start, word, [load(place) for place in places])
+
+    def formed(self, window: Window, pair: int) -> tuple[SSAValue, Callable[[Lanes], SSAValue]]:
         """Bitmaps of two vectors' tiles, and what loads the values of one of them."""
         b = self.b
-        low, high = b.extract(window.entry, 0), b.extract(window.entry, 1)
-        bitmap = b.insert(tile.FunnelOp(low, high, window.position), "bitmap")
-        inside = b.insert(tile.FunnelOp(low, b.value(0), window.position))
+        low, high = (b.extract(window.entries[pair], i) for i in (0, 1))
+        bitmap = b.insert(tile.FunnelOp(low, high, window.start), "bitmap")
+        inside = b.insert(tile.FunnelOp(low, b.value(0), window.start))
         ones = [b.insert(tile.PopulationCountOp(v)) for v in (inside, low, bitmap)]
         counts = b.value(b.mad(ones[2], 256, ones[0]))
-        slot = b.mad(b.shr(window.position, 5), RUN_SLOT_BYTES, self.slots)
-        first = b.value(b.mad(b.sub(ones[1], ones[0]), 2, slot))
+        slot = b.mad(window.word, RUN_SLOT_BYTES, self.slots[pair])
+        first = b.value(b.mad(ones[0], -2, b.mad(ones[1], 2, slot)))
 
         def load(lanes: Lanes) -> SSAValue:
             return b.insert(tile.LoadRunsOp(lanes, first, counts), "values")

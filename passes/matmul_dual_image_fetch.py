@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..backend.isa.image_layout import ENTRY_BYTES, WORD, ImageLayout
+from ..backend.isa.image_layout import WORD, ImageLayout
 from ..backend.isa.layout import ceil_div
-from ..backend.isa.table import RUN_SLOT_BYTES, TILE_K, WARP_SIZE
+from ..backend.isa.table import TILE_K, WARP_SIZE
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_image import ImageTiles
 from .matmul_dual_operands import Place
@@ -56,9 +56,9 @@ class ImageFetch:
         """Chunks by which that is ahead of products whose words are loaded `ahead` steps before."""
         return _DISTANCE + (ahead > CHUNK)
 
-    def begin(self, first: Place, ahead: int) -> None:
+    def begin(self, first: Place, distance: int) -> None:
         """Fetch the first chunks but one, which comes as soon as its own loads do."""
-        for c in range(1, self.distance(ahead)):
+        for c in range(1, distance):
             for item in self.fetch(first, c * CHUNK):
                 item()
 
@@ -88,8 +88,8 @@ class ImageFetch:
         place = b.mad(plane, self.tiles.layout.plane_words, _nth(b, which, words))
         word = b.add(start, place)
         inside = b.compare("slt", b.value(plane), b.value(count))
-        b.prefetch(b.mad(word, ENTRY_BYTES, self.tiles.entries), predicate=inside)
-        slot = b.mad(word, RUN_SLOT_BYTES, self.tiles.slots)
+        b.prefetch(self.tiles.entry(word), predicate=inside)
+        slot = self.tiles.slot(word)
         for sector in range(1 + (self.density > _HALF_SLOT)):
             b.prefetch(slot, offset=_SECTOR * sector, predicate=inside)
 

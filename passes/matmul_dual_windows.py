@@ -25,7 +25,7 @@ from .kernel_builder import KernelBuilder, Value
 from .matmul_dual import Product, clear_tiles, surely_wide
 from .matmul_dual_image import PAIR, ImageTiles, Window, fill_table, table_bytes
 from .matmul_dual_image_fetch import ImageFetch
-from .matmul_dual_operands import Operands, Place
+from .matmul_dual_operands import Located, Operands, Place
 from .matmul_dual_prefetch import CHUNK, LEAD, FetchPlan, Prefetch, Work
 from .matmul_dual_steps import HEADERS_AHEAD, Flow, Steps, Timed, share, spread, steps_ahead
 from .matmul_dual_store import read_tiles
@@ -51,13 +51,13 @@ def window_kernel(
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
     product = _WindowProduct(b, op, schedule)
     origin = product.origin(product.place())
-    operands = product.filters(origin, b.mul(part, k_tiles))
+    filters = product.filters(origin, b.mul(part, k_tiles))
     image = ImageTiles(b, product.image, origin[1], wn // WORD, b.mul(part, k_tiles))
     fetch = ImageFetch(b, image, op.densities[1], product.sharers[-1], b.mul(part, k_tiles))
     fill_table(b, product.image, schedule.warps)
     b.barrier()
     clear_tiles(b, schedule)
-    split.each(b, part, (k_tiles, last_k_tiles), partial(product.multiply, operands, fetch))
+    split.each(b, part, (k_tiles, last_k_tiles), partial(product.multiply, filters, fetch))
     if split.parts == 1:
         product.store(origin)
     else:
@@ -70,15 +70,17 @@ def window_kernel(
 class _WindowFlow(Flow):
     """Beside the filters': what is under way of the image, for steps to come."""
 
+    starts: list[list[SSAValue]]
+    """Of a step: where its columns begin."""
     words: list[list[SSAValue]]
-    """Of a step: position and entry of each two vectors."""
+    """Of a step: a `Window`."""
     columns: list[list[SSAValue]]
     """Of a step: bitmaps of each two vectors."""
 
     @property
     def parts(self) -> tuple[list[list[SSAValue]], ...]:
         """All of it."""
-        return self.values, self.bitmaps, self.headers, self.words, self.columns
+        return self.values, self.bitmaps, self.headers, self.starts, self.words, self.columns
 
     def flat(self) -> list[SSAValue]:
         return [v for part in self.parts for group in part for v in group]
@@ -87,6 +89,31 @@ class _WindowFlow(Flow):
         """The same shape with other values."""
         items = iter(flat)
         return _WindowFlow(*([[next(items) for _ in group] for group in p] for p in self.parts))
+
+
+def _words_distance(schedule: ScheduleAttr) -> int:
+    """Chunks by which an image's words are fetched into L1 ahead of products."""
+    return ImageFetch.distance(schedule.stages.value.data - 1 + HEADERS_AHEAD)
+
+
+def _begin_image(
+    flow: _WindowFlow, fetch: ImageFetch, first: Place, schedule: ScheduleAttr
+) -> None:
+    """Start loading the image's first words, and fetching further ones."""
+    flow.starts.append([fetch.tiles.start(first, 0)])
+    for s in range(min(HEADERS_AHEAD, first.k_tiles)):
+        _load_words(flow, fetch.tiles, first, s, first.k_tiles)
+    fetch.begin(first, _words_distance(schedule))
+
+
+def _load_words(
+    flow: _WindowFlow, image: ImageTiles, at: Place, step: int, last: int | None
+) -> None:
+    """Start loading the image's words of `step`, and where the columns after them begin."""
+    (start,) = flow.starts.pop(0)
+    if last is None or step + 1 < last:
+        flow.starts.append([image.start(at, step + 1)])
+    flow.words.append(image.words(start).flat())
 
 
 @dataclass
@@ -111,11 +138,6 @@ class _WindowSteps(Steps):
         """Steps by which values are loaded before they are multiplied."""
         tiles = self.operands.counts[0], self.image.vectors
         return min(self.schedule.stages.value.data - 1, steps_ahead(self.registers, tiles))
-
-    @property
-    def words_ahead(self) -> int:
-        """Steps by which an image's words are loaded before they are multiplied."""
-        return self.ahead + HEADERS_AHEAD
 
     def products(self, step: int) -> list[Work]:
         """The SPWMMAs of a step, which takes its operands out of the flow."""
@@ -144,7 +166,7 @@ class _WindowSteps(Steps):
     def loads(self, at: Place, step: int, *, last: int | None = None) -> list[Timed]:
         """What is loaded during `step`; nothing of steps from `last` on."""
         o, flow, rows = self.operands, self.own, range(self.operands.counts[0])
-        pairs, work = range(len(self.image.origins)), list[Timed]()
+        pairs, work = range(len(self.image.entries)), list[Timed]()
 
         def each(
             group: list[SSAValue], which: range, make: Callable[[int], SSAValue], begin: float = 0
@@ -163,7 +185,7 @@ class _WindowSteps(Steps):
             if far % o.header_group == 0:
                 flow.headers.append([])
                 each(flow.headers[-1], rows, lambda i: o.headers(i, at, far))
-            work.append((0, partial(self.words, at, far)))
+            work.append((0, partial(_load_words, flow, self.image, at, far, last)))
         if last is None or s < last:
             within = s % o.header_group
             headers = [self.b.extract(h, within) for h in flow.headers[0]]
@@ -178,7 +200,7 @@ class _WindowSteps(Steps):
             values.extend([self.b.value(0)] * self.image.vectors)
 
             def form(pair: int) -> SSAValue:
-                bitmap, load = self.image.formed(Window(*words[2 * pair : 2 * pair + 2]))
+                bitmap, load = self.image.formed(Window.of(words), pair)
                 first = PAIR * pair
                 for j in range(first, min(first + PAIR, self.image.vectors)):
                     values[len(rows) + j] = load(_HALVES[j - first])
@@ -190,18 +212,13 @@ class _WindowSteps(Steps):
                 each(flow.bitmaps[-1], rows, lambda i: o.bitmap(i, at, s))
         return work
 
-    def words(self, at: Place, step: int) -> None:
-        """Start loading the image's words of `step`."""
-        found = self.image.words(at, step)
-        self.own.words.append([v for w in found for v in (w.position, w.entry)])
-
     def chunk(self, at: Place, prefetch: Prefetch) -> None:
         """The steps of a turn of the loop, and what is fetched ahead in it."""
         first = prefetch.distance * CHUNK
         headers = prefetch.load(at, first)
         self.step(at, 0, [partial(prefetch.fetch_headers, at, first + LEAD * CHUNK)])
         further = prefetch.fetch(at, first, *headers)
-        further += self.fetch.fetch(at, self.fetch.distance(self.words_ahead) * CHUNK)
+        further += self.fetch.fetch(at, _words_distance(self.schedule) * CHUNK)
         for s in range(1, CHUNK):
             self.step(at, s, share(further, s - 1, CHUNK - 1))
 
@@ -211,9 +228,6 @@ class _WindowSteps(Steps):
         first = Place(b, k_tiles)
         rows = range(operands.counts[0])
         self.flow.headers.append([operands.headers(i, first, 0) for i in rows])
-        for s in range(min(HEADERS_AHEAD, k_tiles)):
-            self.words(first, s)
-        self.fetch.begin(first, self.words_ahead)
         self.begin(first, last=k_tiles)
 
         def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
@@ -238,29 +252,29 @@ class _WindowProduct(Product):
         assert isinstance(self.op.rhs.type, ImageType)
         return self.op.rhs.type.layout
 
-    def filters(self, origin: tuple[Value, Value], first_k_tile: Value) -> Operands:
+    def filters(self, origin: tuple[Value, Value], first_k_tile: Value) -> Located:
         """The warp's tiles of the left operand."""
         assert isinstance(self.op.lhs.type, BitmapType)
         layout = self.op.lhs.type.layout
         first, count = self.b.div(origin[0], TILE_M), self.schedule.warp_tile[0] // TILE_M
-        located = Operands.located(self.b, (layout, layout), (first, 0), (count, 0), first_k_tile)
-        return located.operands()
+        return Operands.located(self.b, (layout, layout), (first, 0), (count, 0), first_k_tile)
 
-    def multiply(self, operands: Operands, fetch: ImageFetch, k_tiles: int) -> None:
+    def multiply(self, located: Located, fetch: ImageFetch, k_tiles: int) -> None:
         """All products of the warp's tile: one loop for filters as wide as is to be expected."""
-        b, rows = self.b, operands.counts[0]
-        plan = self.plan
+        b, rows, first = self.b, located.counts[0], Place(self.b, k_tiles)
+        # the image's first words are under way while the filters' first headers are waited for
+        flow = _WindowFlow([], [], [], [], [], [])
+        _begin_image(flow, fetch, first, self.schedule)
+        operands, plan = located.operands(), self.plan
         own = FetchPlan(
             plan.sectors[:rows], tuple(i for i in plan.dense if i < rows), plan.distance
         )
         prefetch = Prefetch(b, operands, own, self.sharers[:rows])
-        prefetch.begin(Place(b, k_tiles))
+        prefetch.begin(first)
 
         def loop(registers: int) -> None:
-            flow = _WindowFlow([], [], [], [], [])
-            steps = _WindowSteps(
-                b, operands, self.schedule, (registers, VALUE_REGISTERS), flow, fetch
-            )
+            begun, both = flow.like(flow.flat()), (registers, VALUE_REGISTERS)
+            steps = _WindowSteps(b, operands, self.schedule, both, begun, fetch)
             steps.run(prefetch, k_tiles)
 
         if surely_wide(self.op.densities[0], TILE_M):
