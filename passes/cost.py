@@ -13,7 +13,7 @@ from xdsl.ir import Attribute
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
-from ..backend.isa.table import TILE_K
+from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import (
     OCCUPIED_VECTORS,
     BitmapType,
@@ -99,7 +99,10 @@ class ScheduledProduct:
         s = self.schedule
         image = None
         if self.formed and self.windows is not None:
-            image = ImageSide(self.windows.encoded, self.densities[1], s.cta_tile[1])
+            image = ImageSide(
+                self.windows.encoded, self.densities[1], s.cta_tile[1], s.warp_tile[1] // TILE_M,
+                s.cta_tile[0] // s.warp_tile[0],
+            )  # fmt: skip
         return cost_dual.DualPlan(
             self.computed, s.cta_tile, s.warp_tile, s.stages, s.swapped, self.out_bytes, s.vectors,
             s.parts, s.persistent, s.cut_tiles, ceil_div(self.sizes[2], TILE_K) if s.skips else 0,

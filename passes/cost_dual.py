@@ -313,7 +313,7 @@ class _Model:
         self.dense = tuple(whole and not sectors for sectors in self.fetched)
         if plan.image is not None:
             self.fetched, self.dense = (self.fetched[0], 0), (self.dense[0], False)
-        covered = all(
+        covered = plan.image is not None or all(
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors, dense in zip(operands.sides, self.fetched, self.dense, strict=True)
         )

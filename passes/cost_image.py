@@ -13,6 +13,8 @@ from math import exp
 from ..backend.isa.image_layout import ENTRY_BYTES, WORD, ImageLayout
 from ..backend.isa.layout import ceil_div, round_up
 from ..backend.isa.table import TILE_K
+from .matmul_dual_image_fetch import chunk_planes, touched_words
+from .matmul_dual_prefetch import CHUNK
 
 SECTOR = 32
 _SECTOR_VALUES = SECTOR // 2
@@ -22,8 +24,10 @@ _ACCESSES = 2.0
 """Of a vector and step: LDV, and a half of the table's and the entries' loads."""
 _ALU, _OTHER = 4.0, 4.5
 """Instructions of a vector and step, on the ALU, and beside it: half of what two vectors take."""
-_TABLE = 24.0
-"""Instructions of a thread and entry of the table."""
+_FETCH_ALU, _FETCH_OTHER = 3.0, 4.0
+"""Instructions of a lane's word that is fetched into L1 ahead."""
+_TABLE = 10.0
+"""Instructions of a thread and entry of the table, several of which are worked out together."""
 ENCODE_INSTRUCTIONS = 150
 """Of a warp that encodes its words of a plane."""
 
@@ -39,6 +43,10 @@ class ImageSide:
     layout: ImageLayout
     density: float
     cta: int
+    vectors: int
+    """Of a warp."""
+    sharers: int
+    """Warps that form the same ones."""
 
     @property
     def _columns(self) -> int:
@@ -72,22 +80,29 @@ class ImageSide:
         parts = max(1.0, values / _PART_VALUES)
         spans = runs * 2 * self._slot_sectors
         each = max(1.0, (spans / parts + 1) / _LINE_SECTORS)
-        return _LINE_SECTORS * parts * each + runs
+        fetched = self._fetches * 32 * (self._slot_sectors + ENTRY_BYTES / SECTOR)
+        return _LINE_SECTORS * parts * each + runs + fetched
+
+    @property
+    def _fetches(self) -> float:
+        """Warps' lanes full of words that are fetched ahead."""
+        words = len(touched_words(self.layout, self.vectors)) * chunk_planes(self.layout)
+        return ceil_div(words, 32 * self.sharers) / CHUNK / self.vectors
 
     @property
     def accesses(self) -> float:
-        """Loads."""
-        return _ACCESSES
+        """Loads and prefetches."""
+        return _ACCESSES + self._fetches * (2 + (self._slot_sectors > 1.5))
 
     @property
     def alu(self) -> float:
         """Instructions of the ALU."""
-        return _ALU
+        return _ALU + self._fetches * _FETCH_ALU
 
     @property
     def others(self) -> float:
         """Instructions of other units."""
-        return _OTHER
+        return _OTHER + self._fetches * _FETCH_OTHER
 
     def start(self, warps: int, interval: int) -> float:
         """Cycles of a CTA to fill its table."""
