@@ -29,13 +29,6 @@ IMPLICIT, EXPLICIT = "implicit", "explicit"
 LOWERINGS = (IMPLICIT, EXPLICIT)
 """Windows formed by the product's kernel, or a lowered matrix in memory."""
 
-FORMS_WINDOWS: dict[dstc.Engine, bool] = {
-    dstc.Engine.DENSE: True,
-    dstc.Engine.NM: True,
-    dstc.Engine.DUAL: True,
-}
-"""Engine -> it has a kernel that forms windows of an image itself."""
-
 
 def forms_windows(op: dstc.MatmulOp, schedule: dstc.ScheduleAttr, machine: Machine) -> bool:
     """Whether the schedule's kernel takes the image of a product on windows.
