@@ -108,7 +108,7 @@ class FetchPlan:
     def fetch_headers(self, b: KernelBuilder, headers: Sequence[Value], first: Place) -> None:
         """Fetch the headers of the first chunks; `headers`: where those of each tile begin."""
         lanes = _HeaderLanes.of(b, headers, _groups(self.fetched))
-        for c in range(self.distance + LEAD):
+        for c in range(min(self.distance + LEAD, ceil_div(first.k_tiles, CHUNK))):
             lanes.fetch(first, c * CHUNK)
 
 
@@ -200,15 +200,24 @@ class _DenseRows:
         ]
 
     def load(self, at: Place, step: int) -> list[list[SSAValue]]:
-        """Headers of the tiles to fetch of the chunk from `step` on; of the last beyond it."""
+        """Headers of the tiles to fetch of the chunk from `step` on; 0 beyond the last."""
         b, found = self.b, list[list[SSAValue]]()
+        end = step + CHUNK if at.counter is not None else min(step + CHUNK, at.k_tiles)
         for warps, header, _ in self.rows:
             first = b.add(warps.number, 0 if at.counter is None else at.counter)
-            places: list[Value] = []
-            for i in range(step, step + CHUNK, warps.count):
-                which = b.min_(b.add(first, i), at.k_tiles - 1)
-                places.append(b.mad(which, 4, header))
-            found.append([b.load(tile.Space.GLOBAL, place, i32) for place in places])
+            place = b.mad(first, 4, header)
+            found.append(
+                [
+                    b.load(
+                        tile.Space.GLOBAL,
+                        place,
+                        i32,
+                        offset=4 * i,
+                        predicate=b.less(b.add(first, i), at.k_tiles),
+                    )
+                    for i in range(step, end, warps.count)
+                ]
+            )
         return found
 
     def fetch(self, headers: Sequence[Sequence[SSAValue]]) -> list[Work]:
@@ -231,8 +240,9 @@ class _DenseRows:
 class Prefetch:
     """Fetches the sectors of operand tiles into L1.
 
-    Of sparse ones four rows of tiles by `CHUNK` steps at a time: a lane has a tile of its own,
-    whose header says which sectors of values there are. Of dense ones as `_DenseRows` does.
+    Values of sparse ones four rows of tiles by `CHUNK` steps at a time: a lane has a tile of its
+    own, whose header says which sectors there are. Those of dense ones as `_DenseRows` does.
+    Bitmaps of both a lane a sector.
     """
 
     def __init__(
@@ -248,31 +258,27 @@ class Prefetch:
         self.dense = _DenseRows(b, operands, plan.dense, sharers)
         each = CHUNK * self.bitmap_bytes // _SECTOR
         self.sector_step = b.div(b.rem(b.lane, each), self.bitmap_bytes // _SECTOR)
-        self.values: list[Value] = []
-        self.bitmaps: list[list[Value]] = []
-        for group in groups:
-            tiles = [operands.tiles[i] for i in group]
-            which = b.div(b.lane, CHUNK)
-            self.values.append(_of_lane(b, which, [t.values for t in tiles]))
-            parts = [tiles[i : i + 32 // each] for i in range(0, len(tiles), 32 // each)]
-            which, sector = b.div(b.lane, each), b.rem(b.lane, each)
-            self.bitmaps.append(
-                [
-                    b.mad(sector, _SECTOR, _of_lane(b, which, [t.bitmap for t in part]))
-                    for part in parts
-                ]
-            )
+        which = b.div(b.lane, CHUNK)
+        self.values = [
+            _of_lane(b, which, [operands.tiles[i].values for i in group]) for group in groups
+        ]
+        bitmaps, together = [operands.tiles[i].bitmap for i in plan.fetched], WARP_SIZE // each
+        which, sector = b.div(b.lane, each), b.rem(b.lane, each)
+        self.bitmaps = [
+            b.mad(sector, _SECTOR, _of_lane(b, which, bitmaps[i : i + together]))
+            for i in range(0, len(bitmaps), together)
+        ]
 
     def begin_values(self, first: Place) -> None:
         """Fetch the first chunks."""
-        for c in range(self.distance):
+        for c in range(min(self.distance, ceil_div(first.k_tiles, CHUNK))):
             for item in self.fetch(first, c * CHUNK, *self.load(first, c * CHUNK)):
                 item()
 
     def begin(self, first: Place) -> None:
         """Fetch the first chunks, and headers of those after them."""
         self.begin_values(first)
-        for c in range(self.distance, self.distance + LEAD):
+        for c in range(self.distance, min(self.distance + LEAD, ceil_div(first.k_tiles, CHUNK))):
             self.fetch_headers(first, c * CHUNK)
 
     def fetch_headers(self, at: Place, step: int) -> None:
@@ -292,11 +298,8 @@ class Prefetch:
     ) -> list[Work]:
         """Fetch the chunk from `step` on."""
         work = self.dense.fetch(dense)
-        for bitmaps, values, header, sectors in zip(
-            self.bitmaps, self.values, headers, self.sectors, strict=True
-        ):
-            for start in bitmaps:
-                work.append(partial(self._fetch_bitmaps, at, step, start))
+        work += [partial(self._fetch_bitmaps, at, step, start) for start in self.bitmaps]
+        for values, header, sectors in zip(self.values, headers, self.sectors, strict=True):
             # decoded at once: the register is free for the next header
             pieces = self.b.and_(header, (1 << HEADER_SHIFT) - 1)
             place = self.b.add(values, self.b.shr(header, HEADER_SHIFT))
