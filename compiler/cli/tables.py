@@ -118,10 +118,15 @@ def print_run(facts: dict[str, Any]) -> None:
     wall = facts["wall_seconds"]
     _say(
         console,
-        f"wall time: compile {wall['compile']:.1f} s, simulate {wall['simulate']:.1f} s",
+        f"wall time: compile {wall['compile']:.1f} s{_cached(facts)}, "
+        f"simulate {wall['simulate']:.1f} s",
     )
     for note in facts["notes"]:
         _say(console, f"note: {note}")
+
+
+def _cached(facts: dict[str, Any]) -> str:
+    return " (from the cache)" if facts.get("cached") else ""
 
 
 ESTIMATE_COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
@@ -268,7 +273,7 @@ def print_compiled(facts: dict[str, Any]) -> None:
     title = f"{facts['model']} for {on_machine(facts)}"
     columns = ["kernel", *(c.replace("_", " ") for c in _KERNEL_COLUMNS)]
     console.print(table(title, columns, rows))
-    _say(console, f"compiled in {facts['wall_seconds']['compile']:.2f} s")
+    _say(console, f"compiled in {facts['wall_seconds']['compile']:.2f} s{_cached(facts)}")
     for path in facts["written"]:
         _say(console, f"wrote {path}")
     for note in facts["notes"]:
