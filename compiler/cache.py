@@ -210,4 +210,4 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in sorted(pairs, key=lambda pair: str(pair[0]))}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(v) for v in cast("Sequence[Any]", value)]
-    return value.item() if isinstance(value, np.generic) else value
+    return cast("Any", value).item() if isinstance(value, np.generic) else value

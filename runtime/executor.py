@@ -20,6 +20,7 @@ from .device import Device
 from .formats import Bitmap, Statistics, encode, statistics
 from .host_ops import run_host_op
 from .images import bitmap_of, from_image, padding_of, to_image
+from .layers import Layer, layers_of, limit_of
 from .lowered import lowered
 from .sim.engine import LaunchResult
 
@@ -41,6 +42,11 @@ class KernelRun:
         """Multiply-adds of two non-zeros."""
         return self.operands.products_effective if self.operands else 0
 
+    @property
+    def limit(self) -> str | None:
+        """What most of its sub-core cycles went to (`layers.limit_of`)."""
+        return limit_of(self.result.stalls)
+
     def to_json(self) -> dict[str, Any]:
         """The kernel's row in `dstc run --json`."""
         r, launch = self.result, self.launch
@@ -61,6 +67,7 @@ class KernelRun:
             "ohmma_issued": r.counters.get("ohmma_issued", 0),
             "ohmma_skipped": r.counters.get("ohmma_skipped", 0),
             "dram_bytes": r.counters.get("dram_bytes", 0),
+            "limit": self.limit,
             "counters": r.counters,
             "stalls": r.stalls,
         }
@@ -103,6 +110,11 @@ class RunResult:
     def time_us(self) -> float:
         """Time of all kernels, launch overheads included; host operators are not."""
         return sum(k.result.time_us for k in self.kernels)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The kernels by the node of the model that they work for."""
+        return layers_of(self.kernels)
 
     @property
     def warp_instructions(self) -> int:

@@ -493,6 +493,7 @@ def _facts(
         "inputs": {n: list(a.shape) for n, a in job.inputs.items()},
         "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
         "kernels": [k.to_json() for k in result.kernels],
+        "layers": [layer.to_json() for layer in result.layers],
         "host_ops": [h.to_json() for h in result.host_ops],
         "memory": _memory(compiled),
         "notes": [*compiled.notes, *job.notes],
@@ -511,6 +512,7 @@ def _facts(
             "speedup": ran.time_us / result.time_us if result.time_us else None,
             "speedup_cycles": ran.cycles / result.cycles if result.cycles else None,
             "kernels": [k.to_json() for k in ran.kernels],
+            "layers": [layer.to_json() for layer in ran.layers],
         }
         right = job.accuracy(ran)
         if right is not None:

@@ -11,7 +11,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..run_facts import changed, count, layers_compared, number, on_machine, percent, short
+from ..run_facts import (
+    changed,
+    count,
+    layers_compared,
+    limit_text,
+    number,
+    on_machine,
+    percent,
+    short,
+)
 
 PIPED_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -88,9 +97,9 @@ def print_run(facts: dict[str, Any]) -> None:
     columns = [(title, rank) for title, rank, _ in shown]
     rows = [[text(k) for _, _, text in shown] for k in facts["kernels"]]
     if timed:
-        columns.append(("share", 1))
+        columns += [("share", 1), ("limit", 6)]
         for row, k in zip(rows, facts["kernels"], strict=True):
-            row.append(percent(k["cycles"] / total))
+            row += [percent(k["cycles"] / total), limit_text(k["limit"])]
     title = f"{facts['model']} on {on_machine(facts)} ({facts['mode']} mode)"
     keep = fitting(console.width, columns, rows)
     if rows:
