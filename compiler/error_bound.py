@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ SPARE = 8
 
 def _f16(values: F64) -> F64:
     with np.errstate(over="ignore", invalid="ignore"):
-        return values.astype(np.float16).astype(np.float64)
+        return values.astype(np.float16).astype(values.dtype)
 
 
 PORT_UNITS = {"float16": (F16_UNIT, F16_TINY), "bfloat16": (2.0**-8, 2.0**-133)}
@@ -90,7 +90,7 @@ def _bounds(
             step = STEPS[node.op]
             for value in node.inputs:  # constants are many: each is there for its readers alone
                 if value in graph.constants:
-                    reference[value] = device[value] = Ball.exact(graph.constants[value])
+                    reference[value] = device[value] = _constant(node, graph.constants[value])
             reference[node.output] = step(graph, node, [reference[v] for v in node.inputs])
             result = step(graph, node, _device_operands(node, device))
             device[node.output] = _stored(graph, node, result, exact)
@@ -118,9 +118,20 @@ def _bounds(
     return bounds, largest
 
 
+def _constant(node: OpNode, values: NDArray[Any]) -> Ball:
+    """A constant; of a large operand of a product only the values as they are, in f32."""
+    if node.op in PRODUCTS and values.size > _BLOCK and values.dtype == np.float32:
+        return Ball(cast("F64", values), np.broadcast_to(np.float64(0), values.shape))
+    return Ball.exact(values)
+
+
+PRODUCTS = ("conv2d", "matmul")
+"""Operators that take f16 operands."""
+
+
 def _device_operands(node: OpNode, device: Mapping[str, Ball]) -> list[Ball]:
     """Operands as the device reads them: those of a product are f16."""
-    halves = 2 if node.op in ("conv2d", "matmul") else 0
+    halves = 2 if node.op in PRODUCTS else 0
     return [device[v].through(_f16) if i < halves else device[v] for i, v in enumerate(node.inputs)]
 
 
@@ -153,8 +164,7 @@ def _only_half_readers(graph: ModelGraph, node: OpNode) -> bool:
     outputs = {p.value for p in graph.outputs}
     readers = [graph.node(name) for name in graph.digraph.successors(node.name)]
     return node.output not in outputs and all(
-        r.op in ("conv2d", "matmul") or (r.op in _MOVES and _only_half_readers(graph, r))
-        for r in readers
+        r.op in PRODUCTS or (r.op in _MOVES and _only_half_readers(graph, r)) for r in readers
     )
 
 
@@ -170,7 +180,34 @@ def _narrow(*values: F64) -> list[NDArray[np.floating[Any]]]:
     return [v.astype(np.float32) for v in values] if fits else list(values)
 
 
+_BLOCK = 1 << 24
+"""Elements of an operand that are looked at together: about 128 MB of f64 each time."""
+
+
 def _product(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
+    """In blocks of rows of `a` and columns of `b`."""
+
+    def parts(extent: int, elements: int) -> list[NDArray[np.intp]]:
+        return np.array_split(np.arange(extent), min(extent, max(1, -(-elements // _BLOCK))))
+
+    rows = parts(len(a.centre), a.centre.size)
+    columns = parts(b.centre.shape[1], b.centre.size)
+
+    def block(i: NDArray[np.intp], j: NDArray[np.intp]) -> Ball:
+        across, down = slice(j[0], j[-1] + 1), slice(i[0], i[-1] + 1)
+        own = down if along == "m" else across
+        return _block(
+            a.moved(lambda x: x[down].astype(np.float64, copy=False)),
+            b.moved(lambda x: x[:, across].astype(np.float64, copy=False)),
+            bias.moved(lambda x: x[own]) if bias is not None else None,
+            along,
+        )
+
+    blocks = [[block(i, j) for j in columns] for i in rows]
+    return Ball(*(np.block([[ball[part] for ball in row] for row in blocks]) for part in (0, 1)))
+
+
+def _block(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
     centre = a.centre @ b.centre
     sizes, exact = _narrow(a.magnitude, b.magnitude), _narrow(np.abs(a.centre))[0]
     magnitude = sizes[0] @ sizes[1]

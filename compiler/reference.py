@@ -6,6 +6,7 @@ whether results stay within a bound, such as that of `error_bound`.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -121,7 +122,10 @@ def onnx_reference(
         raise DstcError(
             f"{file}: ONNX's reference evaluator fails: {' '.join(str(e).split())[:300]}"
         ) from e
-    return [np.asarray(r) for r in results]
+    outputs = [np.asarray(r) for r in results]
+    del proto, evaluator
+    gc.collect()  # the evaluator holds its copy of the weights in a cycle
+    return outputs
 
 
 class Comparison(TypedDict):

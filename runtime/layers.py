@@ -18,7 +18,7 @@ ISSUE = "issue"
 
 
 def limit_of(stalls: Mapping[str, int]) -> str | None:
-    """What most sub-core cycles went to: `issue`, or a cause of stalls; None if nothing was timed."""
+    """What took most sub-core cycles: `issue` or a cause of stalls; None if nothing was timed."""
     if not any(stalls.values()):
         return None
     cause = max(stalls, key=lambda name: stalls[name])
