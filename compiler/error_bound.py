@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dialects.conv_window import ConvWindow
+from ..dialects.dstc_pointwise import PLACES
 from ..dialects.interpreters.dstc import im2col, image_of
 from ..dialects.interpreters.dstc_pointwise import gathered, padded, sliced
 from ..runtime.host_ops import pool
@@ -377,7 +378,10 @@ def _reduce(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
         of = np.max if kind == "max" else np.min
         low, high = of(x.centre - x.radius, axis=axes), of(x.centre + x.radius, axis=axes)
         centre = of(x.centre, axis=axes)
-        ball = Ball(centre, np.maximum(high - centre, centre - low))
+        off = np.maximum(high - centre, centre - low)
+        ball = Ball(centre, np.where((low == centre) & (high == centre), 0.0, off))
+    elif kind in PLACES:
+        ball = _place(x, kind, axes)
     elif kind == "prod":
         centre, most = np.prod(x.centre, axis=axes), np.prod(x.magnitude, axis=axes)
         least = np.abs(centre)
@@ -388,6 +392,22 @@ def _reduce(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
         spread = 1.01 * F32_UNIT * roundings(count + SPARE) * x.magnitude.sum(axis=axes) * by
         ball = total.wider(spread)
     return ball.moved(lambda v: v.reshape(shape))
+
+
+def _place(x: Ball, kind: str, axes: tuple[int, ...]) -> Ball:
+    """Where the extreme is: sure if no other element can be as large."""
+    kept = [d for d in range(x.centre.ndim) if d not in axes]
+    moved = x.moved(lambda v: v.transpose(*kept, *axes).reshape(*(v.shape[d] for d in kept), -1))
+    values = moved.centre if kind == "argmax" else -moved.centre
+    centre = values.argmax(axis=-1).astype(np.float64)
+    least = (values - moved.radius).max(axis=-1, keepdims=True)
+    apart = np.abs(np.arange(values.shape[-1], dtype=np.float64) - centre[..., None])
+    within = values + moved.radius
+    possible = (within >= least) | np.isnan(values)
+    # of equal elements the first is meant, unless one of them may be off
+    unsure = (possible & (moved.radius > 0)).any(axis=-1, keepdims=True)
+    possible &= unsure | np.isnan(values)
+    return Ball(centre, np.where(possible, apart, 0.0).max(axis=-1))
 
 
 def _normalize(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:

@@ -107,6 +107,7 @@ def onnx_reference(
 
     from .frontends.onnx_import import read_model
     from .frontends.onnx_widen import widen
+    from .reference_recurrent import OPERATORS
 
     file, proto = read_model(model)
     narrow = widen(proto)
@@ -114,8 +115,8 @@ def onnx_reference(
         name: array.astype(np.float32) if narrow and array.dtype.name in NARROW else array
         for name, array in inputs.items()
     }
-    evaluator: Any = ReferenceEvaluator(proto)
     try:
+        evaluator: Any = ReferenceEvaluator(proto, new_ops=list(OPERATORS))  # pyright: ignore[reportArgumentType]
         with np.errstate(all="ignore"):
             results: list[Any] = evaluator.run(None, feeds)
     except Exception as e:

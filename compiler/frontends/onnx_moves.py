@@ -6,7 +6,6 @@ In: a node and its draft; starts, axes and the like must be constant. Out: `slic
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -100,25 +99,6 @@ def _gather(draft: Draft, node: Node) -> None:
             b.give(b.reshape(part, (*shape[:axis], *known.shape, *shape[axis + 1 :])))
             return
     b.give(b.gather(x, indices, axis))
-
-
-def _gather_nd(draft: Draft, node: Node) -> None:
-    """Indices of several dimensions as one number, into these dimensions joined."""
-    b = Build(draft, node)
-    x, indices = node.inputs[:2]
-    if int(node.attrs.get("batch_dims", 0)):
-        raise DstcError("batch_dims other than 0 are not supported")
-    shape, chosen = draft.shape(x), draft.shape(indices)
-    depth = chosen[-1]
-    number: str | None = None
-    for d in range(depth):
-        part = b.reshape(b.part(indices, len(chosen) - 1, d, 1), chosen[:-1])
-        part = b.call("where", b.call("lt", part, 0), b.call("add", part, shape[d]), part)
-        scaled = b.call("mul", part, math.prod(shape[d + 1 : depth]))
-        number = scaled if number is None else b.call("add", number, scaled)
-    assert number is not None
-    joined = b.reshape(x, (math.prod(shape[:depth]), *shape[depth:]))
-    b.give(b.gather(joined, number, 0))
 
 
 def _padded_axes(node: Node, draft: Draft, rank: int) -> tuple[list[int], list[int]]:
@@ -251,7 +231,6 @@ MOVES: dict[str, Converter] = {
     "DepthToSpace": _depth_to_space,
     "Expand": _expand,
     "Gather": _gather,
-    "GatherND": _gather_nd,
     "OneHot": _one_hot,
     "Pad": _pad,
     "Resize": _resize,

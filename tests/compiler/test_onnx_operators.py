@@ -165,6 +165,54 @@ CASES: dict[str, Case] = {
     "Einsum": one("Einsum", floats(2, 5, 3, 8), floats(2, 6, 3, 8), equation="bihd,bjhd->bhij"),
     "Einsum of weights": one("Einsum", floats(2, 5, 8), constants={1: floats(8, 3, 4)},
                              equation="bsd,dhe->bhse"),
+    **{op: one(op, floats(3, 7, 5), axis=1) for op in ("ArgMax", "ArgMin", "Hardmax")},
+    "ArgMax of long rows": one("ArgMax", floats(3, 1200), axis=1, keepdims=0),
+    "ArgMax, the last": one("ArgMax", np.round(floats(4, 40)), axis=1, select_last_index=1),
+    "ArgMax, the first": one("ArgMax", np.round(floats(4, 40)), axis=1),
+    "ArgMax of integers": one("ArgMax", whole(4, 9), axis=-1),
+    "TopK": one("TopK", floats(3, 9), constants={1: np.array([4])}, outputs=2),
+    "TopK of integers": one("TopK", whole(6, 2), constants={1: np.array([2])}, outputs=2, axis=0),
+    "TopK, smallest": one("TopK", floats(2, 9, 3), constants={1: np.array([9])}, outputs=2,
+                          axis=1, largest=0),
+    "TopK of many": one("TopK", floats(2, 1100), constants={1: np.array([3])}, outputs=2),
+    "GatherElements": one("GatherElements", floats(3, 4), whole(2, 4, low=-3, high=3)),
+    "GatherElements along 1": one("GatherElements", floats(3, 4), constants={
+        1: whole(3, 6, low=0, high=4)}, axis=1),
+    "GatherND in batches": one("GatherND", floats(2, 3, 4), whole(2, 5, 1, low=0, high=3),
+                               batch_dims=1),
+    "ScatterND": one("ScatterND", floats(4, 5), constants={
+        1: np.array([[2], [-4]]), 2: floats(2, 5)}),
+    "ScatterND of inputs": one("ScatterND", floats(4, 5), np.array([[[2, 1], [0, 4]]]),
+                               floats(1, 2)),
+    "ScatterND adding": one("ScatterND", floats(4, 5), np.array([[2], [2], [0]]), floats(3, 5),
+                            reduction="add"),
+    "ScatterElements": one("ScatterElements", floats(3, 4), np.array([[1, 0], [2, 3]]),
+                           floats(2, 2), axis=1),
+    "ScatterElements, known": one("ScatterElements", floats(3, 4), floats(2, 2), constants={
+        1: np.array([[1, 0], [-1, 3]])}, axis=1),
+    "ScatterElements, largest": one("ScatterElements", floats(3, 4), np.array([[1, 1], [2, 2]]),
+                                    floats(2, 2), axis=1, reduction="max"),
+    **{f"{op}{' backwards' * back}": one(op, floats(4, 2, 5), constants={
+        1: floats(1, n * 3, 5), 2: floats(1, n * 3, 3), 3: floats(1, n * 6)}, outputs=2,
+        hidden_size=3, **({"direction": "reverse"} if back else {}))
+       for op, n in (("GRU", 3), ("RNN", 1)) for back in (False, True)},
+    "GRU from a state": one("GRU", floats(3, 2, 5), floats(1, 2, 4), constants={
+        1: floats(1, 12, 5), 2: floats(1, 12, 4), 3: None, 4: None}, outputs=2, hidden_size=4),
+    "GRU, product first": one("GRU", floats(3, 2, 5), constants={
+        1: floats(1, 12, 5), 2: floats(1, 12, 4), 3: floats(1, 24)}, outputs=2, hidden_size=4,
+        linear_before_reset=1),
+    "RNN with ReLU": one("RNN", floats(3, 2, 5), constants={
+        1: floats(1, 4, 5), 2: floats(1, 4, 4)}, outputs=2, hidden_size=4, activations=["Relu"]),
+    **{f"{op} both ways": one(op, floats(4, 2, 5), np.array([4, 2], np.int32), constants={
+        1: floats(2, n * 3, 5), 2: floats(2, n * 3, 3), 3: floats(2, n * 6)},
+        outputs=2 + (op == "LSTM"), hidden_size=3, direction="bidirectional")
+       for op, n in (("GRU", 3), ("LSTM", 4), ("RNN", 1))},
+    "LSTM with peepholes": one("LSTM", floats(3, 2, 5), constants={
+        1: floats(1, 12, 5), 2: floats(1, 12, 3), 3: None, 4: None, 5: None, 6: None,
+        7: floats(1, 9)}, outputs=3, hidden_size=3, activations=["HardSigmoid", "Softsign", "Relu"],
+        activation_alpha=[0.3], activation_beta=[0.4]),
+    "RNN, batch first": one("RNN", floats(2, 3, 5), constants={
+        1: floats(1, 4, 5), 2: floats(1, 4, 4)}, outputs=2, hidden_size=4, layout=1),
     "LSTM": one("LSTM", floats(4, 2, 5), constants={
         1: floats(1, 12, 5), 2: floats(1, 12, 3), 3: floats(1, 24)}, outputs=3, hidden_size=3),
     "LSTM from a state": one("LSTM", floats(3, 2, 5), floats(1, 2, 3), floats(1, 2, 3), constants={
