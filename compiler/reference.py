@@ -107,7 +107,7 @@ def onnx_reference(
 
     from .frontends.onnx_import import read_model
     from .frontends.onnx_widen import widen
-    from .reference_recurrent import OPERATORS
+    from .reference_operators import OPERATORS
 
     file, proto = read_model(model)
     narrow = widen(proto)

@@ -180,29 +180,6 @@ def _space_to_depth(draft: Draft, node: Node) -> None:
     b.give(b.reshape(b.transpose(apart, (0, 3, 5, 1, 2, 4)), (n, c * s * s, h // s, w // s)))
 
 
-def _resize(draft: Draft, node: Node) -> None:
-    """Nearest neighbours by whole factors: repeats."""
-    b, x = Build(draft, node), node.inputs[0]
-    shape = draft.shape(x)
-    mode = node.attrs.get("mode", "nearest")
-    scales = node.optional(1 if node.op == "Upsample" else 2)
-    sizes = node.optional(3)
-    if scales and scales in draft.constants and draft.constants[scales].size:
-        to = [int(n * s) for n, s in zip(shape, draft.constants[scales].tolist(), strict=True)]
-    elif sizes and sizes in draft.constants:
-        to = [int(n) for n in draft.constants[sizes].tolist()]
-    else:
-        raise DstcError("scales or sizes must be constant")
-    if mode != "nearest" or any(new % n for new, n in zip(to, shape, strict=True)):
-        raise DstcError("only mode 'nearest' with whole factors is supported")
-    if node.attrs.get("coordinate_transformation_mode") in ("align_corners", "tf_crop_and_resize"):
-        raise DstcError("its coordinate_transformation_mode is not supported")
-    pairs = [(n, new // n) for n, new in zip(shape, to, strict=True)]
-    apart = b.reshape(x, [d for n, _ in pairs for d in (n, 1)])
-    repeated = b.expand(apart, [d for pair in pairs for d in pair])
-    b.give(b.reshape(repeated, to))
-
-
 def _one_hot(draft: Draft, node: Node) -> None:
     """Indices compared with 0 to depth - 1."""
     b = Build(draft, node)
@@ -233,7 +210,6 @@ MOVES: dict[str, Converter] = {
     "Gather": _gather,
     "OneHot": _one_hot,
     "Pad": _pad,
-    "Resize": _resize,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,

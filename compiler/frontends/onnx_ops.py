@@ -16,11 +16,13 @@ from ...dialects.dstc import PoolKind, window_output
 from .draft import FLOATS, Draft
 from .onnx_build import Build
 from .onnx_conv import conv, conv_transpose, window_pads
+from .onnx_einsum import EINSUM
 from .onnx_moves import MOVES
 from .onnx_node import Node, node_name, type_name
 from .onnx_pointwise import POINTWISE
 from .onnx_products import PRODUCTS
 from .onnx_recurrent import RECURRENT
+from .onnx_resize import RESIZE
 from .onnx_rows import ROWS
 from .onnx_select import SELECT
 
@@ -179,6 +181,8 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     **MOVES,
     **ROWS,
     **PRODUCTS,
+    **EINSUM,
+    **RESIZE,
     **RECURRENT,
     **SELECT,
     "AveragePool": _pool(PoolKind.AVERAGE),

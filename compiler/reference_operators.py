@@ -1,7 +1,7 @@
-"""Recurrent operators for ONNX's reference evaluator, which knows one direction and few functions.
+"""Operators for ONNX's reference evaluator, which has them only in part, or (1.23: LRN) wrong.
 
-In: the inputs and attributes of LSTM, GRU and RNN as ONNX defines them. Out: their outputs in the
-type of X, one numpy step after the other; written from ONNX's formulas, not from our converters.
+In: the inputs and attributes of LSTM, GRU, RNN and LRN as ONNX defines them. Out: their outputs in
+the type of X, on numpy; written from ONNX's formulas, not from our converters.
 """
 
 from __future__ import annotations
@@ -156,5 +156,25 @@ class RNN(_Recurrent):
         return [functions[0](x + states[0] @ r + rb)]
 
 
-OPERATORS: list[type[OpRun]] = [LSTM, GRU, RNN]
+class LRN(OpRun):
+    """Local response normalisation: the evaluator's own takes the batch for the channels."""
+
+    op_domain = ""
+
+    def _run(self, *inputs: Any, **settings: Any) -> Any:
+        (x,) = inputs
+        size, channels = int(settings["size"]), x.shape[1]
+        before, behind = (size - 1) // 2, size // 2
+        sums = np.stack(
+            [
+                (x[:, max(0, c - before) : min(channels, c + behind + 1)] ** 2).sum(axis=1)
+                for c in range(channels)
+            ],
+            axis=1,
+        )
+        base = settings["bias"] + settings["alpha"] / size * sums
+        return ((x / base ** settings["beta"]).astype(x.dtype),)
+
+
+OPERATORS: list[type[OpRun]] = [LSTM, GRU, RNN, LRN]
 """What the evaluator gets as its own."""
