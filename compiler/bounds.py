@@ -33,7 +33,7 @@ ACCESS_BYTES = 512
 """Most that one warp instruction loads or stores: 16 bytes a lane."""
 _TILE_BYTES = 16 * 4
 """Element bitmaps of a tile."""
-_HEADER_BYTES = 8
+_HEADER_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ def dual_bounds(
 ) -> dict[str, float | None]:
     """Bounds of the product of a (M x K) and b (K x N) on the dual-side engine.
 
-    ohmma: sum over k and pairs of 32-long vectors of ceil(nA/8) * ceil(nB/16), for the better
-    orientation, `ohmma.interval` apart. accumulator: each 32 x 32 tile is read once,
-    `accumulator.rows_per_cycle`. l1: each warp reads header, bitmaps and values of the tiles
+    ohmma: sum over k and pairs of vectors of ceil(nA/8) * ceil(nB/16), for the better orientation
+    and the best of the machine's windows, `ohmma.interval` apart. accumulator: each 32 x 32 tile is
+    read once, `accumulator.rows_per_cycle`. l1: each warp reads header, bitmaps and values of tiles
     that meet a tile with non-zeros. l2: those of each block of the result that an SM's
     accumulation buffers hold. issue: an SPWMMA a pair of such tiles (without a sequencer its
     BOHMMAs and OHMMAs), reads and stores of 512 bytes an instruction. store: the result. dram:
@@ -127,16 +127,21 @@ def dual_bounds(
     m, n = a.shape[0], b.shape[1]
     sub_cores = machine["sm.count"] * machine["sm.sub_cores"]
     left, right = encode(a, "a"), encode(b, "b")
-    straight = statistics(left, right)
-    swapped = statistics(encode(b.T, "a"), encode(a.T, "b"))
-    ohmma = min(straight.ohmma_issued, swapped.ohmma_issued)
-    once = _tile_bytes(left, right, 0, 0)
-    read = _tile_bytes(left, right, tiles.warp[0] // TILE_M, tiles.warp[1] // TILE_M)
+    windows = (TILE_M, 64) if "window_64" in machine.features else (TILE_M,)
+    counted = [
+        statistics(encode(one, "a", window=window), encode(other, "b", window=window))
+        for window in windows
+        for one, other in ((a, b), (b.T, a.T))
+    ]
+    ohmma = min(found.ohmma_issued for found in counted)
+    header = _HEADER_BYTES * TILE_M / windows[-1]
+    once = _tile_bytes(left, right, 0, 0, header)
+    read = _tile_bytes(left, right, tiles.warp[0] // TILE_M, tiles.warp[1] // TILE_M, header)
     stored = out_bytes * m * n
     held = machine["accumulator.tiles"] * machine["sm.sub_cores"] * TILE_M * TILE_M
     bm, bn = (ceil_div(x, TILE_M) for x in _block(tiles.cta, held))
     blocks = ceil_div(m, bm * TILE_M) * ceil_div(n, bn * TILE_M)
-    products: float = straight.steps_issued
+    products: float = min(found.steps_issued for found in counted)
     if (squash := squash_of(machine)) is not None:
         products = step_slots(ohmma, products, squash, others=TILE_K)
     rows = ceil_div(m, TILE_M) * ceil_div(n, TILE_M) * TILE_M
@@ -144,7 +149,7 @@ def dual_bounds(
         ohmma=ohmma * machine["ohmma.interval"] / sub_cores,
         issue=(products + (read + stored) / ACCESS_BYTES) / sub_cores,
         l1=read / _l1_bytes(machine),
-        l2=_l2(machine, _tile_bytes(left, right, bm, bn), once, blocks),
+        l2=_l2(machine, _tile_bytes(left, right, bm, bn, header), once, blocks),
         store=stored / _write_bytes(machine),
         accumulator=rows / machine["accumulator.rows_per_cycle"] / sub_cores,
         dram=_dram(machine, once, stored),
@@ -198,25 +203,21 @@ def _dram(machine: Machine, loaded: float, stored: float) -> float:
     return (loaded + max(0.0, stored - machine["l2.capacity_bytes"])) / a_cycle
 
 
-def _tile_bytes(a: Bitmap, b: Bitmap, group_a: int, group_b: int) -> int:
+def _tile_bytes(a: Bitmap, b: Bitmap, group_a: int, group_b: int, header: float) -> float:
     """Bytes of tiles that warps read: of `group_a` x `group_b` tiles each, or (0) one in all.
 
-    A warp needs the bitmaps and values of a tile that meets a tile with non-zeros; headers always.
+    A warp needs the bitmaps and values of a tile that meets a tile with non-zeros; headers, of
+    `header` bytes a tile, always.
     """
-    total = 0
+    total = 0.0
     for one, other, group in ((a, b, group_b), (b, a, group_a)):
-        counts = _counts(one)
+        counts = one.tile_counts()
         sizes = np.where(counts > 0, 2 * counts + _TILE_BYTES, 0)
-        occupied = _counts(other) > 0
+        occupied = other.tile_counts() > 0
         readers = _groups(occupied, group or len(occupied))
         total += int(sizes.sum(axis=0) @ readers)
-        total += _HEADER_BYTES * counts.size * ceil_div(len(occupied), group or len(occupied))
+        total += header * counts.size * ceil_div(len(occupied), group or len(occupied))
     return total
-
-
-def _counts(bitmap: Bitmap) -> I64:
-    """Non-zeros of each tile: (v_tiles, k_tiles)."""
-    return bitmap.tile_counts()
 
 
 def _groups(occupied: NDArray[np.bool_], size: int) -> I64:

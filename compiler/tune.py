@@ -25,7 +25,7 @@ from ..passes.cost import ScheduledProduct
 from ..runtime.machine import Machine
 
 SCHEMA = 1
-_ROOMS = "backend", "dialects", "passes", "runtime"
+_ROOMS = "backend", "compiler", "dialects", "passes", "runtime"
 """What cycles hang on beside product and machine: how code is made, and how it runs."""
 _DIGITS = 3
 """Densities are taken to so many digits: a product of 0.1004 is not measured again for 0.1."""

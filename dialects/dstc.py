@@ -435,6 +435,8 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException(f"stages must be 2 to 8, not {self.stages.value.data}")
         if self.parts < 1:
             raise VerifyException(f"split must be 1 or more, not {self.parts}")
+        if nm and (self.parts > 1 or self.stages.value.data != 2):
+            raise VerifyException("the nm engine has 2 stages, and no split")
         if self.persistent and (not dual or self.parts > 1 or self.persistent < 0):
             raise VerifyException(
                 f"ctas is for the dual engine without split, and positive, not {self.persistent}"

@@ -38,7 +38,7 @@ def read_calibration(path: str) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as npz:
             return {name: npz[name] for name in npz.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as e:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, AttributeError) as e:
         raise DstcError(
             f"{path}: no readable .npz of calibration inputs ({' '.join(str(e).split())}); write "
             "it with numpy.savez, a name for each input"
@@ -97,6 +97,10 @@ def _fitting(name: str, inputs: Mapping[str, Array], shape: tuple[int, ...]) -> 
     if array is None:
         have = ", ".join(inputs) or "nothing"
         raise DstcError(f"calibration has no input {name!r} (it has {have}); add an array for it")
+    if array.dtype.kind not in "fiub":
+        raise DstcError(
+            f"calibration input {name!r} is of type {array.dtype}; give numbers that a model takes"
+        )
     if array.shape[1:] != shape[1:] or array.ndim != len(shape) or len(array) < shape[0]:
         raise DstcError(
             f"calibration input {name!r} has the shape {array.shape}, but the model takes {shape}: "

@@ -148,8 +148,8 @@ KERNELS: dict[Engine, Kernels] = {
 """Engine -> its kernels. Stages of the dual engine divide the 8 steps of a turn of its loop, so
 that no register is copied; more do not fit into a lane's 255 registers, or gained nothing. Of
 depths alike in prediction the first is taken: 8 took 0.96 of the cycles of 4 in 52 pairs."""
-_WINDOWS = {TILE_M: None, 64: "window_64"}
-"""Window -> the feature that it needs."""
+_WINDOWS = {TILE_M: set[str](), 64: {"window_64", "sequencer"}}
+"""Window -> the features that it needs beside those of the engine."""
 
 
 def engines(machine: Machine, engine: str = AUTO) -> list[Engine]:
@@ -181,8 +181,7 @@ def candidates(
         kernels = KERNELS[name]
         for tiles in kernels.tiles:
             (cm, cn), (wm, wn) = tiles.cta, tiles.warp
-            feature = _WINDOWS[tiles.window]
-            if feature is not None and feature not in machine.features:
+            if not _WINDOWS[tiles.window] <= set(machine.features):
                 continue
             if kernels.accumulators and wm * wn > machine["accumulator.tiles"] * 32 * 32:
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from math import comb, erfc, sqrt
 
 import numpy as np
@@ -94,6 +94,7 @@ class Operands:
         return Operands((sides[0], sides[1]), a.layout.k_tiles, (busy[0], busy[1]), both)
 
     @staticmethod
+    @lru_cache(maxsize=64)
     def expected(
         sizes: tuple[int, int, int],
         densities: tuple[float, float],

@@ -25,7 +25,7 @@ CHUNK = 8
 """Steps whose sectors are fetched into L1 together."""
 _DISTANCE = 3
 """Chunks by which that is ahead of the products, at most."""
-CTA_BYTES = 35000
+CTA_BYTES = 40000
 """Bytes that a CTA has on their way or in L1 for later chunks, about: a quarter of L1. Measured at
 256x256: with 44 KB its warps, which drift apart, fetch a third of the sectors twice."""
 LEAD = 2

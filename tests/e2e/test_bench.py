@@ -151,7 +151,7 @@ def test_bounds_of_full_operands() -> None:
     dual, dense = dual_bounds(one, one, tiles, machine), dense_bounds((64,) * 3, tiles, machine)
     assert dual["ohmma"] == 2 * 2 * 64 * 8 / 4
     assert dual["accumulator"] == 4 * 32 / 4
-    encoded = 2 * 8 * (32 * 16 * 2 + 16 * 4 + 8)
+    encoded = 2 * 8 * (32 * 16 * 2 + 16 * 4 + 4)
     assert dual["l1"] == 2 * encoded / 128
     assert dense["hmma"] == 2 * 64**3 / 256 / 4
     assert dense["shared_memory"] == (4 * 64 + 128) * 64 * 2 / 128
@@ -169,4 +169,4 @@ def test_bounds_take_the_better_orientation_and_skip_empty_tiles() -> None:
     assert dual_bounds(few, full, tiles, machine)["ohmma"] == 16 * 1 * 2 / 4
     assert dual_bounds(full.T.copy(), few.T.copy(), tiles, machine)["ohmma"] == 16 * 1 * 2 / 4
     empty = dual_bounds(0 * few, full, tiles, machine)
-    assert empty["ohmma"] == 0 and empty["l1"] == 2 * 8 / 128
+    assert empty["ohmma"] == 0 and empty["l1"] == 2 * 4 / 128

@@ -9,9 +9,13 @@ from dstc.backend.isa.program import Launch
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm, same_bits
 from dstc.dialects.dstc import Engine, ScheduleAttr
 from dstc.dialects.interpreters.dstc import matmul_f32, matmul_split
+from dstc.passes.candidates import candidates
+from dstc.passes.choose import choose
+from dstc.passes.cost import ScheduledProduct
 from dstc.runtime.device import Device
 from dstc.runtime.images import from_image, to_image
 from dstc.runtime.machine import Machine
+from dstc.runtime.nm_format import Pattern
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +122,38 @@ def test_ctas_that_take_tiles_in_turn(shape, name, ctas, cut, a_density, b_densi
     assert_same(got, want if out == "f32" else want.astype(np.float16), f"{schedule}")
 
 
+def choosable(name: str, size: int, density: float) -> list[tuple[str, ScheduleAttr]]:
+    machine, sizes, pattern = Machine.load(name), (size,) * 3, Pattern.parse("2:4")
+    product = ScheduledProduct(
+        sizes,
+        next(candidates(sizes, machine)),
+        densities=(density, density),
+        patterns=(pattern, pattern),
+    )
+    return [(name, c.schedule) for c in choose(product, machine).candidates]
+
+
+CHOOSABLE = [
+    *choosable("v100-nm", 1024, 1),
+    *choosable("dstc", 2304, 0.1),
+    *choosable("dstc-plus", 2304, 0.1),
+]
+
+
+@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.sampled_from(CHOOSABLE),
+    st.tuples(st.integers(1, 300), st.integers(1, 300), st.integers(1, 200)),
+    st.tuples(*[st.sampled_from([0.05, 0.4, 1])] * 2),
+)
+def test_every_schedule_that_can_be_chosen(choice, shape, densities) -> None:
+    name, schedule = choice
+    pattern = "2:4" if schedule.engine.data == Engine.NM else "random"
+    gemm = Gemm(*shape, *densities, pattern, pattern_side="ab"[schedule.swapped])
+    row = run_gemm(gemm, machine=Machine.load(name, {"sm.count": 3}), schedule=schedule)
+    assert row["bit_exact"] is True, f"{schedule}"
+
+
 def test_a_second_launch_on_the_same_buffers_takes_all_tiles_again() -> None:
     class Twice(Device):
         def launch(self, kernel: Any, grid: Sequence[int] = (1, 1, 1), args: Sequence[int] = ()):
@@ -182,11 +218,21 @@ def test_wide_tiles_on_either_side(dense_rows: tuple[int, int], window: int) -> 
     assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
 
 
-@pytest.mark.parametrize("engine", ["dense", "dual"])
+BOUNDED = [
+    (256, 256, 256, 0.2, 1),
+    (96, 200, 333, 0.5, 0.1),
+    (32, 32, 1000, 1, 1),
+    (256, 256, 1024, 0.05, 0.05),
+]
+
+
+@pytest.mark.parametrize("engine", ["dense", "dual", "dual-plus"])
 @pytest.mark.parametrize("pattern", ["random", "block"])
 def test_bounds_hold(engine: str, pattern: str) -> None:
-    for m, n, k, a, b in [(256, 256, 256, 0.2, 1), (96, 200, 333, 0.5, 0.1), (32, 32, 1000, 1, 1)]:
-        row = run_gemm(Gemm(m, n, k, a, b, pattern), machine=SMALL, engine=engine, checks="full")
+    engine, _, plus = engine.partition("-")
+    machine = Machine.load("dstc-plus", {"sm.count": 1}) if plus else SMALL
+    for m, n, k, a, b in BOUNDED:
+        row = run_gemm(Gemm(m, n, k, a, b, pattern), machine=machine, engine=engine, checks="full")
         assert row["bit_exact"] is True and row["engine"] == engine
         for name, bound in row["bounds"].items():
             assert bound is None or 0 < bound <= row["cycles"], name

@@ -136,6 +136,13 @@ def test_choosing_is_quick() -> None:
     assert sorted(times)[len(times) // 2] < 0.05
 
 
+def test_windows_of_64_need_the_sequencer() -> None:
+    plus = Machine.load("dstc-plus")
+    without = Machine.load("dstc-plus", {"features.sequencer": "off"})
+    found = [{s.vectors for s in candidates(SQUARE, machine)} for machine in (plus, without)]
+    assert found == [{32, 64}, {32}]
+
+
 def test_only_the_taken_schedule_becomes_an_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_values: object) -> ScheduleAttr:
         raise AssertionError
