@@ -1,9 +1,10 @@
 """Windows of encoded images on the dual-side engine: every tile, orientation and split, bit by bit.
 
-`DSTC_CONV_EXAMPLES` sets how many random ones there are (default 8).
+`DSTC_CONV_EXAMPLES` sets how many random ones there are (default 5).
 """
 
 import os
+from math import prod
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 
 from .ir import check, main_of, sparse
 
-EXAMPLES = int(os.environ.get("DSTC_CONV_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("DSTC_CONV_EXAMPLES", "5"))
 DSTC = Machine.load("dstc").overridden({"sm.count": 4})
-TILES = [t for t in KERNELS[Engine.DUAL].tiles if t.window == 32 and t.warp[0] * t.warp[1] <= 4096]
+TILES = [t for t in KERNELS[Engine.DUAL].tiles if t.window == 32 and prod(t.cta) <= 16 * 32**2]
+"""What the accumulators of an SM hold."""
 
 
 def pairs(low: int, high: int):
