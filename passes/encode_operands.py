@@ -106,6 +106,8 @@ def _encoded_as(
         ):
             return other.result
     encode = EncodeOp(value, type_)
+    if isinstance(type_, ImageType):
+        encode.result.name_hint = "encoded"
     copy_source(encode, op)
     rewriter.insert(encode)
     return encode.result

@@ -83,7 +83,7 @@ def test_one_layout_by_hand():
     first = 1 << 8 | 1 << (2 * 7 + 3)
     second = 1 << (3 * 7 + 4)
     assert entries.tolist() == [[first, 0], [0, 0], [second, 0], [0, 0]]
-    values = np.frombuffer(data, np.float16, offset=64).reshape(4, 32)
+    values = np.frombuffer(data, np.float16, 4 * 32, offset=64).reshape(4, 32)
     assert values[0, :3].tolist() == [1, np.inf, 0] and values[2, 0] == 3
 
 
