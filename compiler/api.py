@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ from .package import package
 from .pipelines import pipeline
 from .reference import Comparison, compare, error_bound, onnx_reference
 from .tune import Tuner
+
+if TYPE_CHECKING:
+    from .check_passes import Inputs
+    from .instruments import Instrument
 
 Array = NDArray[Any]
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
@@ -130,6 +134,8 @@ def compile_model(
     densities: Mapping[str, float] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     prune: str | None = None,
+    check: Inputs | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> Compiled:
     """Compile an ONNX model.
 
@@ -139,7 +145,10 @@ def compile_model(
     fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`); `densities`:
     shares of non-zeros of values or nodes, by name; `calibrate`: inputs by name, on which densities
     of activations are measured; `prune`: the n:m pattern, 2:4 or 4:16, that weights are pruned to
-    first, which `check` accounts for. Raises `DstcError` with one line that names what is wrong.
+    first, which `Compiled.check` accounts for; `check`: inputs on which the IR is executed after
+    every pass, so that the first pass that changes the result is named (`PassChanged`);
+    `instruments`: called around each pass. Raises `DstcError` with one line that names what is
+    wrong.
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
@@ -155,7 +164,8 @@ def compile_model(
         attach_calibration(ctx, calibrate)
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
-        graph=graph, name=name or graph.name, tune=tune, tuner=tuner,
+        graph=graph, name=name or graph.name, tune=tune, tuner=tuner, check=check,
+        instruments=instruments,
     )  # fmt: skip
     compiled.model = model
     compiled.notes = (*graph.notes, *notes)
@@ -177,11 +187,13 @@ def compile_module(
     tune: int = 0,
     tuner: Tuner | None = None,
     lowering: str = "implicit",
+    check: Inputs | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> Compiled:
     """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`.
 
     `lowering`: windows of convolutions formed by kernels where there are some (implicit), or
-    lowered matrices in memory everywhere (explicit).
+    lowered matrices in memory everywhere (explicit); `check`, `instruments`: see `compile_model`.
     """
     started = time.perf_counter()
     specs = pipeline(
@@ -198,7 +210,16 @@ def compile_module(
         if on_pass is not None:
             on_pass(index, count, spec)
 
-    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=look)
+    watchers = list(instruments)
+    if check is not None:
+        from .check_passes import CheckPasses
+
+        if graph is not None:
+            check = replace(check, limits=graph.index_ranges())
+        watchers.append(CheckPasses(ctx, specs, check, machine))
+    records = run_pipeline(
+        ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=look, instruments=watchers
+    )
     program = package(module, constants_of(ctx), graph, machine.name, name)
     return Compiled(
         program=program,

@@ -6,13 +6,15 @@ operation. Sums are rank-1 updates in f32 with ascending k, as the tensor core's
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import Operation
 
+from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import (
     HEADER_SHIFT,
     hmma_a_position,
@@ -46,7 +48,7 @@ from ..dstc_tile import (
     word_count,
 )
 from .simt import Handler, Simt
-from .simt_memory import Array
+from .simt_memory import Array, Mask
 
 Index = NDArray[np.int64]
 _LANE_VALUES = 8
@@ -120,25 +122,30 @@ def rank_one_updates(
             total[part] += product
 
 
-def _hmma(simt: Simt, op: HmmaOp | HmmaStepOp, operands: tuple[Array, ...]) -> tuple[Array]:
-    simt.whole_warps(op)
-    a, b, c = operands
-    if isinstance(op, HmmaStepOp):
-        a, b = a[..., None], b[..., None]
+def dense_product(a: Array, b: Array, c: Array, layouts: tuple[str, str]) -> Array:
+    """A * B + c of one warp tile, 16 x 16; a, b (CTAs, warps, 32, registers) words, c with 8."""
     registers = a.shape[-1]
-    outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
+    outer = np.broadcast_shapes(*(x.shape[:2] for x in (a, b, c)))
 
     def tiles(value: Array, index: Index, dtype: Any) -> Array:
         tile = _flat(value, dtype)[..., index].astype(np.float32, copy=False)
         return np.broadcast_to(tile, (*outer, *index.shape)).reshape(-1, *index.shape)
 
     total = np.array(tiles(c, accumulator_index(), np.float32))
-    left = tiles(a, hmma_index("a", op.layout_a.data, registers), np.float16)
-    right = tiles(b, hmma_index("b", op.layout_b.data, registers), np.float16)
+    left = tiles(a, hmma_index("a", layouts[0], registers), np.float16)
+    right = tiles(b, hmma_index("b", layouts[1], registers), np.float16)
     rank_one_updates(total, left, right)
     result = np.empty((len(total), 256), np.float32)
     result[:, accumulator_index()] = total
-    return (result.reshape(*outer, WARP_SIZE, 8),)
+    return result.reshape(*outer, WARP_SIZE, 8)
+
+
+def _hmma(simt: Simt, op: HmmaOp | HmmaStepOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    a, b, c = operands
+    if isinstance(op, HmmaStepOp):
+        a, b = a[..., None], b[..., None]
+    return (dense_product(a, b, c, (op.layout_a.data, op.layout_b.data)),)
 
 
 @cache
@@ -161,8 +168,24 @@ def _dense_index(layout: str, depth: int) -> Index:
 
 def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
+    how = SparseShape(op.shape.data, op.layout.data, op.slice.value.data, op.right is not None)
+    return (sparse_product(operands, how),)
+
+
+@dataclass(frozen=True)
+class SparseShape:
+    """How one HMMA.SP reads its operands; `right`: B is the sparse one."""
+
+    shape: str
+    layout: str
+    slice: int
+    right: bool
+
+
+def sparse_product(operands: tuple[Array, ...], how: SparseShape) -> Array:
+    """An n:m operand times a dense one, plus 8 registers; operands: values, indices, dense, c."""
     values, indices, dense, c = operands
-    n, m = NM_SHAPES[op.shape.data]
+    n, m = NM_SHAPES[how.shape]
     depth = NM_VALUES * m // n
     outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
 
@@ -173,14 +196,14 @@ def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Arr
     places = np.empty((16, NM_VALUES, 2), np.int64)
     for line in range(16):
         for value in range(NM_VALUES):
-            places[line, value] = nm_index_position(depth, line, op.slice.value.data, value)
+            places[line, value] = nm_index_position(depth, line, how.slice, value)
     words = whole(indices[..., None], places[..., 0], np.uint32)
     k = ((words >> places[..., 1].astype(np.uint32)) & np.uint32(m - 1)).astype(np.int64)
     k += m * (np.arange(NM_VALUES) // n)
     sparse = whole(values[..., None], _sparse_index(), np.float16).astype(np.float32)
-    other = whole(dense, _dense_index(op.layout.data, depth), np.float16).astype(np.float32)
+    other = whole(dense, _dense_index(how.layout, depth), np.float16).astype(np.float32)
     total = np.array(whole(c, accumulator_index(), np.float32))
-    total = total if op.right is None else np.ascontiguousarray(total.swapaxes(1, 2))
+    total = np.ascontiguousarray(total.swapaxes(1, 2)) if how.right else total
     for v in range(NM_VALUES):
         # the elements of all other lines at the k of each line's value
         met = np.take_along_axis(
@@ -188,10 +211,10 @@ def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Arr
         )
         more = total + sparse[..., v, None] * met.swapaxes(1, 2)
         total = np.where(sparse[..., v, None] != 0, more, total)
-    total = total if op.right is None else total.swapaxes(1, 2)
+    total = total.swapaxes(1, 2) if how.right else total
     result = np.empty((len(total), 256), np.float32)
     result[:, accumulator_index()] = total
-    return (result.reshape(*outer, WARP_SIZE, 8),)
+    return result.reshape(*outer, WARP_SIZE, 8)
 
 
 def _ballot(simt: Simt, op: BallotOp, operands: tuple[Array, ...]) -> tuple[Array]:
@@ -236,13 +259,34 @@ def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> t
     return (np.concatenate(np.broadcast_arrays(*blocks), axis=-1).view(np.uint32),)
 
 
-def _dense(simt: Simt, op: SpwmmaOp, side: str, operands: tuple[Array, Array],
+class Warps(Protocol):
+    """The warps of a launch: what tensor instructions need of an interpreter."""
+
+    grid: tuple[int, int, int]
+    acc: Array
+
+    def error(self, op: Operation, what: str) -> DstcError:
+        """`what` is wrong with `op`."""
+        ...
+
+
+@dataclass(frozen=True)
+class DualShape:
+    """How one SPWMMA reads its operands: vectors a side, halves of the bitmaps, first tile."""
+
+    vectors: int
+    high_a: bool
+    high_b: bool
+    tile: int
+
+
+def _dense(warps: Warps, op: Operation, vectors: int, high: bool, operands: tuple[Array, Array],
            which: Index) -> tuple[Array, Array]:  # fmt: skip
     """The (n, 16, vectors) tiles of warps `which`, f32, 0 where the bitmap's bit is; the bits."""
     values, bitmap = operands
-    halves = op.vectors // TILE_M
-    first = TILE_K if (op.high_a if side == "a" else op.high_b) is not None else 0
-    words = np.broadcast_to(bitmap, simt.grid)[..., first : first + halves * TILE_K]
+    halves = vectors // TILE_M
+    first = TILE_K if high else 0
+    words = np.broadcast_to(bitmap, warps.grid)[..., first : first + halves * TILE_K]
     words = words.reshape(-1, halves, TILE_K)[which].swapaxes(1, 2)
     flat = np.ascontiguousarray(words).view(np.uint8).reshape(len(which), -1)
     bits = np.unpackbits(flat, axis=-1, bitorder="little")
@@ -250,34 +294,41 @@ def _dense(simt: Simt, op: SpwmmaOp, side: str, operands: tuple[Array, Array],
     held = bits.astype(np.bool_)
     count, room = held.sum(axis=1), registers * REGISTER_VALUES
     if (count > room).any():
-        raise simt.error(
+        raise warps.error(
             op, f"a tile has {int(count.max())} values; its registers hold at most {room}"
         )
-    shape = (*simt.grid[:2], WARP_SIZE * registers * 2)
+    shape = (*warps.grid[:2], WARP_SIZE * registers * 2)
     flat_values = np.broadcast_to(_flat(values, np.float16), shape).reshape(-1, shape[2])[which]
     place = np.maximum(np.cumsum(bits, axis=1, dtype=np.int64), 1) - 1
     position = value_index(registers)[place]
     dense = np.where(held, np.take_along_axis(flat_values, position, axis=1), np.float16(0))
-    tiles = (len(which), TILE_K, op.vectors)
+    tiles = (len(which), TILE_K, vectors)
     return dense.astype(np.float32).reshape(tiles), held.reshape(tiles)
 
 
-def _spwmma(simt: Simt, op: SpwmmaOp, operands: tuple[Array, ...]) -> tuple[()]:
-    active = simt.whole_warps(op)
+def dual_product(warps: Warps, op: Operation, operands: tuple[Array, ...], how: DualShape,
+                 active: Mask | None) -> None:  # fmt: skip
+    """acc += A * B in the active warps; operands: values of a and b, their bitmaps."""
     a, b, a_bitmap, b_bitmap = operands
-    which = np.arange(len(simt.acc)) if active is None else np.flatnonzero(active)
-    left, left_bits = _dense(simt, op, "a", (a, a_bitmap), which)
-    right, right_bits = _dense(simt, op, "b", (b, b_bitmap), which)
+    which = np.arange(len(warps.acc)) if active is None else np.flatnonzero(active)
+    left, left_bits = _dense(warps, op, how.vectors, how.high_a, (a, a_bitmap), which)
+    right, right_bits = _dense(warps, op, how.vectors, how.high_b, (b, b_bitmap), which)
     finite = bool(np.isfinite(left).all() and np.isfinite(right).all())
     masks = None if finite else (left_bits.swapaxes(1, 2), right_bits)
-    first, blocks = op.tile.value.data, op.vectors // TILE_M
-    tiles = simt.acc[which, first : first + blocks**2]
+    first, blocks = how.tile, how.vectors // TILE_M
+    tiles = warps.acc[which, first : first + blocks**2]
     square = (len(which), blocks, blocks, TILE_M, TILE_M)
     whole = tiles.reshape(square).swapaxes(2, 3)
-    total = np.ascontiguousarray(whole).reshape(len(which), op.vectors, op.vectors)
+    total = np.ascontiguousarray(whole).reshape(len(which), how.vectors, how.vectors)
     rank_one_updates(total, left.swapaxes(1, 2), right, masks)
     back = total.reshape(len(which), blocks, TILE_M, blocks, TILE_M).swapaxes(2, 3)
-    simt.acc[which, first : first + blocks**2] = back.reshape(tiles.shape)
+    warps.acc[which, first : first + blocks**2] = back.reshape(tiles.shape)
+
+
+def _spwmma(simt: Simt, op: SpwmmaOp, operands: tuple[Array, ...]) -> tuple[()]:
+    high = (op.high_a is not None, op.high_b is not None)
+    how = DualShape(op.vectors, *high, op.tile.value.data)
+    dual_product(simt, op, operands, how, simt.whole_warps(op))
     return ()
 
 
@@ -304,6 +355,9 @@ def _barrier(simt: Simt, op: BarrierOp, operands: tuple[Array, ...]) -> tuple[()
         split = runs.any(axis=(1, 2), keepdims=True) & ~runs
         if split.any():
             raise simt.lane_error(op, split, "is not at this barrier, but other lanes are")
+        simt.shared.synchronize(runs.any(axis=(1, 2)))
+    else:
+        simt.shared.synchronize(None)
     return ()
 
 
