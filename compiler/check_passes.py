@@ -31,7 +31,6 @@ from xdsl.ir import Attribute, Operation
 
 from ..backend.emit import emit_kernel
 from ..backend.isa.errors import CheckFailed, DstcError
-from ..dialects.constants import constants_of
 from ..dialects.dstc import matrix_shape, source_of
 from ..dialects.dstc_isa import KernelOp
 from ..dialects.dstc_tile import LaunchOp
@@ -139,9 +138,7 @@ class _Recorder(Interpreter.Listener):
             return
         for result, array in zip(op.results, results, strict=True):
             if isinstance(array, np.ndarray):
-                self.values.append(
-                    _Value(_described(op), result.name_hint, cast("Array", array))
-                )
+                self.values.append(_Value(_described(op), result.name_hint, cast("Array", array)))
 
 
 def _described(op: Operation) -> str:

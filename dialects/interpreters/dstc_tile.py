@@ -174,8 +174,8 @@ def run_kernel(
     """The results of `launch` for its inputs' values.
 
     `races`: see `Simt`; `execute`: what runs kernels whose registers are allocated, instead of the
-    interpreter. Raises `DstcError` naming op, CTA, warp and lane at the first wrong access, and for values and
-    parameters that do not fit the launch.
+    interpreter. Raises `DstcError` naming op, CTA, warp and lane at the first wrong access, and for
+    values and parameters that do not fit the launch.
     """
     name = kernel.sym_name.data
     inputs = [_storage(launch, v.type) for v in launch.inputs]

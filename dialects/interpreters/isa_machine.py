@@ -74,7 +74,7 @@ class IsaMachine:
                     at = int(self._at[ready].min())
                     self._stretch(at, ready & (self._at == at))
                 elif self._waits.any():
-                    self.shared.synchronize(self._waits.any(axis=(1, 2)))
+                    self.shared.synchronize(np.asarray(self._waits.any(axis=(1, 2))))
                     self._waits[:] = False
                 else:
                     return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,10 +18,18 @@ from ..dstc_isa import IsaOp
 from .lane_ops import special
 from .simt_arith import maximum, minimum, to_signed, to_unsigned
 from .simt_memory import Array, Mask
-from .warp_ops import DualShape, SparseShape, dense_product, dual_product, sparse_product, value_index
+from .warp_ops import (
+    DualShape,
+    SparseShape,
+    dense_product,
+    dual_product,
+    sparse_product,
+    value_index,
+)
 
 if TYPE_CHECKING:
     from .isa_machine import IsaMachine
+
 
 @dataclass(frozen=True)
 class Operands:
@@ -55,21 +63,29 @@ def _signed(a: Array) -> Array:
     return a.astype(np.uint32, copy=False).view(np.int32)
 
 
-def _words(function: Callable[..., Array], *roles: str) -> Semantics:
+Function = (
+    Callable[[Array], Array] | Callable[[Array, Array], Array]
+    | Callable[[Array, Array, Array], Array]
+)  # fmt: skip
+
+
+def _words(function: Function, *roles: str) -> Semantics:
     """A function of u32 words, each one register."""
+    call = cast("Callable[..., Array]", function)
 
     def run(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> Array:
-        result = function(*(o.word(role) for role in roles))
+        result = call(*(o.word(role) for role in roles))
         return result.astype(np.uint32, copy=False)[..., None]
 
     return run
 
 
-def _numbers(function: Callable[..., Array], *roles: str) -> Semantics:
+def _numbers(function: Function, *roles: str) -> Semantics:
     """A function of f32, each one register."""
+    call = cast("Callable[..., Array]", function)
 
     def run(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> Array:
-        return function(*(o.number(role) for role in roles)).astype(np.float32)[..., None]
+        return call(*(o.number(role) for role in roles)).astype(np.float32)[..., None]
 
     return run
 
@@ -434,14 +450,14 @@ def _write(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> None:
     )  # fmt: skip
 
 
-_SELECT: Semantics = lambda m, op, o, runs: np.where(  # noqa: E731
-    o.values["pa"], o.word("a"), o.word("b")
-)[..., None]
+def _select(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> Array:
+    return np.where(o.values["pa"], o.word("a"), o.word("b"))[..., None]
+
 
 SEMANTICS: dict[str, Semantics] = {
     "MOV": _words(lambda b: b, "b"),
     "S2R": _special_register,
-    "SEL": _SELECT,
+    "SEL": _select,
     "PRMT": _words(_permute, "a", "b", "c"),
     "SHFL": _shuffle,
     "VOTE": _vote,

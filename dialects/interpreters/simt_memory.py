@@ -227,7 +227,7 @@ class Races:
         if wrong.any():
             bad[some] = wrong
             raise Fault(
-                bad.reshape(*shape, width).any(axis=-1), address.astype(np.int64),
+                np.asarray(bad.reshape(*shape, width).any(axis=-1)), address.astype(np.int64),
                 f"another warp {'touched' if write else 'wrote'} these bytes of shared memory, "
                 "with no barrier in between",
             )  # fmt: skip

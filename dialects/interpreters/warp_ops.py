@@ -262,8 +262,12 @@ def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> t
 class Warps(Protocol):
     """The warps of a launch: what tensor instructions need of an interpreter."""
 
-    grid: tuple[int, int, int]
     acc: Array
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """CTAs, warps, lanes."""
+        ...
 
     def error(self, op: Operation, what: str) -> DstcError:
         """`what` is wrong with `op`."""
@@ -355,7 +359,7 @@ def _barrier(simt: Simt, op: BarrierOp, operands: tuple[Array, ...]) -> tuple[()
         split = runs.any(axis=(1, 2), keepdims=True) & ~runs
         if split.any():
             raise simt.lane_error(op, split, "is not at this barrier, but other lanes are")
-        simt.shared.synchronize(runs.any(axis=(1, 2)))
+        simt.shared.synchronize(np.asarray(runs.any(axis=(1, 2))))
     else:
         simt.shared.synchronize(None)
     return ()

@@ -5,24 +5,22 @@ In: small modules through a pipeline in which one pass is made wrong by a row of
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from dstc.backend.interference import Classes
 from dstc.compiler import driver
 from dstc.compiler.check_passes import CheckPasses, Inputs, PassChanged
-from dstc.compiler.opt import main
+from dstc.compiler.instruments import pass_name
 from dstc.compiler.pipelines import pipeline
-from dstc.dialects import dstc, dstc_isa, dstc_tile
 from dstc.dialects.constants import ConstantPool, attach, constants_of
 from dstc.runtime.machine import Machine
 from xdsl.context import Context
-from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, ModuleOp, i32, i64
-from xdsl.ir import Operation
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
 from xdsl.passes import ModulePass
 
 from ..e2e.ir import Array, parse
@@ -64,7 +62,9 @@ CONV = Program(
     """
 func.func @main(%x: tensor<1x3x6x7xf32>) -> tensor<1x8x6x4xf32> {
   %w = dstc.constant "w" : tensor<8x3x3x3xf32>
-  %y = dstc.conv2d %x, %w {strides = array<i64: 1, 2>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>} : tensor<1x3x6x7xf32>, tensor<8x3x3x3xf32> -> tensor<1x8x6x4xf32>
+  %y = dstc.conv2d %x, %w {strides = array<i64: 1, 2>,
+    pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+    : tensor<1x3x6x7xf32>, tensor<8x3x3x3xf32> -> tensor<1x8x6x4xf32>
   func.return %y : tensor<1x8x6x4xf32>
 }""",
     {"w": weights(8, 3, 3, 3)},
@@ -75,9 +75,9 @@ DUAL_CONV = dataclasses.replace(CONV, engine="dual", lowering="explicit")
 POINTWISE = Program(
     """
 func.func @main(%x: tensor<5x12xf32>, %y: tensor<5x12xf32>) -> tensor<5x12xf32> {
-  %d = dstc.elementwise "sub"(%x, %y) : tensor<5x12xf32>, tensor<5x12xf32> -> tensor<5x12xf32>
+  %d = dstc.elementwise "sub"(%x, %y) : (tensor<5x12xf32>, tensor<5x12xf32>) -> tensor<5x12xf32>
   %s = dstc.softmax %d {axis = 1 : i64} : tensor<5x12xf32> -> tensor<5x12xf32>
-  %t = dstc.elementwise "mul"(%s, %x) : tensor<5x12xf32>, tensor<5x12xf32> -> tensor<5x12xf32>
+  %t = dstc.elementwise "mul"(%s, %x) : (tensor<5x12xf32>, tensor<5x12xf32>) -> tensor<5x12xf32>
   func.return %t : tensor<5x12xf32>
 }""",
     {},
@@ -95,6 +95,15 @@ func.func @main(%x: tensor<32x32xf32>) -> tensor<32x32xf32> {
 }""",
     {"w": weights(32, 32, density=0.5), "v": weights(32, 32, density=0.5)},
     "dual",
+)
+TWO = Program(
+    """
+func.func @main(%x: tensor<4x8xf32>, %y: tensor<4x8xf32>) -> (tensor<4x8xi32>, tensor<4x8xi32>) {
+  %a = dstc.elementwise "lt"(%x, %y) : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xi32>
+  %b = dstc.elementwise "ge"(%x, %y) : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xi32>
+  func.return %a, %b : tensor<4x8xi32>, tensor<4x8xi32>
+}""",
+    {},
 )
 DENSE, DUAL, STRICT = product("dense"), product("dual"), product("dual", "dstc-strict")
 
@@ -121,186 +130,172 @@ def test_sound_passes_pass(program: Program) -> None:
     ) + 1  # fmt: skip
 
 
-# Mutations of the IR that a pass leaves
-
-Mutate = Callable[[ModuleOp, Context], None]
+# Miscompilations
 
 
-def ops(module: ModuleOp, kind: type, where: Callable[..., bool] = lambda op: True) -> list:
-    found = [op for op in module.walk() if isinstance(op, kind) and where(op)]
-    assert found, f"there is no {kind.name} to mutate"
-    return found
-
-
-def erase(kind: type, index: int = 0, where: Callable[..., bool] = lambda op: True) -> Mutate:
-    """An op without results is gone."""
+def rewritten(pattern: str, new: str, nth: int = 0) -> Callable[[ModuleOp, Context], None]:
+    """The `nth` match of `pattern` in the IR that the pass leaves becomes `new`."""
 
     def mutate(module: ModuleOp, ctx: Context) -> None:
-        op = ops(module, kind, where)[index]
-        op.detach()
-        op.erase()
+        text = driver.print_module(module)
+        found = list(re.finditer(pattern, text))
+        assert len(found) > nth, f"{pattern!r} is there {len(found)} times"
+        at = found[nth]
+        text = text[: at.start()] + at.expand(new) + text[at.end() :]
+        other = Parser(ctx, text).parse_module()
+        block = module.body.block
+        for op in reversed(list(block.ops)):
+            op.detach()
+            op.erase(safe_erase=False)
+        for op in list(other.body.block.ops):
+            op.detach()
+            block.add_op(op)
 
     return mutate
 
 
-def swap(kind: type, a: int = 0, b: int = 1, index: int = 0,
-         where: Callable[..., bool] = lambda op: True) -> Mutate:  # fmt: skip
-    """Two operands change places."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        op = ops(module, kind, where)[index]
-        op.operands[a], op.operands[b] = op.operands[b], op.operands[a]
-
-    return mutate
-
-
-def bypass(kind: type, operand: int = 0, index: int = 0) -> Mutate:
-    """Users take an operand in place of the result."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        op = ops(module, kind)[index]
-        op.results[0].replace_all_uses_with(op.operands[operand])
-        op.detach()
-        op.erase()
-
-    return mutate
-
-
-def change(kind: type, key: str, new: Callable, index: int = 0,
-           where: Callable[..., bool] = lambda op: True) -> Mutate:  # fmt: skip
-    """A property becomes `new(old)`."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        op = ops(module, kind, where)[index]
-        op.properties[key] = new(op.properties[key])
-
-    return mutate
-
-
-def drop(kind: type, key: str, index: int = 0,
-         where: Callable[..., bool] = lambda op: True) -> Mutate:  # fmt: skip
-    """A property is lost."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        del ops(module, kind, where)[index].properties[key]
-
-    return mutate
-
-
-def plus(n: int) -> Callable[[IntegerAttr], IntegerAttr]:
-    return lambda attr: IntegerAttr(attr.value.data + n, attr.type)
-
-
-def constant(old: int, new: int, index: int = 0) -> Mutate:
-    """An i32 constant of a kernel is another."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        found = ops(module, arith.ConstantOp, lambda o: isinstance(o.value, IntegerAttr)
-                    and o.value.type == i32 and o.value.value.data == old)  # fmt: skip
-        found[index].properties["value"] = IntegerAttr(new, i32)
-
-    return mutate
-
-
-def without_predicate(kind: type, index: int = 0, where: Callable[..., bool] = lambda op: True
-                      ) -> Mutate:  # fmt: skip
-    """A guarded store stores in all lanes."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        op = ops(module, kind, lambda o: o.predicate is not None and where(o))[index]
-        new = dstc_tile.StoreOp.build(
-            operands=[op.value, op.address, []],
-            properties={k: v for k, v in op.properties.items() if k != "operandSegmentSizes"},
-        )
-        op.parent_block().insert_op_before(new, op)
-        op.detach()
-        op.erase()
-
-    return mutate
-
-
-def pooled(part: str, change_: Callable[[Array], Array]) -> Mutate:
-    """A constant in the pool whose name has `part` holds other values."""
+def pooled(part: str) -> Callable[[ModuleOp, Context], None]:
+    """A constant whose name has `part` has its rows in the wrong order."""
 
     def mutate(module: ModuleOp, ctx: Context) -> None:
         pool = constants_of(ctx)
-        names = {o.constant.data for o in module.walk() if isinstance(o, dstc.ConstantOp)}
-        name = next(n for n in sorted(names) if part in n)
         arrays = {n: pool[n] for n in pool.names()}
-        arrays[name] = change_(arrays[name])
-        attach(ctx, ConstantPool(arrays))
+        name = next(n for n in arrays if part in n)
+        attach(ctx, ConstantPool({**arrays, name: arrays[name][::-1].copy()}))
 
     return mutate
 
 
-def predicate(old: int, new: int, index: int = 0) -> Mutate:
-    """A comparison of a kernel is another (numbers of arith.cmpi)."""
-
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        found = ops(module, arith.CmpiOp, lambda o: o.predicate.value.data == old)
-        found[index].properties["predicate"] = IntegerAttr(new, i64)
-
-    return mutate
+def patched(target: str, wrong: Any) -> Any:
+    """Code of the pass that is wrong."""
+    return (target, wrong)
 
 
-# Instructions
-
-INSTRUCTION = dstc_isa.OPS
-
-
-def instruction(mnemonic: str, change_: Callable[[Operation], None], index: int = 0,
-                where: Callable[..., bool] = lambda op: True) -> Mutate:  # fmt: skip
-    def mutate(module: ModuleOp, ctx: Context) -> None:
-        change_(ops(module, INSTRUCTION[mnemonic], where)[index])
-
-    return mutate
+def forgets_neighbours(classes: Classes) -> dict[int, set[int]]:
+    """Of the values that are live together, the last is forgotten."""
+    found = NEIGHBOURS(classes)
+    return {k: v - {max(v)} if v else v for k, v in found.items()}
 
 
-def lose_guard(op: Operation) -> None:
-    """The instruction runs in all lanes."""
-    roles = [r.data.lstrip("!") for r in op.properties["roles"].data]
-    at = roles.index("guard")
-    keep = [i for i in range(len(roles)) if i != at]
-    operands = [op.operands[i] for i in keep]
-    op.operands = operands
-    properties = op.properties["roles"].data
-    op.properties["roles"] = type(op.properties["roles"])([properties[i] for i in keep])
-    if "subs" in op.properties:
-        subs = op.properties["subs"].get_values()
-        op.properties["subs"] = DenseArrayBase.from_list(i64, [subs[i] for i in keep])
+NEIGHBOURS = Classes.neighbours
+COMPARES = r"arith\.cmpi ult, (%\w+), "
+MUTATIONS: dict[str, tuple[str, Program, Any]] = {
+    "rows of a folded constant": ("fold-constants", CHAIN, pooled("v.t")),
+    "ReLU not fused but dropped":
+        ("fuse-epilogue", DENSE, rewritten(", activation = #dstc<activation relu>", "")),
+    "operands of a fused subtraction":
+        ("fuse-pointwise", POINTWISE, rewritten(r'"sub"\((%\w+), (%\w+)\)', r'"sub"(\2, \1)')),
+    "rows of weights in f16": ("lower-precision", DENSE, pooled("w.f16")),
+    "padding at the wrong side":
+        ("lower-conv", CONV, rewritten(r"pads = \[1, 1, 1, 1\]", "pads = [0, 1, 2, 1]")),
+    "padding of a lowered matrix":
+        ("materialize-im2col", EXPLICIT,
+         rewritten("pads = array<i64: 1, 1, 1, 1>", "pads = array<i64: 1, 0, 1, 2>")),
+    "another constant is encoded":
+        ("encode-operands", CHAIN, rewritten(r'dstc.constant "v.t.f16"', 'dstc.constant "w.f16"')),
+    "ReLU lost before encoding":
+        ("fuse-encode", CHAIN, rewritten("activation = #dstc<activation relu>, ", "")),
+    "mask off by one, im2col":
+        ("convert-im2col-to-tile", EXPLICIT,
+         rewritten(COMPARES + "%c6", r"arith.cmpi ule, \1, %c6", 2)),
+    "shuffle from the wrong lane":
+        ("convert-im2col-to-tile", EXPLICIT,
+         rewritten(r"shuffle (%\w+), %c1\n", r"shuffle \1, %c2\n")),
+    "zeros and values mixed up, encode":
+        ("convert-encode-to-tile", DUAL,
+         rewritten(r"arith.cmpi ne, (%\w+), %c0", r"arith.cmpi eq, \1, %c0", 3)),
+    "predicate lost, encode":
+        ("convert-encode-to-tile", DUAL,
+         rewritten(r"(store global .* bits 16) if %\w+", r"\1", 2)),
+    "wrong index, shared memory":
+        ("convert-matmul-to-tile", DENSE, rewritten(r"(store shared .*) \+ 8", r"\1 + 16")),
+    "barrier before the loop dropped":
+        ("convert-matmul-to-tile", DENSE, rewritten(r"dstc_tile.barrier\n", "")),
+    "barrier in the loop dropped":
+        ("convert-matmul-to-tile", DENSE, rewritten(r"dstc_tile.barrier\n", "", 1)),
+    "operands of HMMA":
+        ("convert-matmul-to-tile", DENSE,
+         rewritten(r'hmma_step "AROW" "BROW" (%\w+), (%\w+)', r'hmma_step "AROW" "BROW" \2, \1')),
+    "accumulator not cleared":
+        ("convert-matmul-to-tile", DUAL, rewritten(r"dstc_tile.acc_clear 0\n", "")),
+    "wrong part of the accumulator":
+        ("convert-matmul-to-tile", DUAL, rewritten(r"acc_read 0, 1", "acc_read 0, 2")),
+    "lanes of a row reduction":
+        ("convert-elementwise-to-tile", POINTWISE,
+         rewritten(r"arith.xori %lane, %c1 ", "arith.xori %lane, %c2 ")),
+    "lanes outside the row not masked":
+        ("convert-elementwise-to-tile", POINTWISE,
+         rewritten(r"arith.select (%\w+), (%\w+), %\w+ : f32",
+                   r"arith.select \1, \2, \2 : f32", 4)),
+    "kernels that differ in a property":
+        ("deduplicate-kernels", TWO,
+         patched("dstc.passes.deduplicate_kernels._items", lambda attributes: ())),
+    "operands of a subtraction, cse":
+        ("cse", DENSE, rewritten(r"arith.subi (%\w+), (%\w+)", r"arith.subi \2, \1")),
+    "a trip less": ("licm", DENSE, rewritten(r"to %c2 step", "to %c1 step")),
+    "condition of a loop":
+        ("convert-tile-to-isa", DENSE, rewritten(r"isetp<LT\.S32>", "isetp<LE.S32>", 1)),
+    "parameters mixed up":
+        ("convert-tile-to-isa", DENSE, rewritten(r"param\(2\)", "param(1)")),
+    "barrier without an instruction":
+        ("convert-tile-to-isa", DENSE, rewritten(r"dstc_isa\.bar.*\n", "", 1)),
+    "operands of ISUB":
+        ("convert-tile-to-isa", DENSE,
+         rewritten(r"isub a\((%\w+)\), b\((%\w+)\)", r"isub a(\2), b(\1)")),
+    "guard lost":
+        ("convert-tile-to-isa", DUAL, 
+         rewritten(r"(stg<U16> .*), guard\((?:not )?%\w+\)(.*: \()(.*), !dstc_isa.pred\)",
+                   r"\1\2\3)", 4)),
+    "wrong step of OHMMA":
+        ("expand-spwmma", STRICT, rewritten(r"ohmma<8161\.K3\.", "ohmma<8161.K4.")),
+    "wrong chunk of OHMMA":
+        ("expand-spwmma", STRICT, rewritten(r"(ohmma<8161\.K5\.\w+\.\w+)\.A1", r"\1.A2")),
+    "a store taken for dead":
+        ("eliminate-dead-instructions", DUAL, rewritten(r"dstc_isa\.stg<32> .*\n", "", 20)),
+    "a header taken for dead":
+        ("eliminate-dead-instructions", DUAL, rewritten(r"dstc_isa\.stg<32> .*\n", "", 3)),
+    "loads before the stores they read":
+        ("schedule-instructions", CONV,
+         patched("dstc.backend.scheduler._Graph._memory", lambda self, ops: None)),
+    "condition computed again, negated":
+        ("rematerialize-predicates", DUAL, rewritten(r"isetp<LT\.U32>", "isetp<GE.U32>", 2)),
+    "two live values in a register":
+        ("allocate-registers", DENSE,
+         patched("dstc.backend.interference.Classes.neighbours", forgets_neighbours)),
+    "wrong offset":
+        ("verify-registers", DENSE, rewritten(r"(lds<32> a\(%\w+ \+) 8\)", r"\1 12)")),
+}  # fmt: skip
+"""What is wrong -> the pass, a program on which it shows, and how the pass is made wrong: what it
+leaves is changed, or a function that it uses replaced."""
 
 
-def modifier(old: str, new: str) -> Callable[[Operation], None]:
-    def change_(op: Operation) -> None:
-        given = [m.data for m in op.properties["modifiers"].data]
-        kind = type(op.properties["modifiers"].data[0])
-        given[given.index(old)] = new
-        op.properties["modifiers"] = type(op.properties["modifiers"])([kind(m) for m in given])
+class Wrong(ModulePass):
+    """A pass with a change of what it leaves."""
 
-    return change_
+    def __init__(self, right: ModulePass, mutate: Callable[[ModuleOp, Context], None]):
+        self.right, self.mutate = right, mutate
 
-
-def immediate(key: str, by: int) -> Callable[[Operation], None]:
-    def change_(op: Operation) -> None:
-        given = dict(op.properties["immediates"].data)
-        given[key] = IntegerAttr(given[key].value.data + by, i64)
-        op.properties["immediates"] = type(op.properties["immediates"])(given)
-
-    return change_
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        self.right.apply(ctx, op)
+        self.mutate(op, ctx)
 
 
-def vanish(op: Operation) -> None:
-    op.detach()
-    op.erase()
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutations_are_laid_at_the_right_door(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    guilty, program, how = MUTATIONS[name]
+    if isinstance(how, tuple):
+        monkeypatch.setattr(*how)
+    else:
+        make = driver.make_pass
+        monkeypatch.setattr(
+            driver,
+            "make_pass",
+            lambda spec: Wrong(make(spec), how) if pass_name(spec) == guilty else make(spec),
+        )
+    with pytest.raises(PassChanged, match=f"^{guilty}[: ]") as error:
+        compile_checked(program, until=guilty)
+    print(error.value)
 
 
-def has(key: str) -> Callable[[Operation], bool]:
-    return lambda op: key in op.immediate_values
-
-
-def guarded(op: Operation) -> bool:
-    return "guard" in op.uses
-
-
-def chose(*choices: str) -> Callable[[Operation], bool]:
-    return lambda op: set(choices) <= set(op.modifier_choices.values())
+def test_there_are_enough_of_them() -> None:
+    assert len(MUTATIONS) >= 30
