@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...runtime.executor import RunResult
     from ...runtime.machine import Machine
     from ..api import Compiled
+    from ..check_passes import Inputs
     from ..tune import Tuner
 
 EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
@@ -82,6 +83,14 @@ def add_parsers(subparsers: Any) -> None:
         help=f"what to write: {', '.join(EMIT)} (default: bin)",
     )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
+    p.add_argument(
+        "--check-each-pass",
+        nargs="?",
+        const="random",
+        metavar="F.npz|random[:SEED]",
+        help="execute the IR before the first and after every pass on the same inputs (default: "
+        "random); the first pass that changes the result is named, exit code 1",
+    )
     add_options(
         p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "json"
     )
@@ -151,6 +160,13 @@ def _calibration(args: argparse.Namespace) -> dict[str, NDArray[Any]] | None:
     from ...passes.calibration import read_calibration
 
     return read_calibration(args.calibrate) if args.calibrate else None
+
+
+def _check_inputs(args: argparse.Namespace) -> Inputs | None:
+    """What `--check-each-pass` executes on."""
+    from ..check_passes import Inputs
+
+    return Inputs.parse(args.check_each_pass) if args.check_each_pass is not None else None
 
 
 def _choices(args: argparse.Namespace, compiled: Compiled) -> dict[str, Any]:
@@ -538,6 +554,7 @@ def compile_(args: argparse.Namespace) -> int:
             densities=_densities(args),
             calibrate=_calibration(args),
             prune=args.prune,
+            check=_check_inputs(args),
         )
     if many:
         output.mkdir(parents=True, exist_ok=True)

@@ -246,7 +246,7 @@ def _active(m: IsaMachine, runs: Mask | None) -> Array:
 
 def _shuffle(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> Array:
     value = np.broadcast_to(o.word("a"), m.grid)
-    by = np.broadcast_to(_signed(o.word("b")), m.grid).astype(np.int64)
+    by = np.broadcast_to(o.word("b"), m.grid).astype(np.int64)
     lane = np.arange(WARP_SIZE, dtype=np.int64)
     source = {"IDX": by, "UP": lane - by, "DOWN": lane + by, "BFLY": lane ^ by}[o.modifiers["mode"]]
     inside = (source >= 0) & (source < WARP_SIZE)
