@@ -170,6 +170,8 @@ def run_pipeline(
         folder.write(0, text)
     records: list[PassRecord] = []
     ops = _count(module)
+    for instrument in instruments:
+        instrument.begin(specs)
     try:
         for i, (spec, pass_) in enumerate(zip(specs, passes, strict=True)):
             if on_pass is not None:
@@ -193,6 +195,8 @@ def run_pipeline(
         for instrument in instruments:
             instrument.finish(module)
     finally:
+        for instrument in instruments:
+            instrument.close()
         if folder is not None:
             folder.write_constants(constants_of(ctx))
     return records

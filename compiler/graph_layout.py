@@ -8,6 +8,7 @@ neighbours stand, and a line that passes layers goes through a place of its own 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ import networkx as nx
 
 from .graph import ModelGraph
 
-WIDTH, HEIGHT = 190, 54
+WIDTH, HEIGHT = 208, 54
 _GAP_X, _GAP_Y = 26, 46
 _NARROW = 12
 """Width of the place of a line that passes by."""
@@ -59,7 +60,7 @@ def layout(graph: ModelGraph) -> Layout:
             layers[i].append(place)
         chain = [a, *between, b]
         chains.append(chain)
-        for first, second in zip(chain, chain[1:], strict=False):
+        for first, second in itertools.pairwise(chain):
             down.setdefault(first, []).append(second)
             up.setdefault(second, []).append(first)
     _order(layers, up, down)

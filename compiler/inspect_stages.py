@@ -10,7 +10,7 @@ carries the location of what it stands for (see `dialects/provenance.py`).
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 
@@ -45,7 +45,6 @@ class Stage:
     """The IR after a pass (`spec` empty: before the first)."""
 
     spec: str
-    seconds: float
     ops: int
     pieces: list[Piece]
 
@@ -54,30 +53,31 @@ class Stage:
 class Stages(Instrument):
     """Collects stages. `parents[n]`: the ops that op n was made from; `sources[n]`: ONNX nodes."""
 
-    specs: list[str]
+    specs: list[str] = field(default_factory=list[str])
     stages: list[Stage] = field(default_factory=list[Stage])
     parents: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     sources: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
     numbers: dict[Operation, int] = field(default_factory=dict[Operation, int])
     """Ops seen so far; they are kept, so that none is taken for another."""
-    _texts: dict[int, Piece] = field(default_factory=dict[int, Piece])
-    _started: float = 0.0
+
+    def begin(self, specs: Sequence[str]) -> None:
+        """Note the passes."""
+        self.specs = list(specs)
 
     def before(self, index: int, module: ModuleOp) -> None:
-        """Take the input; start the clock."""
+        """Take the input."""
         if index == 0:
-            self._take("", 0.0, module)
-        self._started = time.perf_counter()
+            self._take("", module)
 
     def after(self, index: int, module: ModuleOp) -> None:
         """Take what the pass left."""
-        self._take(self.specs[index], time.perf_counter() - self._started, module)
+        self._take(self.specs[index], module)
 
-    def _take(self, spec: str, seconds: float, module: ModuleOp) -> None:
+    def _take(self, spec: str, module: ModuleOp) -> None:
         for op in module.walk():
             self._number(op)
         pieces = [self._piece(op) for op in module.body.block.ops]
-        self.stages.append(Stage(spec, seconds, count_ops(module), pieces))
+        self.stages.append(Stage(spec, count_ops(module), pieces))
 
     def _number(self, op: Operation) -> None:
         if op not in self.numbers:

@@ -25,6 +25,9 @@ Print = Callable[[ModuleOp], str]
 class Instrument:
     """Watches passes `0 .. n - 1`. The module is not to be changed."""
 
+    def begin(self, specs: Sequence[str]) -> None:
+        """These passes are about to run."""
+
     def before(self, index: int, module: ModuleOp) -> None:
         """Pass `index` is about to run."""
 
@@ -33,6 +36,9 @@ class Instrument:
 
     def finish(self, module: ModuleOp) -> None:
         """All passes have run; called once for each module, without passes too."""
+
+    def close(self) -> None:
+        """Nothing more will run, whether all went well or not."""
 
 
 def pass_name(spec: str) -> str:

@@ -20,7 +20,7 @@ from xdsl.pattern_rewriter import (
 )
 
 from ..dialects.dstc import source_of
-from .instruments import Instrument, pass_name
+from .instruments import Instrument
 
 _MOST = 2000
 """Rewrites of a pass that are kept."""
@@ -41,7 +41,6 @@ class Rewrite:
 class Rewrites(Instrument):
     """`by_pass[i]`: the rewrites of pass i."""
 
-    specs: list[str]
     by_pass: dict[int, list[Rewrite]] = field(default_factory=dict[int, list[Rewrite]])
     _usual: Callable[..., Any] | None = None
 
@@ -62,21 +61,13 @@ class Rewrites(Instrument):
 
     def after(self, index: int, module: ModuleOp) -> None:
         """Stop."""
-        self.stop()
+        self.close()
 
-    def stop(self) -> None:
-        """Leave xDSL's walker as it was; to be called, too, when a pass fails."""
+    def close(self) -> None:
+        """Leave xDSL's walker as it was."""
         if self._usual is not None:
             PatternRewriteWalker.rewrite_region = self._usual
             self._usual = None
-
-    def summary(self, index: int) -> str:
-        """How often each pattern of pass `index` was applied."""
-        counts: dict[str, int] = {}
-        for rewrite in self.by_pass.get(index, []):
-            counts[rewrite.pattern] = counts.get(rewrite.pattern, 0) + 1
-        what = ", ".join(f"{name} {n} times" for name, n in counts.items())
-        return f"{pass_name(self.specs[index])}: {what or 'no pattern'}"
 
 
 def _told(pattern: RewritePattern, found: list[Rewrite]) -> RewritePattern:
