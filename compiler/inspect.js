@@ -217,7 +217,7 @@ async function drawDiff() {
         if (!keep[r]) {
           let n = 0;
           while (r + n < rows.length && !keep[r + n]) n++;
-          html += `<div class="ln gap" data-n="⋯"><span>${n} equal lines</span></div>`;
+          html += `<div class="ln gap" data-n="⋯"><span>${n === 1 ? "1 equal line" : n + " equal lines"}</span></div>`;
           r += n - 1;
           continue;
         }

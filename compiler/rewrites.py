@@ -49,13 +49,13 @@ class Rewrites(Instrument):
         found = self.by_pass.setdefault(index, [])
         usual = self._usual = PatternRewriteWalker.rewrite_region
 
-        def rewrite_region(walker: PatternRewriteWalker, region: Region) -> bool:
-            pattern = walker.pattern
-            walker.pattern = _told(pattern, found)
+        def rewrite_region(self: PatternRewriteWalker, region: Region) -> bool:
+            pattern = self.pattern
+            self.pattern = _told(pattern, found)
             try:
-                return usual(walker, region)
+                return usual(self, region)
             finally:
-                walker.pattern = pattern
+                self.pattern = pattern
 
         PatternRewriteWalker.rewrite_region = rewrite_region
 

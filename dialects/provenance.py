@@ -38,7 +38,7 @@ def fused(*locations: LocationAttr) -> LocationAttr:
         return UNKNOWN_LOC
     if len(flat) == 1:
         return next(iter(flat))
-    return FusedLoc(list(flat), NoneAttr())
+    return FusedLoc(ArrayAttr[Attribute](list(flat)), NoneAttr())
 
 
 def parts(location: LocationAttr) -> Iterator[FileLineColLoc | NameLoc]:
