@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from xdsl.context import Context
@@ -19,6 +20,8 @@ from xdsl.ir import Attribute, Operation, TypeAttribute
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import ParseError, VerifyException
 from xdsl.utils.lexer import Span
+
+from ..backend.isa.errors import DstcError
 
 _UNDEFINED = re.compile(r"used but not defined: \[(%[\w$.-]+)")
 _UNKNOWN = re.compile(r"^Operation (\S+) is not registered")
@@ -73,6 +76,25 @@ class LocatedParser(Parser):
                 self._file, IntAttr(line + self._line_offset), IntAttr(column)
             )
         return op
+
+
+def read_module(ctx: Context, path: Path) -> ModuleOp:
+    """The module in an MLIR file, verified. Raises `DstcError` with position and caret."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise DstcError(f"{path}: not UTF-8 text at byte {e.start}; give MLIR text") from e
+    module: ModuleOp | None = None
+    try:
+        module = LocatedParser(ctx, text, str(path)).parse_module()
+        module.verify()
+    except ParseError as e:
+        raise DstcError(parse_error_message(e)) from e
+    except VerifyException as e:
+        lines = {str(path): text.split("\n")}
+        message = " ".join(str(e).split())
+        raise DstcError(op_error_message(message, culprit(e, module), lines)) from e
+    return module
 
 
 def _after(start: int, length: int) -> int:
