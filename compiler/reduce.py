@@ -76,7 +76,7 @@ class Reducer:
         return self.test(module, pool)
 
     def _zero_constants(self) -> None:
-        """Constants that are not needed leave the pool; others become zeros where that is enough."""
+        """Constants that nothing needs leave the pool; others become zeros where that is enough."""
         ops = [op for op in self.module.walk() if isinstance(op, ConstantOp)]
         names = {op.constant.data for op in ops}
         used = ConstantPool({n: self.pool[n] for n in self.pool.names() if n in names})

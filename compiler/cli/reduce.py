@@ -110,8 +110,10 @@ def run(args: argparse.Namespace) -> int:
     write_text(args.output, print_module(small))
     if args.save_constants:
         reducer.pool.save(Path(args.save_constants))
-    facts = {"schema": 1, "file": args.file, "output": args.output, "ops_before": before,
-             "ops_after": count_ops(small), "tests": reducer.tests, "steps": reducer.log}  # fmt: skip
+    facts = {
+        "schema": 1, "file": args.file, "output": args.output, "ops_before": before,
+        "ops_after": count_ops(small), "tests": reducer.tests, "steps": reducer.log,
+    }  # fmt: skip
     if args.json:
         write_json(args.json, facts)
     if args.json != "-":

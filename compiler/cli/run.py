@@ -108,6 +108,14 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--html", metavar="OUT.html", help="page to write; it needs nothing else")
     p.add_argument("--ir-dir", metavar="DIR", help="folder to write")
     p.add_argument(
+        "--replay",
+        nargs="?",
+        const="steps",
+        choices=("steps", "full"),
+        help="go on from each file of --ir-dir and compare: by the next pass with the next file "
+        "(steps, the default), or by all that its command names with the program (full)",
+    )
+    p.add_argument(
         "--simulate",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -651,6 +659,8 @@ def inspect(args: argparse.Namespace) -> int:
 
     if not (args.html or args.ir_dir):
         raise DstcError("nothing to write; give --html OUT.html, --ir-dir DIR or both")
+    if args.replay and not args.ir_dir:
+        raise DstcError("--replay goes on from the files of --ir-dir DIR; give it, too")
     check_outputs(args.json, args.html)
     watched = _Watched(args)
     with passes_shown("compile") as on_pass:
@@ -669,6 +679,11 @@ def inspect(args: argparse.Namespace) -> int:
             instruments=watched.instruments,
         )
     watched.write(compiled)
+    replayed = None
+    if args.replay:
+        from ..replay import replay
+
+        replayed = replay(Path(args.ir_dir), compiled, full=args.replay == "full")
     passes = [_pass_json(p) for p in compiled.passes]
     facts: dict[str, Any] = {
         "schema": 1,
@@ -677,6 +692,7 @@ def inspect(args: argparse.Namespace) -> int:
         "set": _changes(compiled.machine, args),
         "ir_dir": args.ir_dir,
         "html": args.html,
+        "replayed": replayed,
         "passes": passes,
         "notes": list(compiled.notes),
         **_choices(args, compiled),
