@@ -64,6 +64,7 @@ from ..runtime.nm_format import PATTERNS, Pattern
 from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
 from .provenance import locate
+from .tiles import cut_tiles, pieces_of, warps_of
 
 
 class Side(StrEnum):
@@ -341,8 +342,7 @@ class ScheduleAttr(ParametrizedAttribute):
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
-        return (cm // wm) * (cn // wn)
+        return warps_of(self.cta_tile, self.warp_tile)
 
     @property
     def swapped(self) -> bool:
@@ -376,18 +376,15 @@ class ScheduleAttr(ParametrizedAttribute):
 
     @property
     def pieces(self) -> tuple[int, int]:
-        """Smaller tiles, along M and N, that one is cut into: two where a warp's is wide enough."""
-        m, n = (1 + (w % (2 * self.vectors) == 0) for w in self.warp_tile)
-        return m, n
+        """Smaller tiles, along M and N, that one is cut into."""
+        return pieces_of(self.warp_tile, self.vectors)
 
     @property
     def cut_schedule(self) -> ScheduleAttr:
         """The schedule of smaller tiles."""
-        (cm, cn), (wm, wn), (down, across) = self.cta_tile, self.warp_tile, self.pieces
         return ScheduleAttr.of(
             Engine.DUAL,
-            (cm // down, cn // across),
-            (wm // down, wn // across),
+            *cut_tiles(self.cta_tile, self.warp_tile, self.vectors),
             self.stages.value.data,
             self.swapped,
             window=self.vectors,
@@ -446,6 +443,10 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException("skip is for the dual engine without split and ctas")
         if self.cut_tiles and (not self.persistent or self.cut_tiles < 0):
             raise VerifyException(f"cut needs ctas, and is positive, not {self.cut_tiles}")
+        if self.cut_tiles and self.pieces == (1, 1):
+            raise VerifyException(
+                f"cut needs warp tiles of {2 * self.vectors} or more along M or N"
+            )
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:

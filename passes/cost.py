@@ -95,7 +95,7 @@ class ScheduledProduct:
         s = self.schedule
         return cost_dual.DualPlan(
             self.sizes, s.cta_tile, s.warp_tile, s.stages, s.swapped, self.out_bytes, s.vectors,
-            s.parts, s.persistent, s.cut_tiles,
+            s.parts, s.persistent, s.cut_tiles, ceil_div(self.sizes[2], TILE_K) if s.skips else 0,
         )  # fmt: skip
 
     def in_turn(self, chip: Chip) -> ScheduledProduct:

@@ -14,18 +14,20 @@ from math import prod, sqrt
 import numpy as np
 
 from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
-from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
+from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
+from ..dialects.tiles import cut_tiles, pieces_of, warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_issue import step_slots
 from .cost_operands import Operands
 from .matmul_dual import always_wide, surely_wide
 from .matmul_dual_prefetch import (
     CHUNK,
-    CTA_BYTES,
-    chunk_bytes,
+    GROUP,
+    fetches_whole,
     prefetch_distance,
     prefetched_sectors,
 )
+from .matmul_dual_skip import list_bytes
 from .matmul_dual_steps import steps_ahead
 from .matmul_raster import panel_columns
 
@@ -66,8 +68,6 @@ and of a group of tiles whose sectors are fetched into L1 a chunk: counted in co
 HOPS = 2
 """Loads before the first product that wait for each other: headers, values; row starts before them
 where they say which loop it is, and nothing fetches headers meanwhile."""
-GROUP = 4
-"""Tiles whose sectors are fetched together (`matmul_dual_prefetch.Prefetch`)."""
 
 
 @dataclass(frozen=True)
@@ -78,70 +78,70 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 10.6
+    start: float = 9.97
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 6.33
+    start_tile: float = 6.75
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 12.5
+    end_start: float = 11.3
     """Cycles before the first store."""
-    end_row: float = 1.73
+    end_row: float = 1.39
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.158
+    miss_power: float = 0.129
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 4.75
+    latency_extra: float = 5.04
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.51
+    sharp_alone: float = 2.26
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 12.5
+    sharpness: float = 12.9
     """The same of the resources of an SM,"""
-    sharp_l2: float = 3.04
+    sharp_l2: float = 3.57
     """of an SM and L2,"""
-    sharp_end: float = 44.8
+    sharp_end: float = 48.3
     """of stores and what else goes on,"""
-    sharp_dram: float = 4.41
+    sharp_dram: float = 3.82
     """of DRAM and all else."""
-    l2_share: float = 1.02
+    l2_share: float = 1.03
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.216
+    l2_uneven: float = 0.215
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.712
+    dram_share: float = 1.02
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0628
+    l2_mean: float = 0.08
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 1.16
+    l2_spread: float = 1.36
     """and of the spread over slices;"""
-    dram_mean: float = 0.337
+    dram_mean: float = 0.328
     """the same for DRAM's channels."""
-    dram_spread: float = 0.6
-    shared_l1: float = 0.0401
+    dram_spread: float = 0.583
+    shared_l1: float = 0.0299
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.74
+    first: float = 0.693
     """Share of a burst's queueing that is before the first step."""
-    calm: float = 0.114
+    calm: float = 0.0897
     """By which power of the number of turns these bursts get smaller: SMs drift apart."""
-    turn_spread: float = 0.187
+    turn_spread: float = 0.111
     """How much turns differ, as a share of one."""
-    pack: float = 0.484
+    pack: float = 0.448
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 5.48
+    overlap: float = 5.12
     """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
-    turn_overlap: float = 2.34
+    turn_overlap: float = 2.62
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
-    stagger: float = 0.0224
+    stagger: float = 0.0225
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.709
+    part_share: float = 0.697
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 313
+    part_wait: float = 318
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.571
+    part_power: float = 0.566
     """and by which power of their number these grow."""
-    arrive: float = 848
+    arrive: float = 717
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.615
+    begun: float = 0.31
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 802
+    turn_start: float = 762
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.27
+    write: float = 1.3
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -164,24 +164,24 @@ class DualPlan:
     """CTAs that take tiles in turn; 0: a CTA a tile."""
     cut: int = 0
     """Tiles that are cut into `pieces` smaller ones each."""
+    listed: int = 0
+    """Steps that each warp's list in shared memory has room for, if it has one."""
 
     @property
     def pieces(self) -> Size2:
         """Smaller tiles, along M and N, of a large one."""
-        m, n = (1 + (w % (2 * self.window) == 0) for w in self.warp)
-        return m, n
+        return pieces_of(self.warp, self.window)
 
     @property
     def small(self) -> DualPlan:
         """The plan of the smaller tiles, as if they covered the result."""
-        (cm, cn), (wm, wn), (down, across) = self.cta, self.warp, self.pieces
-        cta, warp = (cm // down, cn // across), (wm // down, wn // across)
+        cta, warp = cut_tiles(self.cta, self.warp, self.window)
         return replace(self, cta=cta, warp=warp, cut=0)
 
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        return self.cta[0] // self.warp[0] * (self.cta[1] // self.warp[1])
+        return warps_of(self.cta, self.warp)
 
     @property
     def grid(self) -> Size2:
@@ -223,7 +223,11 @@ def occupancy(plan: DualPlan, chip: Chip, *, in_turn: bool = False) -> int:
         chip.registers // chip.sub_cores // round_up(registers * 32, chip.register_granularity),
         chip.max_warps // chip.sub_cores,
     )
-    return min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+    held = min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+    if plan.listed:
+        shared = round_up(plan.warps * list_bytes(plan.listed), chip.shared_granularity)
+        held = min(held, chip.shared_bytes // shared)
+    return held
 
 
 def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[int, int]:
@@ -302,7 +306,7 @@ class _Model:
         self.fetched = tuple(
             prefetched_sectors(side.density, plan.window) for side in operands.sides
         )
-        whole = chunk_bytes((a.density, b.density), plan.cta) <= CTA_BYTES
+        whole = fetches_whole((a.density, b.density), plan.cta)
         self.dense = tuple(whole and not sectors for sectors in self.fetched)
         covered = all(
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
@@ -326,7 +330,7 @@ class _Model:
         rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
-        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        dense, sparse = self._dense_chunk(), self._sparse_chunk() + self._bitmap_chunk()
         self.step = self._step(dense + sparse)
         self.idle = self._idle(dense, sparse)
 
@@ -394,24 +398,24 @@ class _Model:
         for first in range(0, len(wanted), GROUP):
             group = wanted[first : first + GROUP]
             needed, most = self._sectors(group), max(group)
-            bitmaps = ceil_div(len(group) * CHUNK * self.bitmap_sectors, 32)
-            found += _Step(2 + bitmaps + needed, max(0.0, most - needed), FETCH_ALU + most)
+            found += _Step(2 + needed, max(0.0, most - needed), FETCH_ALU + most)
         return found
 
-    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
-        """What a warp fetches for nothing: chunks that begin a tile are whole, and all there are.
+    def _bitmap_chunk(self) -> _Step:
+        """The same for the bitmaps of both: a lane a sector."""
+        sides = zip(self.plan.tiles, self.fetched, self.dense, strict=True)
+        rows = sum(tiles for tiles, sparse, dense in sides if sparse or dense)
+        return _Step(ceil_div(rows * CHUNK * self.bitmap_sectors, WARP_SIZE))
 
-        Those beyond K fetch the last dense tile again, and no sparse one.
-        """
+    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
+        """What a warp fetches for nothing: chunks are whole, the last turns beyond K."""
         looped = max(0, self.steps - self.near - HEADER_GROUP - 1) // CHUNK
-        used = self.steps / CHUNK
-        begun, needed = self.distance + looped - used, ceil_div(self.steps, CHUNK) - used
-        beyond = max(0.0, begun - needed)
+        chunks = ceil_div(self.steps, CHUNK)
+        partly = chunks - self.steps / CHUNK
+        beyond = min(self.distance, chunks) + looped - chunks
+        every = dense + sparse
         return _Step(
-            begun * dense.on + needed * sparse.on,
-            beyond * (sparse.on + sparse.off),
-            begun * (dense.alu + sparse.alu),
-            begun * dense.sectors,
+            partly * sparse.on, beyond * (every.on + every.off), (partly + beyond) * every.alu
         )
 
     def _sectors(self, group: list[int]) -> float:
@@ -576,9 +580,7 @@ class _Model:
         missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
         beyond = missing * (chip.dram_latency - chip.l2_latency)
         latency = chip.l2_latency + beyond + f.latency_extra
-        # bitmaps of dense tiles are not fetched into L1: they come as late as registers allow
-        near = latency if any(self.dense) else chip.l1_latency + f.latency_extra
-        local = max(local, near / self.near)
+        local = max(local, (chip.l1_latency + f.latency_extra) / self.near)
         pace = smooth_max(f.sharp_l2, local, asked)
 
         # what is loaded ahead comes in bursts: a latency and a queue a turn of `ahead` steps

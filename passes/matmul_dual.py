@@ -67,8 +67,7 @@ def dual_kernel(
     origin = product.origin(product.place())
     located = product.located(origin, b.mul(part, k_tiles))
     steps = StepList.of(b, located, last_k_tiles) if schedule.skips else None
-    for t in range(tiles):
-        b.builder.insert(tile.AccClearOp(t))
+    _clear(b, schedule)
     split.each(
         b,
         part,
@@ -163,20 +162,21 @@ class _Product:
         """All products of the warp's tile; of `steps` alone if they are given.
 
         One loop for rows of tiles as wide as is to be expected, and one for wider ones. `fetched`:
-        the first chunks are under way.
+        the code before has begun to fetch: whole chunks, or headers alone after a small tile.
         """
         b, schedule, densities = self.b, self.schedule, self.op.densities
-        window, prefetch = schedule.vectors, self.prefetch(operands)
-        least, most = NARROW_VALUES // REGISTER_VALUES, operands.layout.value_registers
-        if not fetched and steps is None:
+        window, most = schedule.vectors, operands.layout.value_registers
+        least = NARROW_VALUES // REGISTER_VALUES
+        prefetch = self.prefetch(operands) if steps is None else None
+        if prefetch is not None and not fetched:
             prefetch.begin(Place(b, k_tiles))
 
         def loop(registers: tuple[int, int]) -> None:
-            main = Steps(b, operands, prefetch, schedule, registers, Flow([], [], []))
-            if steps is not None:
+            main = Steps(b, operands, schedule, registers, Flow([], [], []))
+            if prefetch is not None:
+                main_loop(main, prefetch, k_tiles)
+            elif steps is not None:
                 skipping_loop(main, steps)
-            else:
-                main_loop(main, k_tiles)
 
         if always_wide(densities, window):
             loop((most, most))

@@ -55,7 +55,6 @@ class Steps:
 
     b: KernelBuilder
     operands: Operands
-    prefetch: Prefetch
     schedule: ScheduleAttr
     registers: tuple[int, int]
     """Those that hold the values of a tile along M, and of one along N."""
@@ -164,12 +163,12 @@ class Steps:
                 if int(when * len(products)) == number:
                     item()
 
-    def chunk(self, at: Place) -> None:
-        """The steps of a turn of the loop."""
-        first = self.prefetch.distance * CHUNK
-        headers = self.prefetch.load(at, first)
-        self.step(at, 0, [partial(self.prefetch.fetch_headers, at, first + LEAD * CHUNK)])
-        further = self.prefetch.fetch(at, first, *headers)
+    def chunk(self, at: Place, prefetch: Prefetch) -> None:
+        """The steps of a turn of the loop, and of `prefetch` what belongs to it."""
+        first = prefetch.distance * CHUNK
+        headers = prefetch.load(at, first)
+        self.step(at, 0, [partial(prefetch.fetch_headers, at, first + LEAD * CHUNK)])
+        further = prefetch.fetch(at, first, *headers)
         for s in range(1, CHUNK):
             self.step(at, s, share(further, s - 1, CHUNK - 1))
 
@@ -190,7 +189,7 @@ def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
     return work[len(work) * number // parts : len(work) * (number + 1) // parts]
 
 
-def main_loop(main: Steps, k_tiles: int) -> None:
+def main_loop(main: Steps, prefetch: Prefetch, k_tiles: int) -> None:
     """All steps of a warp's tile, from empty registers on."""
     b, operands = main.b, main.operands
     first = Place(b, k_tiles)
@@ -199,7 +198,7 @@ def main_loop(main: Steps, k_tiles: int) -> None:
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         inner = replace(main, flow=main.flow.like(carried))
-        inner.chunk(Place(b, k_tiles, counter))
+        inner.chunk(Place(b, k_tiles, counter), prefetch)
         return inner.flow.flat()
 
     # The loop runs whole chunks, as long as all that they load exists; the last steps, which load
