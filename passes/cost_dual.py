@@ -78,68 +78,68 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 9.97
+    start: float = 9.02
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 6.75
+    start_tile: float = 8.31
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 11.3
+    end_start: float = 9.91
     """Cycles before the first store."""
-    end_row: float = 1.39
+    end_row: float = 1.59
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.129
+    miss_power: float = 0.106
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 5.04
+    latency_extra: float = 5.45
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.26
+    sharp_alone: float = 2.24
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 12.9
+    sharpness: float = 13.4
     """The same of the resources of an SM,"""
-    sharp_l2: float = 3.57
+    sharp_l2: float = 3.28
     """of an SM and L2,"""
-    sharp_end: float = 48.3
+    sharp_end: float = 54.3
     """of stores and what else goes on,"""
-    sharp_dram: float = 3.82
+    sharp_dram: float = 3.74
     """of DRAM and all else."""
-    l2_share: float = 1.03
+    l2_share: float = 1.09
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.215
+    l2_uneven: float = 0.207
     """How much the fullest slice holds up a step, of the spread over slices."""
     dram_share: float = 1.02
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.08
+    l2_mean: float = 0.101
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 1.36
+    l2_spread: float = 1.18
     """and of the spread over slices;"""
-    dram_mean: float = 0.328
+    dram_mean: float = 0.347
     """the same for DRAM's channels."""
-    dram_spread: float = 0.583
-    shared_l1: float = 0.0299
+    dram_spread: float = 0.77
+    shared_l1: float = 0.023
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.693
+    first: float = 0.764
     """Share of a burst's queueing that is before the first step."""
-    calm: float = 0.0897
+    calm: float = 0.0677
     """By which power of the number of turns these bursts get smaller: SMs drift apart."""
-    turn_spread: float = 0.111
+    turn_spread: float = 0.0825
     """How much turns differ, as a share of one."""
-    pack: float = 0.448
+    pack: float = 0.437
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 5.12
+    overlap: float = 5.15
     """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
-    turn_overlap: float = 2.62
+    turn_overlap: float = 2.82
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
-    stagger: float = 0.0225
+    stagger: float = 0.0208
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
     part_share: float = 0.697
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 318
+    part_wait: float = 321
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.566
+    part_power: float = 0.563
     """and by which power of their number these grow."""
-    arrive: float = 717
+    arrive: float = 602
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.31
+    begun: float = 0.17
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 762
+    turn_start: float = 800
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
     write: float = 1.3
     """Cycles that L2 takes to write back, over those of its bytes."""
