@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
 from ..runtime.executor import Progress, RunResult, run_program
 from ..runtime.machine import Machine
+from .cache import CompileCache, Entry
 from .driver import OnPass, PassRecord, new_context, run_pipeline
 from .frontends.onnx_import import load_onnx
 from .frontends.onnx_prune import prune_weights
@@ -54,7 +55,8 @@ class Compiled:
     `graph`: the model graph (networkx inside); `module`: the IR after the last pass; `passes`: what
     ran and for how long; `products`: the matrix products as scheduled, in the order of their
     launches; `choices`: for those whose schedules were chosen, all candidates; `program`: what the
-    device runs. A program read from a file has only that.
+    device runs. A program read from a file has only that; one from the cache (`cached`) has the
+    model's notes and passes too, and `load_graph` reads the graph when it is needed.
     """
 
     program: Program
@@ -69,6 +71,8 @@ class Compiled:
     notes: tuple[str, ...] = field(default_factory=tuple[str, ...])
     products: list[ScheduledProduct] = field(default_factory=list[ScheduledProduct])
     choices: list[Choice] = field(default_factory=list[Choice])
+    cached: bool = False
+    load_graph: Callable[[], ModelGraph] | None = None
 
     def run(
         self,
@@ -108,7 +112,10 @@ class Compiled:
 
         The worst output decides. Only for models that came from ONNX.
         """
-        assert self.graph is not None and self.model is not None
+        assert self.model is not None
+        if self.graph is None and self.load_graph is not None:
+            self.graph = self.load_graph()
+        assert self.graph is not None
         arrays = dict(self.named(inputs))
         wanted = onnx_reference(self.model, arrays)
         bounds = error_bound(self.graph, arrays)
@@ -134,6 +141,7 @@ def compile_model(
     densities: Mapping[str, float] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     prune: str | None = None,
+    cache: CompileCache | None = None,
     check: Inputs | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Compiled:
@@ -145,17 +153,34 @@ def compile_model(
     fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`); `densities`:
     shares of non-zeros of values or nodes, by name; `calibrate`: inputs by name, on which densities
     of activations are measured; `prune`: the n:m pattern, 2:4 or 4:16, that weights are pruned to
-    first, which `Compiled.check` accounts for; `check`: inputs on which the IR is executed after
-    every pass, so that the first pass that changes the result is named (`PassChanged`);
-    `instruments`: called around each pass. Raises `DstcError` with one line that names what is
-    wrong.
+    first, which `Compiled.check` accounts for; `cache`: where programs are kept between runs, which
+    then come without IR, products and choices (not used with `ir_dir`, `check` and `instruments`);
+    `check`: inputs on which the IR is executed after every pass, so that the first pass that
+    changes the result is named (`PassChanged`); `instruments`: called around each pass. Raises
+    `DstcError` with one line that names what is wrong.
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     name = Path(model).name if isinstance(model, str | os.PathLike) else None
+    entry: Entry | None = None
+    watched = ir_dir is not None or check is not None or bool(instruments)
+    if cache is not None and not watched:
+        options = {
+            "engine": engine, "dims": dims, "input_shapes": input_shapes, "tune": tune,
+            "densities": densities, "calibrate": calibrate, "prune": prune,
+        }  # fmt: skip
+        entry = cache.entry(model, target, options)
+    stored = entry.load() if entry is not None else None
     notes: list[str] = []
     if prune is not None:
         model, notes = prune_weights(model, prune)
+    if stored is not None:
+        source = model
+        return Compiled(
+            stored.program, target, passes=stored.passes, engine=engine, model=model,
+            notes=stored.notes, cached=True, seconds=time.perf_counter() - started,
+            load_graph=lambda: load_onnx(source, dims, input_shapes),
+        )  # fmt: skip
     graph = load_onnx(model, dims, input_shapes)
     ctx = new_context()
     module = graph.to_module(ctx)
@@ -169,6 +194,8 @@ def compile_model(
     )  # fmt: skip
     compiled.model = model
     compiled.notes = (*graph.notes, *notes)
+    if entry is not None:
+        entry.save(compiled.program, compiled.notes, compiled.passes)
     compiled.seconds = time.perf_counter() - started
     return compiled
 

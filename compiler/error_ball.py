@@ -68,7 +68,7 @@ class Ball(NamedTuple):
         """The image under a monotone function."""
         centre = f(self.centre)
         if not self.radius.any():
-            return Ball.exact(centre)
+            return Ball(centre, np.broadcast_to(np.float64(0), centre.shape))
         up, down = f(self.centre + self.radius), f(self.centre - self.radius)
         return Ball(centre, np.maximum(up - centre, centre - down))
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..dialects.conv_window import ConvWindow
+from ..dialects.dstc_pointwise import PLACES
 from ..dialects.interpreters.dstc import im2col, image_of
 from ..dialects.interpreters.dstc_pointwise import gathered, padded, sliced
 from ..runtime.host_ops import pool
@@ -40,7 +41,7 @@ SPARE = 8
 
 def _f16(values: F64) -> F64:
     with np.errstate(over="ignore", invalid="ignore"):
-        return values.astype(np.float16).astype(np.float64)
+        return values.astype(np.float16).astype(values.dtype)
 
 
 PORT_UNITS = {"float16": (F16_UNIT, F16_TINY), "bfloat16": (2.0**-8, 2.0**-133)}
@@ -90,7 +91,7 @@ def _bounds(
             step = STEPS[node.op]
             for value in node.inputs:  # constants are many: each is there for its readers alone
                 if value in graph.constants:
-                    reference[value] = device[value] = Ball.exact(graph.constants[value])
+                    reference[value] = device[value] = _constant(node, graph.constants[value])
             reference[node.output] = step(graph, node, [reference[v] for v in node.inputs])
             result = step(graph, node, _device_operands(node, device))
             device[node.output] = _stored(graph, node, result, exact)
@@ -118,9 +119,20 @@ def _bounds(
     return bounds, largest
 
 
+def _constant(node: OpNode, values: NDArray[Any]) -> Ball:
+    """A constant; of a large operand of a product only the values as they are, in f32."""
+    if node.op in PRODUCTS and values.size > _BLOCK and values.dtype == np.float32:
+        return Ball(cast("F64", values), np.broadcast_to(np.float64(0), values.shape))
+    return Ball.exact(values)
+
+
+PRODUCTS = ("conv2d", "matmul")
+"""Operators that take f16 operands."""
+
+
 def _device_operands(node: OpNode, device: Mapping[str, Ball]) -> list[Ball]:
     """Operands as the device reads them: those of a product are f16."""
-    halves = 2 if node.op in ("conv2d", "matmul") else 0
+    halves = 2 if node.op in PRODUCTS else 0
     return [device[v].through(_f16) if i < halves else device[v] for i, v in enumerate(node.inputs)]
 
 
@@ -153,8 +165,7 @@ def _only_half_readers(graph: ModelGraph, node: OpNode) -> bool:
     outputs = {p.value for p in graph.outputs}
     readers = [graph.node(name) for name in graph.digraph.successors(node.name)]
     return node.output not in outputs and all(
-        r.op in ("conv2d", "matmul") or (r.op in _MOVES and _only_half_readers(graph, r))
-        for r in readers
+        r.op in PRODUCTS or (r.op in _MOVES and _only_half_readers(graph, r)) for r in readers
     )
 
 
@@ -170,7 +181,34 @@ def _narrow(*values: F64) -> list[NDArray[np.floating[Any]]]:
     return [v.astype(np.float32) for v in values] if fits else list(values)
 
 
+_BLOCK = 1 << 24
+"""Elements of an operand that are looked at together: about 128 MB of f64 each time."""
+
+
 def _product(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
+    """In blocks of rows of `a` and columns of `b`."""
+
+    def parts(extent: int, elements: int) -> list[NDArray[np.intp]]:
+        return np.array_split(np.arange(extent), min(extent, max(1, -(-elements // _BLOCK))))
+
+    rows = parts(len(a.centre), a.centre.size)
+    columns = parts(b.centre.shape[1], b.centre.size)
+
+    def block(i: NDArray[np.intp], j: NDArray[np.intp]) -> Ball:
+        across, down = slice(j[0], j[-1] + 1), slice(i[0], i[-1] + 1)
+        own = down if along == "m" else across
+        return _block(
+            a.moved(lambda x: x[down].astype(np.float64, copy=False)),
+            b.moved(lambda x: x[:, across].astype(np.float64, copy=False)),
+            bias.moved(lambda x: x[own]) if bias is not None else None,
+            along,
+        )
+
+    blocks = [[block(i, j) for j in columns] for i in rows]
+    return Ball(*(np.block([[ball[part] for ball in row] for row in blocks]) for part in (0, 1)))
+
+
+def _block(a: Ball, b: Ball, bias: Ball | None, along: str) -> Ball:
     centre = a.centre @ b.centre
     sizes, exact = _narrow(a.magnitude, b.magnitude), _narrow(np.abs(a.centre))[0]
     magnitude = sizes[0] @ sizes[1]
@@ -340,7 +378,10 @@ def _reduce(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
         of = np.max if kind == "max" else np.min
         low, high = of(x.centre - x.radius, axis=axes), of(x.centre + x.radius, axis=axes)
         centre = of(x.centre, axis=axes)
-        ball = Ball(centre, np.maximum(high - centre, centre - low))
+        off = np.maximum(high - centre, centre - low)
+        ball = Ball(centre, np.where((low == centre) & (high == centre), 0.0, off))
+    elif kind in PLACES:
+        ball = _place(x, kind, axes)
     elif kind == "prod":
         centre, most = np.prod(x.centre, axis=axes), np.prod(x.magnitude, axis=axes)
         least = np.abs(centre)
@@ -351,6 +392,22 @@ def _reduce(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
         spread = 1.01 * F32_UNIT * roundings(count + SPARE) * x.magnitude.sum(axis=axes) * by
         ball = total.wider(spread)
     return ball.moved(lambda v: v.reshape(shape))
+
+
+def _place(x: Ball, kind: str, axes: tuple[int, ...]) -> Ball:
+    """Where the extreme is: sure if no other element can be as large."""
+    kept = [d for d in range(x.centre.ndim) if d not in axes]
+    moved = x.moved(lambda v: v.transpose(*kept, *axes).reshape(*(v.shape[d] for d in kept), -1))
+    values = moved.centre if kind == "argmax" else -moved.centre
+    centre = values.argmax(axis=-1).astype(np.float64)
+    least = (values - moved.radius).max(axis=-1, keepdims=True)
+    apart = np.abs(np.arange(values.shape[-1], dtype=np.float64) - centre[..., None])
+    within = values + moved.radius
+    possible = (within >= least) | np.isnan(values)
+    # of equal elements the first is meant, unless one of them may be off
+    unsure = (possible & (moved.radius > 0)).any(axis=-1, keepdims=True)
+    possible &= unsure | np.isnan(values)
+    return Ball(centre, np.where(possible, apart, 0.0).max(axis=-1))
 
 
 def _normalize(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:

@@ -6,6 +6,7 @@ whether results stay within a bound, such as that of `error_bound`.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -129,6 +130,7 @@ def onnx_reference(
 
     from .frontends.onnx_import import read_model
     from .frontends.onnx_widen import widen
+    from .reference_operators import OPERATORS
 
     file, proto = read_model(model)
     narrow = widen(proto)
@@ -136,15 +138,18 @@ def onnx_reference(
         name: array.astype(np.float32) if narrow and array.dtype.name in NARROW else array
         for name, array in inputs.items()
     }
-    evaluator: Any = ReferenceEvaluator(proto)
     try:
+        evaluator: Any = ReferenceEvaluator(proto, new_ops=list(OPERATORS))  # pyright: ignore[reportArgumentType]
         with np.errstate(all="ignore"):
             results: list[Any] = evaluator.run(None, feeds)
     except Exception as e:
         raise DstcError(
             f"{file}: ONNX's reference evaluator fails: {' '.join(str(e).split())[:300]}"
         ) from e
-    return [np.asarray(r) for r in results]
+    outputs = [np.asarray(r) for r in results]
+    del proto, evaluator
+    gc.collect()  # the evaluator holds its copy of the weights in a cycle
+    return outputs
 
 
 class Comparison(TypedDict):

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.formats import OHMMA_A, OHMMA_B
-from .run_facts import changed, count, layers_compared, number, on_machine, percent, short
+from .run_facts import (
+    changed,
+    count,
+    layers_compared,
+    limit_text,
+    number,
+    on_machine,
+    percent,
+    short,
+)
 
 TEMPLATE = "report.html.jinja"
 
@@ -53,7 +62,9 @@ def render_report(facts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=count, percent=percent, short=short, number=number)
+    environment.filters.update(
+        count=count, percent=percent, short=short, number=number, limit_text=limit_text
+    )
     return environment.get_template(TEMPLATE).render(
         f=facts,
         model=Path(facts["model"]).name,

@@ -33,6 +33,32 @@ def number(x: float | None) -> str:
     return "not a number" if x is None else f"{x:.3g}"
 
 
+LIMITS = {
+    "issue": "issue slots",
+    "tensor": "tensor core",
+    "accumulator": "accumulators",
+    "scoreboard_tensor": "tensor result",
+    "scoreboard_dram": "DRAM latency",
+    "scoreboard_l2": "L2 latency",
+    "scoreboard_l1": "L1 latency",
+    "global_queue": "L1 rate",
+    "scoreboard_shared": "shared latency",
+    "shared_queue": "shared rate",
+    "scoreboard_alu": "ALU latency",
+    "scoreboard_mufu": "MUFU latency",
+    "unit": "pipes",
+    "branch": "branches",
+    "barrier": "barriers",
+    "no_warp": "too few warps",
+}
+"""What most sub-core cycles of a kernel went to -> what limits it."""
+
+
+def limit_text(limit: str | None) -> str:
+    """A kernel's limit for people, or a dash."""
+    return "-" if limit is None else LIMITS.get(limit, limit.replace("_", " "))
+
+
 def on_machine(facts: Mapping[str, Any]) -> str:
     """The machine's name, and the parameters that the user changed."""
     return changed(facts["machine"], facts.get("set") or {})

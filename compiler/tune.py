@@ -37,19 +37,24 @@ def _stderr(line: str) -> None:
     print(f"tune: {line}", file=sys.stderr)
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/dstc/tune`, or the same in `~/.cache`."""
+def cache_root() -> Path:
+    """`$XDG_CACHE_HOME/dstc`, or the same in `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    return root / "dstc" / "tune"
+    return root / "dstc"
+
+
+def cache_folder() -> Path:
+    """Where measured cycles are: `tune` in `cache_root()`."""
+    return cache_root() / "tune"
 
 
 @cache
-def source_stamp() -> str:
-    """A hash of the sources that make and run code."""
+def source_stamp(*rooms: str) -> str:
+    """A hash of the sources in `rooms` (default: those that make and run code)."""
     digest = hashlib.sha256()
     base = Path(__file__).parents[1]
-    for file in sorted(f for room in _ROOMS for f in (base / room).rglob("*.py")):
+    for file in sorted(f for room in rooms or _ROOMS for f in (base / room).rglob("*.py")):
         digest.update(file.relative_to(base).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()

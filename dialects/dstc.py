@@ -63,6 +63,7 @@ from ..backend.isa.table import TILE_M, WINDOWS
 from ..runtime.nm_format import PATTERNS, Pattern
 from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
+from .image_type import ImageType
 from .provenance import locate
 from .tiles import cut_tiles, pieces_of, warps_of
 
@@ -518,8 +519,8 @@ def int_values(attr: DenseArrayBase[I64]) -> tuple[int, ...]:
 
 
 def matrix_shape(type_: Attribute) -> tuple[int, ...]:
-    """Shape of a tensor, bitmap or n:m type."""
-    if isinstance(type_, BitmapType | NmType):
+    """Shape of a tensor, bitmap, n:m or encoded image type."""
+    if isinstance(type_, BitmapType | NmType | ImageType):
         return type_.shape
     assert isinstance(type_, TensorType)
     return type_.get_shape()
@@ -579,7 +580,7 @@ def _check_residual(residual: SSAValue | None, result: Sequence[int]) -> None:
 
 
 _TENSOR = base(TensorType)
-_ENCODED = base(BitmapType) | base(NmType)
+_ENCODED = base(BitmapType) | base(NmType) | base(ImageType)
 _MATRIX = base(TensorType) | _ENCODED
 
 
@@ -830,6 +831,12 @@ class MatmulOp(IRDLOperation):
         return m, rs[0 if self.trans_b is not None else 1], k
 
     @property
+    def extents(self) -> tuple[int, int, int]:
+        """(M, N, K) of what is computed: of an encoded image, pixels beyond its rows' ends too."""
+        m, n, k = self.sizes
+        return m, self.rhs.type.layout.computed if isinstance(self.rhs.type, ImageType) else n, k
+
+    @property
     def total_sizes(self) -> tuple[int, int, int]:
         """(M, N, K) of all products of a batch as one with that many rows."""
         m, n, k = self.sizes
@@ -916,7 +923,7 @@ class MatmulOp(IRDLOperation):
             bs = matrix_shape(self.bias.type)
             _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
         _check_residual(self.residual, got)
-        bitmaps = [isinstance(v.type, BitmapType) for v in (self.lhs, self.rhs)]
+        bitmaps = [isinstance(v.type, BitmapType | ImageType) for v in (self.lhs, self.rhs)]
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
@@ -941,10 +948,15 @@ class MatmulOp(IRDLOperation):
         """A product on windows is on an image, and gives one; only it has groups."""
         if self.window is None:
             _expect(self.groups is None, "groups are for products on windows of an image")
+            _expect(len(rhs) == 2, "an image is multiplied with a window")
             return
         _expect(len(lhs) == 2, "lhs must be a matrix")
         _expect(len(rhs) == 4, f"rhs must be an image of 4 dimensions, not {len(rhs)}")
         _expect(not any(self.transposed), "a product on windows takes no transposed operands")
+        if isinstance(self.rhs.type, ImageType):
+            same = self.rhs.type.window == self.window
+            _expect(same, f"rhs is encoded for {self.rhs.type.window}, not for {self.window}")
+            _expect(self.group_count == 1, "an encoded image has no groups")
         _check_groups(self.group_count, lhs[0], rhs[1])
         oh, ow = self.window.window.output(rhs[2:])
         _expect(min(oh, ow) > 0, "the window does not fit the image")
@@ -1016,13 +1028,14 @@ class Im2colOp(IRDLOperation):
 class _EncodingOp(IRDLOperation):
     def _verify_shapes(self, dense: Attribute, encoded: Attribute) -> None:
         ds, bs = matrix_shape(dense), matrix_shape(encoded)
-        form = "bitmap" if isinstance(encoded, BitmapType) else "n:m operand"
+        forms: dict[type[Attribute], str] = {BitmapType: "bitmap", ImageType: "image"}
+        form = forms.get(type(encoded), "n:m operand")
         _expect(ds == bs, f"tensor {_dims(ds)} and {form} {_dims(bs)} differ in shape")
 
 
 @irdl_op_definition
 class EncodeOp(_EncodingOp):
-    """A dense f16 matrix as bitmap and condensed values, or as n:m operand.
+    """A dense f16 matrix as bitmap and condensed values, or as n:m operand; an image encoded.
 
     A matrix that does not keep the pattern n:m is an error.
     """
@@ -1033,7 +1046,7 @@ class EncodeOp(_EncodingOp):
     traits = traits_def(Pure())
     assembly_format = "$input attr-dict `:` type($input) `->` type($result)"
 
-    def __init__(self, input: SSAValue, result_type: BitmapType | NmType):
+    def __init__(self, input: SSAValue, result_type: BitmapType | NmType | ImageType):
         super().__init__(operands=[input], result_types=[result_type])
 
     def verify_(self) -> None:
@@ -1042,7 +1055,7 @@ class EncodeOp(_EncodingOp):
 
 @irdl_op_definition
 class DecodeOp(_EncodingOp):
-    """A bitmap or n:m operand as dense f16 matrix."""
+    """A bitmap, an n:m operand or an encoded image as a dense f16 tensor."""
 
     name = "dstc.decode"
     input = operand_def(_ENCODED)
@@ -1295,5 +1308,5 @@ DSTC = Dialect(
         ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
         CastOp, ReshapeOp, Pool2dOp, SoftmaxOp, *POINTWISE_OPS,
     ],
-    [BitmapType, NmType, ScheduleAttr, WindowAttr, ActivationAttr, PoolKindAttr],
+    [BitmapType, NmType, ImageType, ScheduleAttr, WindowAttr, ActivationAttr, PoolKindAttr],
 )  # fmt: skip

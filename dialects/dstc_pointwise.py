@@ -41,8 +41,12 @@ from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure
 from .checks import TENSOR, broadcast, dims, expect, int_values, ints, same_shape, shape_of
 from .functions import FUNCTIONS
 
-REDUCTIONS = ("sum", "mean", "max", "min", "prod")
+REDUCTIONS = ("sum", "mean", "max", "min", "prod", "argmax", "argmin")
 """Kinds of `dstc.reduce`."""
+PLACES = {"argmax": "max", "argmin": "min"}
+"""Those that say where a row's extreme is, and the extreme."""
+MOST_PLACES = 1 << 24
+"""Elements of such a row: f32 tells so many numbers apart."""
 
 _VALUE_OPTIONS = (ParsePropInAttrDict(),)
 
@@ -268,6 +272,8 @@ class ReduceOp(IRDLOperation):
     """Sum, mean, maximum, minimum or product over `axes`, in f32.
 
     The order of additions is that of `rows.RowPlan`. The result may keep the axes with one element.
+    argmax and argmin: where the first of the largest (smallest) elements is, a NaN being larger
+    (smaller) than all, as an f32.
     """
 
     name = "dstc.reduce"
@@ -295,6 +301,8 @@ class ReduceOp(IRDLOperation):
         got = shape_of(self.result.type)
         expect(math.prod(got) == kept, f"result must have {kept} elements, not {dims(got)}")
         expect(not is_integer(self.x.type), "only floats are reduced")
+        few = self.kind.data not in PLACES or math.prod(xs) <= MOST_PLACES * kept
+        expect(few, f"a place is one of {MOST_PLACES} at most")
 
 
 @irdl_op_definition

@@ -15,7 +15,7 @@ from xdsl.ir import Operation
 
 from ..backend.isa.layout import ceil_div
 from .checks import int_values, shape_of
-from .dstc_pointwise import NormalizeOp, ReduceOp
+from .dstc_pointwise import PLACES, NormalizeOp, ReduceOp
 from .functions import LOG2_E, Arithmetic
 
 WARP = 32
@@ -68,11 +68,21 @@ Many = Sequence[Any]
 
 @dataclass(frozen=True)
 class Reduce:
-    """Combine `of(m, x, stats)` over the columns; `then` makes a statistic of the result."""
+    """Combine `of(m, x, stats)` over the columns; `then` makes a statistic of the result.
+
+    `numbered`: an `of` that takes the number of the column, an f32, as well.
+    """
 
     kind: str
     of: Callable[[Arithmetic[Any], Any, Many], Any] | None = None
     then: Callable[[Arithmetic[Any], Any], Any] | None = None
+    numbered: Callable[[Arithmetic[Any], Any, Many, Any], Any] | None = None
+
+    def term(self, m: Arithmetic[Any], x: Any, stats: Many, column: Callable[[], Any]) -> Any:
+        """What a column adds; `column()` is its number."""
+        if self.numbered is not None:
+            return self.numbered(m, x, stats, column())
+        return x if self.of is None else self.of(m, x, stats)
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,17 @@ def normalization(columns: int, epsilon: float, centred: bool) -> tuple[Step, ..
     return (*mean, *rest) if centred else rest
 
 
+def _found(m: Arithmetic[Any], x: Any, stats: Many, column: Any) -> Any:
+    """The column if it has what is sought, or both are NaN; else one behind all."""
+    there, nowhere = m.compare("eq", x, stats[0]), m.number(math.inf)
+    missing = m.select(m.compare("ne", x, x), column, nowhere)
+    return m.select(there, column, missing)
+
+
 def reduction(kind: str, columns: int) -> tuple[Step, ...]:
-    """A single statistic."""
+    """A single statistic, the last one."""
+    if kind in PLACES:
+        return (Reduce(PLACES[kind]), Reduce("min", numbered=_found))
     if kind == "mean":
         return (Reduce("sum", then=lambda m, total: m.mul(total, m.number(1 / columns))),)
     return (Reduce(kind),)

@@ -17,6 +17,7 @@ from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
 from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
 from ..dialects.tiles import cut_tiles, pieces_of, warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
+from .cost_image import ImageSide
 from .cost_issue import step_slots
 from .cost_operands import Operands
 from .matmul_dual import always_wide, surely_wide
@@ -166,6 +167,8 @@ class DualPlan:
     """Tiles that are cut into `pieces` smaller ones each."""
     listed: int = 0
     """Steps that each warp's list in shared memory has room for, if it has one."""
+    image: ImageSide | None = None
+    """The right operand, where it is an encoded image."""
 
     @property
     def pieces(self) -> Size2:
@@ -308,13 +311,16 @@ class _Model:
         )
         whole = fetches_whole((a.density, b.density), plan.cta)
         self.dense = tuple(whole and not sectors for sectors in self.fetched)
-        covered = all(
+        if plan.image is not None:
+            self.fetched, self.dense = (self.fetched[0], 0), (self.dense[0], False)
+        covered = plan.image is not None or all(
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors, dense in zip(operands.sides, self.fetched, self.dense, strict=True)
         )
         self.wide = self._wide()
         apart = not always_wide((a.density, b.density), plan.window)
         self.hops = HOPS + (apart and not any((*self.fetched, *self.dense))) - self._empty()
+        self.hops += plan.image is not None
         self.near = self._near()
         self.distance = prefetch_distance((a.density, b.density), plan.cta)
         self.ahead = min(CHUNK * self.distance, self.steps) if covered else self.near
@@ -327,12 +333,21 @@ class _Model:
         ) / plan.window
         self.values = a.pieces / 2, b.pieces / 2
         self.strip_sectors = own + self.values[0], own + self.values[1]
+        if plan.image is not None:
+            self.touched -= cn * cm // wm * (headers + b.sectors - plan.image.touched) / plan.window
+            self.strip_sectors = self.strip_sectors[0], plan.image.sectors
         rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
         dense, sparse = self._dense_chunk(), self._sparse_chunk() + self._bitmap_chunk()
         self.step = self._step(dense + sparse)
         self.idle = self._idle(dense, sparse)
+
+    @property
+    def others(self) -> float:
+        """Instructions of a warp and step that are on no unit of those counted."""
+        image = self.plan.image
+        return 0.0 if image is None else image.others * self.plan.tiles[1]
 
     def _seen(self) -> float:
         """Share of steps that have products, and so wait for values that nothing fetched before."""
@@ -356,7 +371,7 @@ class _Model:
         for side, tiles, expected in zip(self.operands.sides, self.plan.tiles, surely, strict=True):
             none *= 1.0 if expected else (1 - side.wide) ** tiles
         a, b = (1.0 if expected else 1 - none for expected in surely)
-        return a, b
+        return a, b if self.plan.image is None else 1.0
 
     def _near(self) -> int:
         """Steps by which loads to registers are ahead: fewer where tiles are wide."""
@@ -369,7 +384,11 @@ class _Model:
         """Accesses and arithmetic of a warp's step beside its products; `chunk`: to fetch one."""
         plan, sides = self.plan, self.operands.sides
         on = off = alu = 0.0
-        for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=True):
+        if plan.image is not None:
+            vectors = plan.tiles[1]
+            on, alu = vectors * plan.image.accesses, vectors * plan.image.alu
+            sides = sides[:1]
+        for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=False):
             loads = 1 + wide * (len(side.loads) - 1)
             brought = sum(side.loads)
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
@@ -565,7 +584,7 @@ class _Model:
         s = self.step
         own = {
             "tensor": product,
-            "issue": issued + s.on + s.off + s.alu,
+            "issue": issued + s.on + s.off + s.alu + self.others,
             "load_store": s.on * chip.lsu_interval + s.off * chip.lsu_off_interval,
             "alu": s.alu * chip.alu_interval,
         }
@@ -614,6 +633,8 @@ class _Model:
             r.packed * plan.warps * idle.sectors / chip.l1_sectors,
         )
         start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst + begun
+        if plan.image is not None:
+            start += r.packed * plan.image.start(plan.warps, chip.alu_interval)
         latencies = self.hops * chip.dram_latency
         if plan.ctas and r.first:
             # the tile before has fetched what this one begins with

@@ -24,7 +24,7 @@ _VALUE_REGISTERS = 120
 """Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
 HEADERS_AHEAD = 2
 """Steps by which headers are loaded before values."""
-_Timed = tuple[float, Work]
+Timed = tuple[float, Work]
 
 
 @dataclass
@@ -105,9 +105,9 @@ class Steps:
             found += [b.select(some, header, 0) for header in own]
         return found
 
-    def loads(self, at: Place, step: int, *, last: int | None = None) -> list[_Timed]:
+    def loads(self, at: Place, step: int, *, last: int | None = None) -> list[Timed]:
         """What is loaded during `step`; nothing of steps from `last` on."""
-        o, flow, work = self.operands, self.flow, list[_Timed]()
+        o, flow, work = self.operands, self.flow, list[Timed]()
         along_m, along_n = range(o.counts[0]), range(o.counts[0], len(o.tiles))
         # what has more to load goes first
         first_m = self.registers[0] >= self.registers[1]
@@ -178,7 +178,7 @@ def steps_ahead(registers: tuple[int, int], tiles: tuple[int, int]) -> int:
     return max(1, _VALUE_REGISTERS // sum(n * t for n, t in zip(registers, tiles, strict=True)))
 
 
-def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:
+def spread(work: Sequence[Work], begin: float = 0) -> list[Timed]:
     """When each of `work` is done, evenly from `begin` to the end of a step (0 to 1)."""
     begin = begin if begin < 1 else 0
     return [(begin + (1 - begin) * (i + 0.5) / len(work), item) for i, item in enumerate(work)]

@@ -43,7 +43,7 @@ def store_tiles(
     blocks = blocks_of(schedule)
     tiles = _Tiles(b, epilogue, schedule, origin, sums)
     along_m, along_n = (tiles.bias_along == which for which in "mn")
-    columns = [b.add(tiles.line(1, j), b.lane) for j in range(blocks[1])]
+    columns = [epilogue.column(b.add(tiles.line(1, j), b.lane)) for j in range(blocks[1])]
     starts = [b.add(epilogue.column_offset(column), b.params["c"]) for column in columns]
     # a row's comparison is made anew for each column's, so that few predicates are live
     ragged = tiles.reaches_beyond(0)
@@ -145,6 +145,8 @@ class _Tiles:
         """Some CTA's tile has rows (axis 0) or columns (axis 1) that the result has not."""
         op = self.epilogue.op
         assert op.schedule is not None
+        if axis == 1 and self.epilogue.encoded_image is not None:
+            return True
         return op.sizes[axis] % op.schedule.cta_tile[axis] != 0
 
     @property

@@ -136,10 +136,16 @@ class _Rows:
     def _mapped(self, step: Map, value: SSAValue, stats: Sequence[SSAValue] | None = None):
         return step.to(self.pull.lanes, value, self.stats if stats is None else stats)
 
-    def _term(self, step: Reduce, value: SSAValue, valid: SSAValue | None) -> SSAValue:
+    def _term(
+        self, step: Reduce, value: SSAValue, column: Index, valid: SSAValue | None
+    ) -> SSAValue:
         """What a column adds to the statistic; the neutral element beyond the row's end."""
         lanes = self.pull.lanes
-        term = value if step.of is None else step.of(lanes, value, self.stats)
+
+        def number() -> SSAValue:
+            return lanes.to_float(self.b.value(self.pull.at.value(column)))
+
+        term = step.term(lanes, value, self.stats, number)
         if valid is None:
             return term
         return lanes.select(valid, term, lanes.number(NEUTRAL[step.kind]))
@@ -151,8 +157,9 @@ class _Rows:
     ) -> None:
         acc = self.pull.lanes.number(NEUTRAL[step.kind])
         for chunk, columns in zip(values, chunks, strict=True):
-            for value, valid in zip(chunk, self._valid(columns), strict=True):
-                acc = combine(self.pull.lanes, step.kind, acc, self._term(step, value, valid))
+            for value, column, valid in zip(chunk, columns, self._valid(columns), strict=True):
+                term = self._term(step, value, column, valid)
+                acc = combine(self.pull.lanes, step.kind, acc, term)
         self._statistic(step, acc)
 
     def _reduce_loop(self, step: Reduce, done: Sequence[Step]) -> None:
@@ -160,8 +167,9 @@ class _Rows:
             columns = self._chunk(turn)
             acc = carried[0]
             values = self._replayed(columns, done)
-            for value, valid in zip(values, self._valid(columns), strict=True):
-                acc = combine(self.pull.lanes, step.kind, acc, self._term(step, value, valid))
+            for value, column, valid in zip(values, columns, self._valid(columns), strict=True):
+                term = self._term(step, value, column, valid)
+                acc = combine(self.pull.lanes, step.kind, acc, term)
             return [acc]
 
         neutral = self.pull.lanes.number(NEUTRAL[step.kind])

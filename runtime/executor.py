@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from ..backend.isa.errors import DstcError
 from ..backend.isa.program import Buffer, Launch, Plan, Program
 from .device import Device
-from .formats import Bitmap, Statistics, encode, statistics
+from .formats import Bitmap, Counts, Statistics, statistics
+from .formats import count as counted
 from .host_ops import run_host_op
 from .images import bitmap_of, from_image, padding_of, to_image
+from .layers import Layer, layers_of, limit_of
 from .lowered import lowered
 from .sim.engine import LaunchResult
 
@@ -41,6 +43,11 @@ class KernelRun:
         """Multiply-adds of two non-zeros."""
         return self.operands.products_effective if self.operands else 0
 
+    @property
+    def limit(self) -> str | None:
+        """What most of its sub-core cycles went to (`layers.limit_of`)."""
+        return limit_of(self.result.stalls)
+
     def to_json(self) -> dict[str, Any]:
         """The kernel's row in `dstc run --json`."""
         r, launch = self.result, self.launch
@@ -61,6 +68,7 @@ class KernelRun:
             "ohmma_issued": r.counters.get("ohmma_issued", 0),
             "ohmma_skipped": r.counters.get("ohmma_skipped", 0),
             "dram_bytes": r.counters.get("dram_bytes", 0),
+            "limit": self.limit,
             "counters": r.counters,
             "stalls": r.stalls,
         }
@@ -103,6 +111,11 @@ class RunResult:
     def time_us(self) -> float:
         """Time of all kernels, launch overheads included; host operators are not."""
         return sum(k.result.time_us for k in self.kernels)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The kernels by the node of the model that they work for."""
+        return layers_of(self.kernels)
 
     @property
     def warp_instructions(self) -> int:
@@ -248,15 +261,15 @@ class _Run:
     def _bytes(self, name: str) -> NDArray[np.uint8]:
         return self.device.read(self.addresses[name], self.buffers[name].bytes)
 
-    def _operands(self, launch: Launch, name: str, side: str) -> list[Bitmap]:
+    def _operands(self, launch: Launch, name: str, side: str) -> list[Bitmap | Counts]:
         """An operand of each product of a launch."""
         buffer = self.buffers[name]
         if buffer.bitmap is not None:
             return [bitmap_of(self._bytes(name), buffer)]
-        array = self.get(name)
+        array = self.get(name) != 0
         shape = launch.a_shape if side == "a" else launch.b_shape
         parts = np.split(array.reshape(shape or (array.shape[0], -1)), launch.batch)
-        return [encode(p.T if side in launch.transposed else p, side) for p in parts]
+        return [counted(p.T if side in launch.transposed else p, side) for p in parts]
 
     def _look_at_windows(self, run: KernelRun) -> None:
         """What a product on windows of an image multiplies, over all groups."""
@@ -264,11 +277,12 @@ class _Run:
         assert launch.a_operand is not None and launch.b_operand is not None
         numbers, groups, image = launch.window[:12], launch.window[12], launch.window[13:]
         window = (numbers[0:2], numbers[2:4], numbers[4:8], numbers[8:10])
-        left = np.split(self.get(launch.a_operand).reshape(launch.a_shape), groups)
+        left = np.split(self.get(launch.a_operand).reshape(launch.a_shape) != 0, groups)
         # a reshape is an alias: the buffer's shape may be another
-        columns = lowered(self.get(launch.b_operand).reshape(image), window, numbers[10:12])
+        occupied = self.get(launch.b_operand).reshape(image) != 0
+        columns = lowered(occupied, window, numbers[10:12])
         pairs = zip(left, np.split(columns, groups), strict=True)
-        operands = [(encode(a, "a"), encode(b, "b")) for a, b in pairs]
+        operands = [(counted(a, "a"), counted(b, "b")) for a, b in pairs]
         run.a_density, run.b_density = (
             sum(pair[i].density for pair in operands) / groups for i in range(2)
         )

@@ -287,6 +287,47 @@ def _check(bitmap: Bitmap) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Where the non-zeros of a matrix operand are, by vector: what `statistics` takes of it.
+
+    `by_vector`: as of `Bitmap.counts`.
+    """
+
+    layout: BitmapLayout
+    side: str
+    by_vector: NDArray[np.int64]
+
+    @property
+    def density(self) -> float:
+        """Non-zeros by elements."""
+        return int(self.by_vector.sum()) / (self.layout.vectors * self.layout.depth)
+
+    def counts(self) -> NDArray[np.int64]:
+        """As of `Bitmap`."""
+        return self.by_vector
+
+    def tile_counts(self) -> NDArray[np.int64]:
+        """As of `Bitmap`."""
+        return self.by_vector.reshape(self.layout.v_tiles, -1, TILE_K).sum(axis=2)
+
+
+def count(
+    matrix: NDArray[np.floating] | NDArray[np.bool_], side: str, window: int = TILE_M
+) -> Counts:
+    """The counts of `encode(matrix, side, window=window)`, without its bitmaps and values.
+
+    `matrix` may also say (bool) which elements are not zero.
+    """
+    by_vector = matrix if side == "a" else matrix.T
+    layout = _layout(by_vector.shape[0], by_vector.shape[1], side, window)
+    counts = np.zeros((layout.v_tiles, layout.k_tiles * TILE_K), np.int64)
+    for tile in range(layout.v_tiles):
+        part = by_vector[tile * window : (tile + 1) * window]
+        counts[tile, : layout.depth] = np.count_nonzero(part, axis=0)
+    return Counts(layout, side, counts)
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What a product of two operands costs: multiply-adds, OHMMAs and warp-tile steps (SPWMMA).
@@ -309,7 +350,7 @@ class Statistics:
         return Statistics(*map(sum, columns))
 
 
-def statistics(a: Bitmap, b: Bitmap) -> Statistics:
+def statistics(a: Bitmap | Counts, b: Bitmap | Counts) -> Statistics:
     """Counts for the product of side-a operand M x K with side-b operand K x N.
 
     OHMMAs of a step k of a tile pair: ceil(nA/8) * ceil(nB/16), n the non-zeros of the two vectors
@@ -328,7 +369,7 @@ def statistics(a: Bitmap, b: Bitmap) -> Statistics:
     def total(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
         return int(left.sum(axis=0) @ right.sum(axis=0))
 
-    def occupied(bitmap: Bitmap) -> NDArray[np.int64]:
+    def occupied(bitmap: Bitmap | Counts) -> NDArray[np.int64]:
         return (bitmap.tile_counts() > 0).astype(np.int64)
 
     steps = a.layout.v_tiles * b.layout.v_tiles * a.layout.k_tiles

@@ -157,6 +157,15 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "multiply a lowered matrix that a kernel before them writes",
         },
     ),
+    "cache": (
+        ("--cache",),
+        {
+            "action": argparse.BooleanOptionalAction,
+            "default": True,
+            "help": "take a program that was compiled before from $XDG_CACHE_HOME/dstc/programs, "
+            "and keep new ones there (default: on)",
+        },
+    ),
     "json": (
         ("--json",),
         {"metavar": "FILE", "help": "write the same facts as JSON; - is standard output"},
@@ -196,7 +205,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Give `parser` common options by name: machine, set, engine, mode, mode-or-estimate, threads,
-    checks, seed, check, density, calibrate, prune, explain, tune, lowering, json."""
+    checks, seed, check, density, calibrate, prune, explain, tune, lowering, cache, json."""
     for name in names:
         flags, keywords = _OPTIONS[name]
         parser.add_argument(*flags, **keywords)

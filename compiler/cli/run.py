@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...runtime.executor import RunResult
     from ...runtime.machine import Machine
     from ..api import Compiled
+    from ..cache import CompileCache
     from ..check_passes import Inputs
     from ..instruments import Instrument
     from ..tune import Tuner
@@ -65,7 +66,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
         p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune",
-        "mode-or-estimate", "threads", "checks", "check", "json",
+        "mode-or-estimate", "threads", "checks", "check", "cache", "json",
     )  # fmt: skip
     p.set_defaults(run=run, machine=None)
 
@@ -93,8 +94,9 @@ def add_parsers(subparsers: Any) -> None:
         "random); the first pass that changes the result is named, exit code 1",
     )
     add_options(
-        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "json"
-    )
+        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "cache",
+        "json",
+    )  # fmt: skip
     p.set_defaults(run=compile_)
 
     p = subparsers.add_parser(
@@ -160,6 +162,13 @@ def _tuner(args: argparse.Namespace) -> Tuner:
     from ..tune import Tuner
 
     return Tuner(threads=getattr(args, "threads", None))
+
+
+def _cache(args: argparse.Namespace, *, whole: bool) -> CompileCache | None:
+    """Where programs are kept; none if more is asked for than a program (`whole`: its IR too)."""
+    from ..cache import CompileCache
+
+    return CompileCache() if args.cache and not whole and not args.explain else None
 
 
 def _densities(args: argparse.Namespace) -> dict[str, float]:
@@ -272,6 +281,7 @@ class _Job:
                     densities=_densities(self.args),
                     calibrate=self.calibration(target),
                     prune=self.args.prune,
+                    cache=_cache(self.args, whole=self.args.mode == "estimate"),
                 )
         if self.args.mode != "estimate":
             self.bind(compiled)
@@ -513,9 +523,11 @@ def _facts(
         "time_us": result.time_us,
         "warp_instructions": result.warp_instructions,
         "wall_seconds": {"compile": compiled.seconds, "simulate": result.wall_seconds},
+        "cached": compiled.cached,
         "inputs": {n: list(a.shape) for n, a in job.inputs.items()},
         "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
         "kernels": [k.to_json() for k in result.kernels],
+        "layers": [layer.to_json() for layer in result.layers],
         "host_ops": [h.to_json() for h in result.host_ops],
         "memory": _memory(compiled),
         "notes": [*compiled.notes, *job.notes],
@@ -534,6 +546,7 @@ def _facts(
             "speedup": ran.time_us / result.time_us if result.time_us else None,
             "speedup_cycles": ran.cycles / result.cycles if result.cycles else None,
             "kernels": [k.to_json() for k in ran.kernels],
+            "layers": [layer.to_json() for layer in ran.layers],
         }
         right = job.accuracy(ran)
         if right is not None:
@@ -573,6 +586,7 @@ def compile_(args: argparse.Namespace) -> int:
             calibrate=_calibration(args),
             prune=args.prune,
             check=_check_inputs(args),
+            cache=_cache(args, whole=not {"asm", "bin"}.issuperset(levels)),
         )
     if many:
         output.mkdir(parents=True, exist_ok=True)
@@ -589,6 +603,7 @@ def compile_(args: argparse.Namespace) -> int:
         "written": written,
         "memory": _memory(compiled),
         "wall_seconds": {"compile": compiled.seconds},
+        "cached": compiled.cached,
         "passes": [_pass_json(p) for p in compiled.passes],
         "notes": list(compiled.notes),
         "kernels": [

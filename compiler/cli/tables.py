@@ -11,7 +11,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..run_facts import changed, count, layers_compared, number, on_machine, percent, short
+from ..run_facts import (
+    changed,
+    count,
+    layers_compared,
+    limit_text,
+    number,
+    on_machine,
+    percent,
+    short,
+)
 
 PIPED_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -88,9 +97,9 @@ def print_run(facts: dict[str, Any]) -> None:
     columns = [(title, rank) for title, rank, _ in shown]
     rows = [[text(k) for _, _, text in shown] for k in facts["kernels"]]
     if timed:
-        columns.append(("share", 1))
+        columns += [("share", 1), ("limit", 6)]
         for row, k in zip(rows, facts["kernels"], strict=True):
-            row.append(percent(k["cycles"] / total))
+            row += [percent(k["cycles"] / total), limit_text(k["limit"])]
     title = f"{facts['model']} on {on_machine(facts)} ({facts['mode']} mode)"
     keep = fitting(console.width, columns, rows)
     if rows:
@@ -118,10 +127,15 @@ def print_run(facts: dict[str, Any]) -> None:
     wall = facts["wall_seconds"]
     _say(
         console,
-        f"wall time: compile {wall['compile']:.1f} s, simulate {wall['simulate']:.1f} s",
+        f"wall time: compile {wall['compile']:.1f} s{_cached(facts)}, "
+        f"simulate {wall['simulate']:.1f} s",
     )
     for note in facts["notes"]:
         _say(console, f"note: {note}")
+
+
+def _cached(facts: dict[str, Any]) -> str:
+    return " (from the cache)" if facts.get("cached") else ""
 
 
 ESTIMATE_COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
@@ -272,7 +286,7 @@ def print_compiled(facts: dict[str, Any]) -> None:
     title = f"{facts['model']} for {on_machine(facts)}"
     columns = ["kernel", *(c.replace("_", " ") for c in _KERNEL_COLUMNS)]
     console.print(table(title, columns, rows))
-    _say(console, f"compiled in {facts['wall_seconds']['compile']:.2f} s")
+    _say(console, f"compiled in {facts['wall_seconds']['compile']:.2f} s{_cached(facts)}")
     for path in facts["written"]:
         _say(console, f"wrote {path}")
     for note in facts["notes"]:

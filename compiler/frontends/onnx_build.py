@@ -144,8 +144,9 @@ class Build:
         """starts + i * steps along each dimension."""
         if tuple(counts) == self.shape(value) and all(s == 1 for s in steps):
             return value
-        if min(counts, default=1) < 1:
-            raise DstcError("its result has no elements")
+        if min(counts, default=1) < 1:  # which a concatenation may leave out
+            kind = np.int64 if self.draft.integer(value) else np.float32
+            return self.constant("empty", np.zeros(counts, kind))
         dtype = self.draft.dtype(value)
         return self.emit(
             "slice", [value], counts, dtype=dtype, starts=tuple(starts), steps=tuple(steps)

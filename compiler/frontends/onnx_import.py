@@ -21,6 +21,7 @@ from ...backend.isa.errors import DstcError
 from ..graph import ModelGraph, Port
 from .draft import FLOAT, FLOATS, INTEGER, INTEGERS, Draft
 from .onnx_dims import bind_dims
+from .onnx_functions import defined, expand
 from .onnx_ops import CONVERTERS, Node, node_name, type_name
 from .onnx_rewrites import fold_batch_norms, fuse_linear_bias
 
@@ -60,13 +61,16 @@ def _load(
     _inline_functions(model, file)
     _densify(model, file)
     _prune(model.graph)
-    _check_operators(model.graph, file)
+    opset = _opset(model)
+    _check_operators(model.graph, file, opset)
     try:
         onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
     except (onnx.checker.ValidationError, ValueError) as e:
         raise DstcError(f"{file}: no valid ONNX model: {_one_line(e)}") from e
     _check_ports(model.graph, file)
     notes = bind_dims(model, file, dims, input_shapes)
+    expand(model, file, opset, CONVERTERS)
+    _check_operators(model.graph, file, 0)
     try:
         inferred = onnx.shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True, data_prop=True
@@ -198,13 +202,15 @@ def _captured(node: NodeProto) -> Iterable[str]:
         yield from (o.name for o in graph.output)
 
 
-def _check_operators(graph: GraphProto, file: str) -> None:
-    """Every node is supported, or computes a constant."""
+def _check_operators(graph: GraphProto, file: str, opset: int) -> None:
+    """Every node is supported, computes a constant, or (0: not that) is defined by others."""
     constant = {"", *(t.name for t in graph.initializer)}
     for node in graph.node:
         foldable = _foldable(node)
         if foldable and (node.op_type in ("Shape", "Size") or constant.issuperset(node.input)):
             constant.update(node.output)
+        elif node.op_type not in CONVERTERS and defined(node, opset):
+            continue
         elif any(_subgraphs(node)):
             _fail(
                 file, node,
@@ -289,6 +295,8 @@ def _convert(model: ModelProto, file: str) -> Draft:
         dtype = _element(value, "output", file)
         if not target:
             raise DstcError(f"{file}: output {value.name!r} is not computed: it is optional")
+        if 0 in draft.shape(target):
+            raise DstcError(f"{file}: output {value.name!r} has no elements")
         draft.outputs.append(Port(value.name, target, draft.shape(target), dtype))
     return draft
 

@@ -6,7 +6,6 @@ In: a node and its draft; starts, axes and the like must be constant. Out: `slic
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -102,25 +101,6 @@ def _gather(draft: Draft, node: Node) -> None:
     b.give(b.gather(x, indices, axis))
 
 
-def _gather_nd(draft: Draft, node: Node) -> None:
-    """Indices of several dimensions as one number, into these dimensions joined."""
-    b = Build(draft, node)
-    x, indices = node.inputs[:2]
-    if int(node.attrs.get("batch_dims", 0)):
-        raise DstcError("batch_dims other than 0 are not supported")
-    shape, chosen = draft.shape(x), draft.shape(indices)
-    depth = chosen[-1]
-    number: str | None = None
-    for d in range(depth):
-        part = b.reshape(b.part(indices, len(chosen) - 1, d, 1), chosen[:-1])
-        part = b.call("where", b.call("lt", part, 0), b.call("add", part, shape[d]), part)
-        scaled = b.call("mul", part, math.prod(shape[d + 1 : depth]))
-        number = scaled if number is None else b.call("add", number, scaled)
-    assert number is not None
-    joined = b.reshape(x, (math.prod(shape[:depth]), *shape[depth:]))
-    b.give(b.gather(joined, number, 0))
-
-
 def _padded_axes(node: Node, draft: Draft, rank: int) -> tuple[list[int], list[int]]:
     """Elements before and behind, by dimension."""
     pads = node.constant_ints(draft, 1, "pads") or ()
@@ -200,29 +180,6 @@ def _space_to_depth(draft: Draft, node: Node) -> None:
     b.give(b.reshape(b.transpose(apart, (0, 3, 5, 1, 2, 4)), (n, c * s * s, h // s, w // s)))
 
 
-def _resize(draft: Draft, node: Node) -> None:
-    """Nearest neighbours by whole factors: repeats."""
-    b, x = Build(draft, node), node.inputs[0]
-    shape = draft.shape(x)
-    mode = node.attrs.get("mode", "nearest")
-    scales = node.optional(1 if node.op == "Upsample" else 2)
-    sizes = node.optional(3)
-    if scales and scales in draft.constants and draft.constants[scales].size:
-        to = [int(n * s) for n, s in zip(shape, draft.constants[scales].tolist(), strict=True)]
-    elif sizes and sizes in draft.constants:
-        to = [int(n) for n in draft.constants[sizes].tolist()]
-    else:
-        raise DstcError("scales or sizes must be constant")
-    if mode != "nearest" or any(new % n for new, n in zip(to, shape, strict=True)):
-        raise DstcError("only mode 'nearest' with whole factors is supported")
-    if node.attrs.get("coordinate_transformation_mode") in ("align_corners", "tf_crop_and_resize"):
-        raise DstcError("its coordinate_transformation_mode is not supported")
-    pairs = [(n, new // n) for n, new in zip(shape, to, strict=True)]
-    apart = b.reshape(x, [d for n, _ in pairs for d in (n, 1)])
-    repeated = b.expand(apart, [d for pair in pairs for d in pair])
-    b.give(b.reshape(repeated, to))
-
-
 def _one_hot(draft: Draft, node: Node) -> None:
     """Indices compared with 0 to depth - 1."""
     b = Build(draft, node)
@@ -251,10 +208,8 @@ MOVES: dict[str, Converter] = {
     "DepthToSpace": _depth_to_space,
     "Expand": _expand,
     "Gather": _gather,
-    "GatherND": _gather_nd,
     "OneHot": _one_hot,
     "Pad": _pad,
-    "Resize": _resize,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,

@@ -87,4 +87,6 @@ def type_name(code: int) -> str:
 
 def _attribute(attr: AttributeProto) -> Any:
     value: Any = helper.get_attribute_value(attr)
+    if attr.type == AttributeProto.STRINGS:
+        return [text.decode() for text in value]
     return value.decode() if isinstance(value, bytes) else value

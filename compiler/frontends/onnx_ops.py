@@ -16,12 +16,15 @@ from ...dialects.dstc import PoolKind, window_output
 from .draft import FLOATS, Draft
 from .onnx_build import Build
 from .onnx_conv import conv, conv_transpose, window_pads
-from .onnx_lstm import LSTM
+from .onnx_einsum import EINSUM
 from .onnx_moves import MOVES
 from .onnx_node import Node, node_name, type_name
 from .onnx_pointwise import POINTWISE
 from .onnx_products import PRODUCTS
+from .onnx_recurrent import RECURRENT
+from .onnx_resize import RESIZE
 from .onnx_rows import ROWS
+from .onnx_select import SELECT
 
 
 def _square(draft: Draft, value: str, what: str) -> tuple[int, ...]:
@@ -178,7 +181,10 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     **MOVES,
     **ROWS,
     **PRODUCTS,
-    **LSTM,
+    **EINSUM,
+    **RESIZE,
+    **RECURRENT,
+    **SELECT,
     "AveragePool": _pool(PoolKind.AVERAGE),
     "BatchNormalization": _batch_norm,
     "Conv": conv,

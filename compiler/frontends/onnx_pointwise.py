@@ -199,6 +199,72 @@ def _is_inf(b: Build, x: str, node: Node) -> str:
     return b.call("eq", x, math.inf if up else -math.inf)
 
 
+def _hyperbolic(sign: float) -> Callable[[Build, str, Node], str]:
+    """(exp(x) + sign exp(-x)) / 2."""
+
+    def body(b: Build, x: str, node: Node) -> str:
+        del node
+        up, down = b.call("exp", x), b.call("exp", b.call("neg", x))
+        return b.call("mul", b.call("add" if sign > 0 else "sub", up, down), 0.5)
+
+    return body
+
+
+def _tan(b: Build, x: str, node: Node) -> str:
+    del node
+    return b.call("div", b.call("sin", x), b.call("cos", x))
+
+
+def _along(b: Build, value: str, axis: int, rank: int) -> str:
+    """A vector of scales or zero points along an axis; a number as it is."""
+    size = b.shape(value)
+    if len(size) != 1 or size[0] == 1:
+        return b.reshape(value, (1,) * rank)
+    return b.reshape(value, [size[0] if d == axis else 1 for d in range(rank)])
+
+
+def _quantize(draft: Draft, node: Node) -> None:
+    """round(x / scale) + zero, kept within the type's range."""
+    b, x = Build(draft, node), node.inputs[0]
+    rank = len(draft.shape(x))
+    axis, zero = int(node.attrs.get("axis", 1)) % max(rank, 1), node.optional(2)
+    kind = np.dtype(np.uint8)
+    if zero is not None:
+        known = b.known(zero)
+        if known is None:
+            raise DstcError("the zero point is computed; it must be constant")
+        kind = known.dtype
+    if kind.kind not in "iu" or kind.itemsize > 2:
+        raise DstcError(f"quantising to {kind.name} is not supported; 8 and 16 bits are")
+    value = b.call("round", b.call("div", x, _along(b, node.inputs[1], axis, rank)))
+    if zero is not None:
+        value = b.call("add", value, _along(b, b.cast(zero, FLOAT), axis, rank))
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    value = b.call("min", b.call("max", value, float(low)), float(high))
+    b.give(b.cast(value, INTEGER))
+
+
+def _dequantize(draft: Draft, node: Node) -> None:
+    """(x - zero) times scale."""
+    b, x = Build(draft, node), node.inputs[0]
+    rank = len(draft.shape(x))
+    axis, zero = int(node.attrs.get("axis", 1)) % max(rank, 1), node.optional(2)
+    if node.attrs.get("block_size"):
+        raise DstcError("block_size is not supported")
+    value = b.cast(x, FLOAT)
+    if zero is not None:
+        value = b.call("sub", value, _along(b, b.cast(zero, FLOAT), axis, rank))
+    b.give(b.call("mul", value, _along(b, node.inputs[1], axis, rank)))
+
+
+def _eye_like(draft: Draft, node: Node) -> None:
+    shape = draft.shape(node.inputs[0])
+    to = node.attrs.get("dtype")
+    whole = to in _INTEGER_CODES if to is not None else draft.integer(node.inputs[0])
+    array = np.eye(*shape, k=int(node.attrs.get("k", 0)))
+    draft.constants[node.output] = array.astype(np.int64 if whole else np.float32)
+
+
 def _not(draft: Draft, node: Node) -> None:
     b = Build(draft, node)
     b.give(b.call("not", node.inputs[0]))
@@ -223,11 +289,14 @@ POINTWISE: dict[str, Converter] = {
     "Celu": _composed(_exponential(1.0, 1.0, inner=True)),
     "Clip": _clip,
     "Cos": function("cos"),
+    "Cosh": _composed(_hyperbolic(1)),
+    "DequantizeLinear": _dequantize,
     "Div": function("div"),
     "Elu": _composed(_exponential(1.0, 1.0)),
     "Equal": function("eq"),
     "Erf": function("erf"),
     "Exp": function("exp"),
+    "EyeLike": _eye_like,
     "Floor": function("floor"),
     "Gelu": _composed(_gelu),
     "Greater": function("gt"),
@@ -253,6 +322,7 @@ POINTWISE: dict[str, Converter] = {
     "Or": function("or"),
     "PRelu": _prelu,
     "Pow": _pow,
+    "QuantizeLinear": _quantize,
     "Reciprocal": function("reciprocal"),
     "Relu": function("relu"),
     "Round": function("round"),
@@ -260,12 +330,14 @@ POINTWISE: dict[str, Converter] = {
     "Sigmoid": function("sigmoid"),
     "Sign": function("sign"),
     "Sin": function("sin"),
+    "Sinh": _composed(_hyperbolic(-1)),
     "Softplus": function("softplus"),
     "Softsign": _composed(lambda b, x, n: b.call("div", x, b.call("add", b.call("abs", x), 1.0))),
     "Sqrt": function("sqrt"),
     "Sub": function("sub"),
     "Sum": _variadic("add"),
     "Swish": _composed(_swish),
+    "Tan": _composed(_tan),
     "Tanh": function("tanh"),
     "Trilu": _trilu,
     "Where": _where,

@@ -1,4 +1,4 @@
-"""Converters of ONNX matrix products: MatMul with batches and vectors, Gemm, Einsum.
+"""Converters of ONNX matrix products: MatMul with batches and vectors, Gemm.
 
 In: a node and its draft. Out: `matmul` operators on matrices. A batch of products is one operator
 on matrices stacked by rows, each padded to whole blocks of rows.
@@ -122,41 +122,5 @@ def as_vector(draft: Draft, value: str, size: int) -> str:
     return draft.constant(f"{value}.vector", np.broadcast_to(array.reshape(-1), (size,)).copy())
 
 
-def _einsum(draft: Draft, node: Node) -> None:
-    """Two operands: batch dimensions, rows, columns and sums are brought together for a product."""
-    b = Build(draft, node)
-    text = str(node.attrs["equation"]).replace(" ", "")
-    given, arrow, out = text.partition("->")
-    names = given.split(",")
-    if not arrow or len(names) != 2 or "." in text or len(node.inputs) != 2:
-        raise DstcError(f"equation {text!r}: only two operands, '->' and no '...' are supported")
-    left, right = names
-    if any(len(set(part)) != len(part) for part in (left, right, out)):
-        raise DstcError(f"equation {text!r}: an index twice in one operand is not supported")
-    lhs, rhs = node.inputs
-    for part, other in ((left, right), (right, left)):
-        alone = [c for c in part if c not in other and c not in out]
-        if alone:
-            raise DstcError(f"equation {text!r}: a sum over one operand alone is not supported")
-    batch = [c for c in out if c in left and c in right]
-    rows = [c for c in out if c in left and c not in right]
-    columns = [c for c in out if c in right and c not in left]
-    sums = [c for c in left if c in right and c not in out]
-    extent = dict(zip(left + right, (*draft.shape(lhs), *draft.shape(rhs)), strict=True))
-
-    def size(letters: Sequence[str]) -> int:
-        return math.prod(extent[c] for c in letters)
-
-    def arranged(value: str, part: str, first: list[str], second: list[str]) -> str:
-        order = [part.index(c) for c in (*batch, *first, *second)]
-        shape = (size(batch), size(first), size(second))
-        return b.reshape(b.transpose(value, order), shape)
-
-    value = product(b, arranged(lhs, left, rows, sums), arranged(rhs, right, sums, columns))
-    made = [*batch, *rows, *columns]
-    value = b.reshape(value, [extent[c] for c in made])
-    b.give(b.transpose(value, [made.index(c) for c in out]))
-
-
-PRODUCTS: dict[str, Converter] = {"Einsum": _einsum, "Gemm": _gemm, "MatMul": _matmul}
+PRODUCTS: dict[str, Converter] = {"Gemm": _gemm, "MatMul": _matmul}
 """ONNX matrix products."""

@@ -125,6 +125,23 @@ def _group_norm(draft: Draft, node: Node) -> None:
     b.give(_affine(b, value, _channels(b, scale, rank), _channels(b, bias, rank)))
 
 
+def _local_response(draft: Draft, node: Node) -> None:
+    """x / (bias + alpha / size * the sum of squares of neighbouring channels) ** beta."""
+    b, x = Build(draft, node), node.inputs[0]
+    shape = draft.shape(x)
+    size = int(node.attrs["size"])
+    before = (size - 1) // 2
+    low = [before if d == 1 else 0 for d in range(len(shape))]
+    wide = [n + size - 1 if d == 1 else n for d, n in enumerate(shape)]
+    around = b.pad(_square(b, x), low, wide)
+    total = b.part(around, 1, 0, shape[1])
+    for i in range(1, size):
+        total = b.call("add", total, b.part(around, 1, i, shape[1]))
+    scaled = b.call("mul", total, node.number("alpha", 1e-4) / size)
+    base = b.call("add", scaled, node.number("bias", 1.0))
+    b.give(b.call("mul", x, b.call("pow", base, -node.number("beta", 0.75))))
+
+
 def _lp_norm(draft: Draft, node: Node) -> None:
     b, x = Build(draft, node), node.inputs[0]
     axis = node.axis(len(draft.shape(x)), -1)
@@ -169,6 +186,7 @@ ROWS: dict[str, Converter] = {
     "GlobalMaxPool": _global("max"),
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
+    "LRN": _local_response,
     "LayerNormalization": _layer_norm,
     "LogSoftmax": _log_softmax,
     "LpNormalization": _lp_norm,

@@ -7,6 +7,7 @@ bit what a kernel computes: the same functions, the same order of additions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -96,7 +97,8 @@ def run_rows(op: Operation, x: Array) -> Array:
             if isinstance(step, Map):
                 values = np.asarray(step.to(NUMPY, values, columns))
                 continue
-            of = values if step.of is None else np.asarray(step.of(NUMPY, values, columns))
+            numbers = partial(np.arange, row.plan.columns, dtype=np.float32)
+            of = np.asarray(step.term(NUMPY, values, columns, numbers))
             found = reduced(of, row.plan, step.kind)
             stats.append(found if step.then is None else np.asarray(step.then(NUMPY, found)))
     if not row.elements:

@@ -15,14 +15,17 @@ import numpy as np
 
 from ...backend.isa.table import TILE_K, WARP_SIZE, WIDTH_BYTES
 from ..dstc_isa import IsaOp
+from ..dstc_tile import Lanes
 from .lane_ops import special
 from .simt_arith import maximum, minimum, to_signed, to_unsigned
 from .simt_memory import Array, Mask
 from .warp_ops import (
+    RUN_ORDER,
     DualShape,
     SparseShape,
     dense_product,
     dual_product,
+    gathered_runs,
     sparse_product,
     value_index,
 )
@@ -315,6 +318,15 @@ def _atomic(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> Array:
     return m.memory.fetch_add(address, o.word("b"), runs, m.grid)[..., None]
 
 
+_RUNS = {"LO": Lanes.LOW, "HI": Lanes.HIGH, "ALL": Lanes.ALL}
+
+
+def _runs(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> Array:
+    address = o.word("a") + np.uint32(o.immediate("offset") & 0xFFFFFFFF)
+    lanes = RUN_ORDER[_RUNS[o.modifiers["lanes"]]]
+    return gathered_runs(m, op, (address, o.word("b")), lanes, o.registers, runs)
+
+
 def _nothing(m: IsaMachine, op: IsaOp, o: Operands, runs: Mask | None) -> None:
     return None
 
@@ -503,6 +515,7 @@ SEMANTICS: dict[str, Semantics] = {
     "RED": _reduce,
     "ATOM": _atomic,
     "PREFETCH": _nothing,
+    "LDV": _runs,
     "NOP": _nothing,
     "BSSY": _nothing,
     "BSYNC": _nothing,

@@ -29,6 +29,7 @@ from ...backend.isa.table import (
     NM_SHAPES,
     NM_VALUES,
     REGISTER_VALUES,
+    RUN_SLOT_BYTES,
     TILE_K,
     TILE_M,
     WARP_SIZE,
@@ -42,13 +43,15 @@ from ..dstc_tile import (
     HmmaOp,
     HmmaSpOp,
     HmmaStepOp,
+    Lanes,
+    LoadRunsOp,
     LoadValuesOp,
     ShuffleOp,
     SpwmmaOp,
     word_count,
 )
 from .simt import Handler, Simt
-from .simt_memory import Array, Mask
+from .simt_memory import Array, Mask, Memory
 
 Index = NDArray[np.int64]
 _LANE_VALUES = 8
@@ -263,6 +266,7 @@ class Warps(Protocol):
     """The warps of a launch: what tensor instructions need of an interpreter."""
 
     acc: Array
+    memory: Memory
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -272,6 +276,56 @@ class Warps(Protocol):
     def error(self, op: Operation, what: str) -> DstcError:
         """`what` is wrong with `op`."""
         ...
+
+
+RUN_ORDER: dict[Lanes, list[int]] = {
+    Lanes.LOW: list(range(16)),
+    Lanes.HIGH: list(range(16, 32)),
+    Lanes.ALL: [half + k for k in range(16) for half in (0, 16)],
+}
+"""Lanes in the order in which their values follow each other."""
+
+
+def _load_runs(simt: Simt, op: LoadRunsOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    registers = word_count(op.result.type)
+    lanes = RUN_ORDER[op.lanes.data]
+    return (gathered_runs(simt, op, (operands[0], operands[1]), lanes, registers, simt.active),)
+
+
+def gathered_runs(warps: Warps, op: Operation, operands: tuple[Array, Array], lanes: list[int],
+                  registers: int, active: Mask | None) -> Array:  # fmt: skip
+    """The condensed values of runs: words (CTAs, warps, 32, registers); `operands`: addresses and
+    counts, as LDV takes them, of `lanes` in the order in which their values follow each other."""
+    grid = warps.grid
+    address, counts = (np.broadcast_to(x, grid)[..., lanes].astype(np.int64) for x in operands)
+    first, total = counts & 0xFF, counts >> 8 & 0xFF
+    if active is not None:
+        on = np.broadcast_to(active, grid)[..., lanes]
+        first, total = np.where(on, first, 0), np.where(on, total, 0)
+    following = address // RUN_SLOT_BYTES * RUN_SLOT_BYTES + RUN_SLOT_BYTES
+    wrong = (first > total) | ((address + 2 * first > following) & (total > 0))
+    wrong |= 2 * (total - first) > RUN_SLOT_BYTES
+    if wrong.any():
+        raise warps.error(op, "a run has more values than its slots of 64 bytes hold")
+    if int(total.sum(axis=-1).max()) > registers * REGISTER_VALUES:
+        raise warps.error(op, f"more values than {registers} registers hold")
+    result = np.zeros((*grid[:2], registers * REGISTER_VALUES), np.uint16)
+    place = np.cumsum(total, axis=-1) - total
+    position = value_index(registers)
+    cta, warp = np.indices(grid[:2])
+    for i in range(int(total.max())):
+        at = np.where(i < first, address + 2 * i, following + 2 * (i - first))
+        mask = np.zeros(grid, np.bool_)
+        mask[..., : len(lanes)] = i < total
+        where = np.zeros(grid, np.int64)
+        where[..., : len(lanes)] = at
+        found = warps.memory.load(where, 0, _U16, 1, mask)[..., 0]
+        for lane in range(len(lanes)):
+            some = i < total[..., lane]
+            index = position[place[..., lane][some] + i]
+            result[cta[some], warp[some], index] = found[..., lane][some]
+    return result.view(np.uint32).reshape(*grid, registers)
 
 
 @dataclass(frozen=True)
@@ -379,6 +433,7 @@ WARP: dict[type[Operation], Handler] = {
     HmmaStepOp: _hmma,
     HmmaSpOp: _hmma_sp,
     LoadValuesOp: _load_values,
+    LoadRunsOp: _load_runs,
     SpwmmaOp: _spwmma,
     AccClearOp: _acc_clear,
     AccReadOp: _acc_read,

@@ -426,7 +426,7 @@ BAD = {
     ),
     "empty": (
         model([node("Slice", ["x", "s", "s"])], {"x": (4,)}, constants={"s": np.array([1])}),
-        "node 'node_y' (Slice): its result has no elements",
+        "output 'y' has no elements",
     ),
     "large integer": (
         model(

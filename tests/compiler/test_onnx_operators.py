@@ -165,6 +165,84 @@ CASES: dict[str, Case] = {
     "Einsum": one("Einsum", floats(2, 5, 3, 8), floats(2, 6, 3, 8), equation="bihd,bjhd->bhij"),
     "Einsum of weights": one("Einsum", floats(2, 5, 8), constants={1: floats(8, 3, 4)},
                              equation="bsd,dhe->bhse"),
+    **{op: one(op, floats(3, 4)) for op in ("Sinh", "Cosh", "Tan", "EyeLike")},
+    "LRN": one("LRN", IMAGE, size=3, alpha=0.5),
+    "QuantizeLinear": one("QuantizeLinear", 9 * floats(3, 4), constants={
+        1: np.float32([0.5, 2, 1, 4]), 2: np.int8([0, 3, -9, 1])}),
+    "DequantizeLinear": one("DequantizeLinear", whole(3, 4).astype(np.uint8), constants={
+        1: np.float32(0.25), 2: np.uint8(3)}),
+    "Einsum of one": one("Einsum", X, equation="bij->jb"),
+    "Einsum of three": one("Einsum", floats(3, 4), floats(4, 5), floats(5, 2),
+                           equation="ij,jk,kl->il"),
+    "Einsum with dots": one("Einsum", floats(2, 3, 4), floats(1, 4, 5),
+                            equation="...ij,...jk->...ik"),
+    "Einsum without arrow": one("Einsum", floats(3, 4), floats(4, 5), equation="ij,jk"),
+    "Einsum, outer": one("Einsum", floats(3), floats(4, 2), equation="i,jk->ij"),
+    **{f"Resize {mode} {how}": one("Resize", IMAGE, constants={
+        1: None, 2: None, 3: np.array([2, 4, *size])}, mode=mode,
+        coordinate_transformation_mode=how)
+       for mode, how, size in (
+           ("nearest", "half_pixel", (9, 4)), ("linear", "half_pixel", (9, 4)),
+           ("linear", "align_corners", (7, 12)), ("linear", "pytorch_half_pixel", (1, 9)),
+           ("cubic", "half_pixel", (9, 12)))},
+    "Resize of scales": one("Resize", IMAGE, constants={
+        1: None, 2: np.float32([1.5, 2])}, mode="linear", axes=[2, 3]),
+    "Attention": one("Attention", floats(2, 3, 5, 8), floats(2, 3, 6, 8), floats(2, 3, 6, 8)),
+    "Attention, causal": one("Attention", *(floats(2, 3, 6, 8) for _ in range(3)), is_causal=1),
+    "Attention of groups": one("Attention", floats(2, 5, 24), floats(2, 6, 12), floats(2, 6, 12),
+                               q_num_heads=6, kv_num_heads=3),
+    **{f"RotaryEmbedding{' interleaved' * i}": one(
+        "RotaryEmbedding", floats(2, 3, 6, 8), whole(2, 6, low=0, high=7),
+        constants={1: floats(7, 4), 2: floats(7, 4)}, interleaved=i) for i in (0, 1)},
+    "ThresholdedRelu": one("ThresholdedRelu", X, alpha=0.3),
+    **{op: one(op, floats(3, 7, 5), axis=1) for op in ("ArgMax", "ArgMin", "Hardmax")},
+    "ArgMax of long rows": one("ArgMax", floats(3, 1200), axis=1, keepdims=0),
+    "ArgMax, the last": one("ArgMax", np.round(floats(4, 40)), axis=1, select_last_index=1),
+    "ArgMax, the first": one("ArgMax", np.round(floats(4, 40)), axis=1),
+    "ArgMax of integers": one("ArgMax", whole(4, 9), axis=-1),
+    "TopK": one("TopK", floats(3, 9), constants={1: np.array([4])}, outputs=2),
+    "TopK of integers": one("TopK", whole(6, 2), constants={1: np.array([2])}, outputs=2, axis=0),
+    "TopK, smallest": one("TopK", floats(2, 9, 3), constants={1: np.array([9])}, outputs=2,
+                          axis=1, largest=0),
+    "TopK of many": one("TopK", floats(2, 1100), constants={1: np.array([3])}, outputs=2),
+    "GatherElements": one("GatherElements", floats(3, 4), whole(2, 4, low=-3, high=3)),
+    "GatherElements along 1": one("GatherElements", floats(3, 4), constants={
+        1: whole(3, 6, low=0, high=4)}, axis=1),
+    "GatherND in batches": one("GatherND", floats(2, 3, 4), whole(2, 5, 1, low=0, high=3),
+                               batch_dims=1),
+    "ScatterND": one("ScatterND", floats(4, 5), constants={
+        1: np.array([[2], [-4]]), 2: floats(2, 5)}),
+    "ScatterND of inputs": one("ScatterND", floats(4, 5), np.array([[[2, 1], [0, 4]]]),
+                               floats(1, 2)),
+    "ScatterND adding": one("ScatterND", floats(4, 5), np.array([[2], [2], [0]]), floats(3, 5),
+                            reduction="add"),
+    "ScatterElements": one("ScatterElements", floats(3, 4), np.array([[1, 0], [2, 3]]),
+                           floats(2, 2), axis=1),
+    "ScatterElements, known": one("ScatterElements", floats(3, 4), floats(2, 2), constants={
+        1: np.array([[1, 0], [-1, 3]])}, axis=1),
+    "ScatterElements, largest": one("ScatterElements", floats(3, 4), np.array([[1, 1], [2, 2]]),
+                                    floats(2, 2), axis=1, reduction="max"),
+    **{f"{op}{' backwards' * back}": one(op, floats(4, 2, 5), constants={
+        1: floats(1, n * 3, 5), 2: floats(1, n * 3, 3), 3: floats(1, n * 6)}, outputs=2,
+        hidden_size=3, **({"direction": "reverse"} if back else {}))
+       for op, n in (("GRU", 3), ("RNN", 1)) for back in (False, True)},
+    "GRU from a state": one("GRU", floats(3, 2, 5), floats(1, 2, 4), constants={
+        1: floats(1, 12, 5), 2: floats(1, 12, 4), 3: None, 4: None}, outputs=2, hidden_size=4),
+    "GRU, product first": one("GRU", floats(3, 2, 5), constants={
+        1: floats(1, 12, 5), 2: floats(1, 12, 4), 3: floats(1, 24)}, outputs=2, hidden_size=4,
+        linear_before_reset=1),
+    "RNN with ReLU": one("RNN", floats(3, 2, 5), constants={
+        1: floats(1, 4, 5), 2: floats(1, 4, 4)}, outputs=2, hidden_size=4, activations=["Relu"]),
+    **{f"{op} both ways": one(op, floats(4, 2, 5), np.array([4, 2], np.int32), constants={
+        1: floats(2, n * 3, 5), 2: floats(2, n * 3, 3), 3: floats(2, n * 6)},
+        outputs=2 + (op == "LSTM"), hidden_size=3, direction="bidirectional")
+       for op, n in (("GRU", 3), ("LSTM", 4), ("RNN", 1))},
+    "LSTM with peepholes": one("LSTM", floats(3, 2, 5), constants={
+        1: floats(1, 12, 5), 2: floats(1, 12, 3), 3: None, 4: None, 5: None, 6: None,
+        7: floats(1, 9)}, outputs=3, hidden_size=3, activations=["HardSigmoid", "Softsign", "Relu"],
+        activation_alpha=[0.3], activation_beta=[0.4]),
+    "RNN, batch first": one("RNN", floats(2, 3, 5), constants={
+        1: floats(1, 4, 5), 2: floats(1, 4, 4)}, outputs=2, hidden_size=4, layout=1),
     "LSTM": one("LSTM", floats(4, 2, 5), constants={
         1: floats(1, 12, 5), 2: floats(1, 12, 3), 3: floats(1, 24)}, outputs=3, hidden_size=3),
     "LSTM from a state": one("LSTM", floats(3, 2, 5), floats(1, 2, 3), floats(1, 2, 3), constants={
@@ -186,7 +264,8 @@ def build(case: Case) -> ModelProto:
     inputs = [info(n, a) for n, a in feeds.items()]
     graph = helper.make_graph(nodes, "g", inputs, outputs, tensors)
     newer = any(n.op_type in ("GroupNormalization",) for n in nodes)
-    opset = helper.make_opsetid("", 21 if newer else 20)
+    newest = any(n.op_type in ("Attention", "RotaryEmbedding") for n in nodes)
+    opset = helper.make_opsetid("", 23 if newest else 21 if newer else 20)
     if newer:  # whose types are not inferred
         graph.output[0].CopyFrom(
             helper.make_tensor_value_info("y0", TensorProto.FLOAT, IMAGE.shape)

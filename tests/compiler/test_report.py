@@ -55,7 +55,7 @@ def kernel(name: str, cycles: int, **more: Any) -> dict[str, Any]:
         "engine": "dual", "grid": [1, 1, 1], "cycles": cycles, "time_us": cycles / 1000,
         "warp_instructions": 7 * cycles, "macs_dense": 4096, "macs_effective": 512,
         "a_density": 0.5, "b_density": 0.25, "ohmma_issued": 8, "ohmma_skipped": 24,
-        "dram_bytes": 64, "counters": {}, "stalls": stalls, **more,
+        "dram_bytes": 64, "limit": "issue", "counters": {}, "stalls": stalls, **more,
     }  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def test_numbers_are_the_facts(facts: dict[str, Any]) -> None:
     *rows, total = page.tables["kernels"][1:]
     assert [r[0][0] for r in rows] == [k["name"] for k in facts["kernels"]]
     assert [int(r[9][1] or 0) for r in rows] == [k["cycles"] for k in facts["kernels"]]
+    assert {r[11][0] for r in rows} == {"issue slots"}
     assert int(total[9][1] or 0) == facts["cycles"] and total[9][0] == "3,540"
     assert total[7][0] == "192" and total[5][0] == "8,192"
     for row, k in zip(page.tables["stalls"][1:], facts["kernels"], strict=True):

@@ -8,6 +8,7 @@ from dstc.backend.isa.layout import DenseLayout
 from dstc.backend.isa.program import Buffer, HostStep, Launch, Plan, Port, Program
 from dstc.runtime import Device
 from dstc.runtime.executor import run_program
+from dstc.runtime.layers import limit_of
 
 DOUBLE = """
 .kernel double
@@ -111,3 +112,19 @@ def test_unfit_inputs(inputs: dict[str, np.ndarray], message: str) -> None:
 def test_a_program_without_a_plan() -> None:
     with pytest.raises(DstcError, match="no launch plan; run its kernels with `dstc sim`"):
         run_program(assemble(DOUBLE), Device("dstc"), {})
+
+
+def test_layers(x: np.ndarray) -> None:
+    steps = launch("x", "y"), launch("y", "z"), launch("x", "y")
+    steps[1].source, steps[1].engine, steps[1].macs_dense = ("other",), "dense", 7
+    result = run_program(program(*steps), Device("v100"), {"x": x}, statistics_=False)
+    first, second = result.layers
+    assert (first.name, first.kernels, first.engine) == ("node", 2, None)
+    assert (second.name, second.engine, second.macs_dense) == ("other", "dense", 7)
+    assert first.cycles == sum(k.result.cycles for k in (result.kernels[0], result.kernels[2]))
+    assert first.share is not None and second.share is not None
+    assert first.share + second.share == 1 and second.limit == result.kernels[1].limit
+    assert first.limit in result.kernels[0].result.stalls
+    assert limit_of({"issued": 5, "branch": 4}) == "issue" and limit_of({"issued": 0}) is None
+    untimed = run_program(program(*steps), Device("v100", mode="functional"), {"x": x})
+    assert [(layer.share, layer.limit) for layer in untimed.layers] == [(None, None)] * 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dstc.backend.isa.errors import DstcError
 from dstc.backend.isa.layout import NARROW_VALUES, WIDE, BitmapLayout, tile_header
-from dstc.runtime.formats import Bitmap, decode, encode, statistics
+from dstc.runtime.formats import Bitmap, count, decode, encode, statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -204,6 +204,8 @@ def test_statistics_against_counting_one_by_one(density, window):
     x, y = matrix((70, 50), density, 1), matrix((50, 40), 0.4, 2)
     y[:, 32:] = 0
     found = statistics(encode(x, "a", window=window), encode(y, "b", window=window))
+    assert found == statistics(count(x, "a", window), count(y != 0, "b", window))
+    assert count(x, "a", window).density == encode(x, "a").density
     products = ohmma = steps = 0
     for i in range(0, 70, window):
         for j in range(0, 40, window):

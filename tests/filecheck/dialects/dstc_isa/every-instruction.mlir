@@ -47,17 +47,18 @@ dstc_isa.kernel @every ["x"] warps = 1, shared = 0, acc = 4 {
   dstc_isa.red<OR.F32> a(%r1), b(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
   %32 = dstc_isa.atom<ADD.U32> a(%r1), b(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>) -> !dstc_isa.reg<1>
   dstc_isa.prefetch<L1> a(%r1) : (!dstc_isa.reg<1>) -> ()
+  %33 = dstc_isa.ldv<ALL> a(%r1), b(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>) -> !dstc_isa.reg<16>
   dstc_isa.nop : () -> ()
   dstc_isa.bssy : () -> ()
   dstc_isa.bsync : () -> ()
   dstc_isa.bar<SYNC> : () -> ()
-  %33 = dstc_isa.hmma<884.ACOL.BCOL.STEP3> a(%r1), b(%r1), c(%r2) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>, !dstc_isa.reg<2>) -> !dstc_isa.reg<2>
-  %34 = dstc_isa.hmma.sp<8816.B.ACROSS.STEP3.SLICE7> a(%r1), b(%r4), c(%r2), e(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<4>, !dstc_isa.reg<2>, !dstc_isa.reg<1>) -> !dstc_isa.reg<2>
+  %34 = dstc_isa.hmma<884.ACOL.BCOL.STEP3> a(%r1), b(%r1), c(%r2) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>, !dstc_isa.reg<2>) -> !dstc_isa.reg<2>
+  %35 = dstc_isa.hmma.sp<8816.B.ACROSS.STEP3.SLICE7> a(%r1), b(%r4), c(%r2), e(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<4>, !dstc_isa.reg<2>, !dstc_isa.reg<1>) -> !dstc_isa.reg<2>
   dstc_isa.spwmma<323216.AHI.BHI.A256.B256> a(%r4), b(%r4), c(%r1), e(%r1), acc(0) : (!dstc_isa.reg<4>, !dstc_isa.reg<4>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
-  %35 = dstc_isa.bohmma<32321.K15.AHI.BHI> a(%r1), b(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>) -> !dstc_isa.reg<1>
+  %36 = dstc_isa.bohmma<32321.K15.AHI.BHI> a(%r1), b(%r1) : (!dstc_isa.reg<1>, !dstc_isa.reg<1>) -> !dstc_isa.reg<1>
   dstc_isa.ohmma<8161.K15.AHI.BHI.A3.B1.A256.B256> a(%r4), b(%r4), c(%r1), e(%r1), acc(0) : (!dstc_isa.reg<4>, !dstc_isa.reg<4>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
   dstc_isa.aclr acc(0) : () -> ()
-  %36 = dstc_isa.ard<P3.T> acc(0) : () -> !dstc_isa.reg<8>
+  %37 = dstc_isa.ard<P3.T> acc(0) : () -> !dstc_isa.reg<8>
   dstc_isa.awr<P3.T> a(%r8), acc(0) : (!dstc_isa.reg<8>) -> ()
   dstc_isa.spwmma64<646416.A512.B512> a(%r8), b(%r8), c(%r1), e(%r1), acc(0) : (!dstc_isa.reg<8>, !dstc_isa.reg<8>, !dstc_isa.reg<1>, !dstc_isa.reg<1>) -> ()
   dstc_isa.fence
@@ -142,6 +143,8 @@ dstc_isa.kernel @every ["x"] warps = 1, shared = 0, acc = 4 {
 // GENERIC: "dstc_isa.atom"(
 // CHECK:   dstc_isa.prefetch<L1>
 // GENERIC: "dstc_isa.prefetch"(
+// CHECK:   %{{.*}} = dstc_isa.ldv<ALL>
+// GENERIC: "dstc_isa.ldv"(
 // CHECK:   dstc_isa.nop
 // GENERIC: "dstc_isa.nop"(
 // CHECK:   dstc_isa.bssy
