@@ -145,6 +145,11 @@ class _Image:
     type_: ImageType
 
     @property
+    def known(self) -> Mask:
+        """All of it: words are built up from zeros."""
+        return np.ones(self.bytes, np.bool_)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.type_.shape
 
