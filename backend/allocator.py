@@ -17,6 +17,7 @@ from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import Block, Operation, SSAValue
 
 from ..dialects.dstc_isa import IsaOp, JumpOp, KernelOp, PredType, RegType, UndefOp, Use
+from ..dialects.provenance import locate
 from .cfg import Flow, edges, fold_jumps, remove_unreachable, split_edges
 from .interference import SIZES, Classes, Peak, copied, is_predicate, size_of, tied
 from .isa.errors import DstcError
@@ -113,6 +114,7 @@ def _separate_undefined(kernel: KernelOp) -> None:
     for undefined in [op for op in kernel.walk() if isinstance(op, UndefOp)]:
         for use in list(undefined.out.uses):
             fresh = UndefOp(_plain(undefined.out))
+            locate(fresh, undefined)
             block_of(use.operation).insert_op_before(fresh, use.operation)
             use.operation.operands[use.index] = fresh.out
         block_of(undefined).erase_op(undefined)
@@ -153,15 +155,18 @@ def _copy_tied(op: IsaOp) -> None:
     type_ = _plain(use.value)
     if size_of(use.value) == 1 and not count:
         copy = move(Use(use.value), type_)
+        locate(copy, op)
         block.insert_op_before(copy, op)
         op.operands[index] = copy.outs[0]
         return
     start = UndefOp(type_)
+    locate(start, op)
     block.insert_op_before(start, op)
     value: SSAValue = start.out
     for sub in range(size_of(use.value)):
         if not first <= sub < first + count:
             copy = move(Use(use.value, sub), type_, Use(value, sub))
+            locate(copy, op)
             block.insert_op_before(copy, op)
             value = copy.outs[0]
     op.operands[index] = value
@@ -351,6 +356,7 @@ def _copy_on_edge(jump: Operation | None) -> None:
             where.append(i)
     ops, results = parallel_copy(targets, sources)
     for op in ops:
+        locate(op, jump)
         block.insert_op_before(op, jump)
     for i, value in zip(where, results, strict=True):
         jump.operands[i] = value

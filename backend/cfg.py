@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from xdsl.ir import Block, SSAValue
 
 from ..dialects.dstc_isa import BranchOp, JumpOp, KernelOp
+from ..dialects.provenance import locate
 
 
 def edges(block: Block) -> list[tuple[Block, Sequence[SSAValue]]]:
@@ -154,6 +155,7 @@ def split_edges(kernel: KernelOp) -> None:
             if values:
                 jump = JumpOp(target, list(values))
                 jump.attributes = dict(branch.attributes)
+                locate(jump, branch)
                 middle = Block([jump])
                 kernel.body.insert_block_after(middle, block)
                 target = middle
@@ -174,6 +176,7 @@ def _replace_branch(
         negated=branch.negated is not None,
     )  # fmt: skip
     new.attributes = dict(branch.attributes)
+    locate(new, branch)
     block.erase_op(branch)
     block.add_op(new)
 
@@ -198,6 +201,7 @@ def fold_jumps(kernel: KernelOp) -> None:
                 hop = hops[last.target]
                 new = JumpOp(hop.target, list(hop.values))
                 new.attributes = dict(last.attributes)
+                locate(new, last)
                 block.erase_op(last)
                 block.add_op(new)
                 changed = True

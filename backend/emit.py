@@ -67,6 +67,17 @@ def emit_kernel(kernel: KernelOp) -> Kernel:
     )
 
 
+def emitted_ops(kernel: KernelOp) -> list[Operation]:
+    """The op that each instruction of `emit_kernel` comes from, in their order."""
+    remove_unreachable(kernel)
+    order = place_blocks(Flow.of(kernel))
+    found: list[Operation] = []
+    for block, following in zip(order, (*order[1:], None), strict=True):
+        for op in block.ops:
+            found.extend([op] * len(_lines(op, following)))
+    return found
+
+
 def place_blocks(flow: Flow) -> tuple[Block, ...]:
     """The order of the blocks in the code: the entry first, each loop's blocks together.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ from .package import package
 from .pipelines import pipeline
 from .reference import Comparison, compare, error_bound, onnx_reference
 from .tune import Tuner
+
+if TYPE_CHECKING:
+    from .check_passes import Inputs
+    from .instruments import Instrument
 
 Array = NDArray[Any]
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
@@ -138,6 +142,8 @@ def compile_model(
     calibrate: Mapping[str, Array] | None = None,
     prune: str | None = None,
     cache: CompileCache | None = None,
+    check: Inputs | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> Compiled:
     """Compile an ONNX model.
 
@@ -147,15 +153,18 @@ def compile_model(
     fastest, with `tuner` (default: one that remembers in `tune.cache_folder()`); `densities`:
     shares of non-zeros of values or nodes, by name; `calibrate`: inputs by name, on which densities
     of activations are measured; `prune`: the n:m pattern, 2:4 or 4:16, that weights are pruned to
-    first, which `check` accounts for; `cache`: where programs are kept between runs, which then
-    come without IR, products and choices (not used with `ir_dir`). Raises `DstcError` with one line
-    that names what is wrong.
+    first, which `Compiled.check` accounts for; `cache`: where programs are kept between runs, which
+    then come without IR, products and choices (not used with `ir_dir`, `check` and `instruments`);
+    `check`: inputs on which the IR is executed after every pass, so that the first pass that
+    changes the result is named (`PassChanged`); `instruments`: called around each pass. Raises
+    `DstcError` with one line that names what is wrong.
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     name = Path(model).name if isinstance(model, str | os.PathLike) else None
     entry: Entry | None = None
-    if cache is not None and ir_dir is None:
+    watched = ir_dir is not None or check is not None or bool(instruments)
+    if cache is not None and not watched:
         options = {
             "engine": engine, "dims": dims, "input_shapes": input_shapes, "tune": tune,
             "densities": densities, "calibrate": calibrate, "prune": prune,
@@ -180,7 +189,8 @@ def compile_model(
         attach_calibration(ctx, calibrate)
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
-        graph=graph, name=name or graph.name, tune=tune, tuner=tuner,
+        graph=graph, name=name or graph.name, tune=tune, tuner=tuner, check=check,
+        instruments=instruments,
     )  # fmt: skip
     compiled.model = model
     compiled.notes = (*graph.notes, *notes)
@@ -204,11 +214,13 @@ def compile_module(
     tune: int = 0,
     tuner: Tuner | None = None,
     lowering: str = "implicit",
+    check: Inputs | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> Compiled:
     """Compile a module of level-1 or level-2 IR, in place, by a pipeline of `PIPELINES`.
 
     `lowering`: windows of convolutions formed by kernels where there are some (implicit), or
-    lowered matrices in memory everywhere (explicit).
+    lowered matrices in memory everywhere (explicit); `check`, `instruments`: see `compile_model`.
     """
     started = time.perf_counter()
     specs = pipeline(
@@ -225,7 +237,16 @@ def compile_module(
         if on_pass is not None:
             on_pass(index, count, spec)
 
-    records = run_pipeline(ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=look)
+    watchers = list(instruments)
+    if check is not None:
+        from .check_passes import CheckPasses
+
+        if graph is not None:
+            check = replace(check, limits=graph.index_ranges())
+        watchers.append(CheckPasses(ctx, specs, check, machine))
+    records = run_pipeline(
+        ctx, module, specs, ir_dir=ir_dir, machine=machine, on_pass=look, instruments=watchers
+    )
     program = package(module, constants_of(ctx), graph, machine.name, name)
     return Compiled(
         program=program,

@@ -189,9 +189,10 @@ def _interpreter() -> Iterator[str]:
     yield (
         "The interpreter runs a `dstc_tile` kernel for all lanes of the grid at once, on the "
         "storage layouts of the device. A lane that a divergent `scf.if` or `scf.for` leaves out "
-        "stores nothing. Wrong addresses are errors that name op, CTA, warp and lane. It stands "
-        "for one order of execution only: all warps and CTAs step by step together, so it finds "
-        "no race and no missing barrier.\n"
+        "stores nothing. Wrong addresses are errors that name op, CTA, warp and lane. All "
+        "warps and CTAs go step by step together; under `--check-each-pass` two warps that touch "
+        "the same byte of shared memory with no barrier in between, one of them writing, are an "
+        "error. It finds no race in global memory.\n"
     )
     for prefix in ("arith", "scf"):
         ours = [f"`{n.split('.')[1]}`" for n in names if n.startswith(prefix + ".")]

@@ -29,6 +29,7 @@ from ..dialects.registry import get_all_dialects
 from ..passes.registry import get_all_passes
 from ..passes.target_machine import attach_machine
 from ..runtime.machine import Machine
+from .instruments import Instrument
 
 CONSTANTS_FILE = "constants.npz"
 """Name of the constants beside the IR files of an IR folder."""
@@ -150,10 +151,12 @@ def run_pipeline(
     ir_dir: str | os.PathLike[str] | None = None,
     machine: Machine | None = None,
     on_pass: OnPass | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> list[PassRecord]:
     """Run the passes in order, verifying after each.
 
-    `machine`: what the machine's name means in `specs`, changes and own files included.
+    `machine`: what the machine's name means in `specs`, changes and own files included;
+    `instruments`: called around each pass.
     Raises `DstcError` naming the pass for anything that goes wrong; with `ir_dir` the IR before it
     is the last file there.
     """
@@ -167,10 +170,14 @@ def run_pipeline(
         folder.write(0, text)
     records: list[PassRecord] = []
     ops = _count(module)
+    for instrument in instruments:
+        instrument.begin(specs)
     try:
         for i, (spec, pass_) in enumerate(zip(specs, passes, strict=True)):
             if on_pass is not None:
                 on_pass(i, len(specs), spec)
+            for instrument in instruments:
+                instrument.before(i, module)
             started = time.perf_counter()
             _apply(ctx, module, spec, pass_)
             seconds = time.perf_counter() - started
@@ -183,7 +190,13 @@ def run_pipeline(
                 folder.write(i + 1, text)
             records.append(PassRecord(spec, seconds, ops, after, changed))
             ops = after
+            for instrument in instruments:
+                instrument.after(i, module)
+        for instrument in instruments:
+            instrument.finish(module)
     finally:
+        for instrument in instruments:
+            instrument.close()
         if folder is not None:
             folder.write_constants(constants_of(ctx))
     return records

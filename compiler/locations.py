@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Generator
+from contextlib import contextmanager
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import UNKNOWN_LOC, FileLineColLoc, IntAttr, ModuleOp, StringAttr
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation, TypeAttribute
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import ParseError, VerifyException
+from xdsl.utils.lexer import Span
+
+from ..backend.isa.errors import DstcError
 
 _UNDEFINED = re.compile(r"used but not defined: \[(%[\w$.-]+)")
 _UNKNOWN = re.compile(r"^Operation (\S+) is not registered")
@@ -33,10 +39,36 @@ class LocatedParser(Parser):
         self._line_offset = line_offset
         self._starts = list(accumulate((len(ln) for ln in text.split("\n")), _after, initial=0))
 
+    @contextmanager
+    def _placed(self) -> Generator[None]:
+        """A type or attribute within that does not verify is shown where it begins."""
+        start = self._current_token.span.start
+        try:
+            yield
+        except VerifyException as e:
+            end = max(self._last_end(), start + 1)
+            raise ParseError(Span(start, end, self.lexer.input), str(e)) from e
+
+    def _last_end(self) -> int:
+        """Where the text that has been parsed ends, without the blanks behind it."""
+        text = self.lexer.input.content[: self._current_token.span.start]
+        return len(text.rstrip())
+
+    def parse_optional_type(self) -> TypeAttribute | None:
+        """As xDSL's, with the position of a type that does not verify."""
+        with self._placed():
+            return super().parse_optional_type()
+
+    def parse_optional_attribute(self) -> Attribute | None:
+        """As xDSL's, with the position of an attribute that does not verify."""
+        with self._placed():
+            return super().parse_optional_attribute()
+
     def parse_operation(self) -> Operation:
         """Parse one operation; see `xdsl.parser.Parser.parse_operation`."""
         start = self.pos
-        op = super().parse_operation()
+        with self._placed():
+            op = super().parse_operation()
         if op.location == UNKNOWN_LOC:
             line = bisect_right(self._starts, start)
             column = start - self._starts[line - 1] + 1
@@ -44,6 +76,25 @@ class LocatedParser(Parser):
                 self._file, IntAttr(line + self._line_offset), IntAttr(column)
             )
         return op
+
+
+def read_module(ctx: Context, path: Path) -> ModuleOp:
+    """The module in an MLIR file, verified. Raises `DstcError` with position and caret."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise DstcError(f"{path}: not UTF-8 text at byte {e.start}; give MLIR text") from e
+    module: ModuleOp | None = None
+    try:
+        module = LocatedParser(ctx, text, str(path)).parse_module()
+        module.verify()
+    except ParseError as e:
+        raise DstcError(parse_error_message(e)) from e
+    except VerifyException as e:
+        lines = {str(path): text.split("\n")}
+        message = " ".join(str(e).split())
+        raise DstcError(op_error_message(message, culprit(e, module), lines)) from e
+    return module
 
 
 def _after(start: int, length: int) -> int:

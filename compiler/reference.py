@@ -27,7 +27,7 @@ from ..dialects.constants import constants_of
 from ..dialects.dstc import matrix_shape
 from ..dialects.interpreters.dstc import DstcFunctions, rounded
 from ..dialects.interpreters.dstc_pointwise import PointwiseFunctions
-from ..dialects.interpreters.dstc_tile import TileFunctions
+from ..dialects.interpreters.dstc_tile import Execute, TileFunctions
 from .error_bound import error_bound
 
 if TYPE_CHECKING:
@@ -49,16 +49,27 @@ __all__ = [
 ]
 
 
-def interpreter_for(module: ModuleOp, ctx: Context) -> Interpreter:
-    """An interpreter of `module` with all implementations; constants come from `ctx`."""
-    interpreter = Interpreter(module)
+def interpreter_for(
+    module: ModuleOp,
+    ctx: Context,
+    *,
+    races: bool = False,
+    execute: Execute | None = None,
+    listeners: tuple[Interpreter.Listener, ...] = (),
+) -> Interpreter:
+    """An interpreter of `module` with all implementations; constants come from `ctx`.
+
+    `races`: those in shared memory are errors; `execute`: what runs kernels whose registers are
+    allocated, instead of the interpreter.
+    """
+    interpreter = Interpreter(module, listeners=listeners)
     for functions in (
         BuiltinFunctions(),
         FuncFunctions(),
         ArithFunctions(),
         DstcFunctions(constants_of(ctx)),
         PointwiseFunctions(),
-        TileFunctions(ctx),
+        TileFunctions(ctx, races, execute),
     ):
         interpreter.register_implementations(functions)
     return interpreter
@@ -72,9 +83,18 @@ def main_of(module: ModuleOp) -> FuncOp:
     raise DstcError("the module has no function @main")
 
 
-def run_module(module: ModuleOp, ctx: Context, inputs: Sequence[Array]) -> list[Array]:
+def run_module(
+    module: ModuleOp,
+    ctx: Context,
+    inputs: Sequence[Array],
+    *,
+    races: bool = False,
+    execute: Execute | None = None,
+    listeners: tuple[Interpreter.Listener, ...] = (),
+) -> list[Array]:
     """Interpret @main. Inputs are rounded to its argument types, as on upload to the device.
 
+    For the options see `interpreter_for`.
     Raises `DstcError` if inputs do not fit or an op cannot be interpreted.
     """
     main = main_of(module)
@@ -90,7 +110,10 @@ def run_module(module: ModuleOp, ctx: Context, inputs: Sequence[Array]) -> list[
             )
         arguments.append(rounded(array, type_))
     try:
-        results = interpreter_for(module, ctx).call_op("main", tuple(arguments))
+        interpreter = interpreter_for(
+            module, ctx, races=races, execute=execute, listeners=listeners
+        )
+        results = interpreter.call_op("main", tuple(arguments))
         return [a.view(np.int32) if a.dtype == np.uint32 else a for a in results]
     except InterpretationError as e:
         raise DstcError(f"the IR cannot be interpreted: {' '.join(str(e).split())}") from e

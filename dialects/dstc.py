@@ -64,6 +64,7 @@ from ..runtime.nm_format import PATTERNS, Pattern
 from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
 from .image_type import ImageType
+from .provenance import locate
 from .tiles import cut_tiles, pieces_of, warps_of
 
 
@@ -1285,7 +1286,8 @@ SOURCE = "dstc.source"
 
 
 def copy_source(target: Operation, *origins: Operation) -> None:
-    """Give `target` the ONNX nodes of all `origins`, in order, once each."""
+    """Give `target` the ONNX nodes of all `origins`, in order, once each, and their location."""
+    locate(target, *origins)
     names = dict.fromkeys(name for op in origins for name in source_of(op))
     if names:
         target.attributes[SOURCE] = ArrayAttr([StringAttr(n) for n in names])

@@ -16,6 +16,7 @@ from xdsl.passes import ModulePass
 from ..backend.cfg import edges, remove_unreachable
 from ..backend.isa.table import Unit
 from ..dialects.dstc_isa import BranchOp, IsaOp, JumpOp, KernelOp
+from ..dialects.provenance import locate
 
 
 def _acts(op: Operation) -> bool:
@@ -86,6 +87,7 @@ def _pass_only_live(block: Block, live: set[SSAValue]) -> None:
         new.erase()
         return
     new.attributes = dict(last.attributes)
+    locate(new, last)
     block.erase_op(last)
     block.add_op(new)
 

@@ -173,6 +173,7 @@ class _EncodeOperands(RewritePattern):
             result_types=[op.result.type],
             properties={k: v for k, v in op.properties.items() if not k.startswith("trans_")},
             attributes=dict(op.attributes),
+            location=op.location,
         )
         new.result.name_hint = op.result.name_hint
         rewriter.replace(op, new)

@@ -18,6 +18,7 @@ from xdsl.passes import ModulePass
 
 from ..backend.isa.table import INSTRUCTIONS, TILE_K
 from ..dialects.dstc_isa import IsaOp, KernelOp, Use
+from ..dialects.provenance import locate
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 _CHUNKS = tuple(
@@ -85,6 +86,8 @@ def _masks(kernel: KernelOp) -> list[SSAValue]:
     entry = kernel.body.blocks[0]
     first = entry.first_op
     assert first is not None
+    for op in ops:
+        locate(op, kernel)
     entry.insert_ops_before(ops, first)
     return masks
 
@@ -143,6 +146,8 @@ class _Starts:
         scan_of = [{s.a: s for s in scans}, {s.b: s for s in reversed(scans)}]
         for scan in scans:
             scan.build(self.masks, self.steps[scan.first].attributes)
+            for op in (op for ops in scan.rounds for op in ops):
+                locate(op, self.steps[scan.first])
             self._insert_rounds(scan)
         known: dict[tuple[Bitmap, Bitmap], SSAValue] = {}
         for step, (a, b) in zip(self.steps, self.bitmaps, strict=True):
@@ -156,6 +161,7 @@ class _Starts:
                     "PRMT", {"a": low, "c": high}, immediates={"b": _LOW_OF_A_HIGH_OF_C}
                 )
                 merge.attributes.update(step.attributes)
+                locate(merge, step)
                 self.block.insert_op_before(merge, step)
                 exact = merge.outs[0]
             known[a, b] = exact
@@ -221,6 +227,7 @@ def _replace(block: Block, step: IsaOp, start: SSAValue) -> None:
         ops += [s[0] for s in sets[k + _AHEAD : k + _AHEAD + 1]] + products
     for op in ops:
         op.attributes.update(step.attributes)
+        locate(op, step)
         block.insert_op_before(op, step)
     block.erase_op(step)
 

@@ -19,6 +19,7 @@ from ..dialects import dstc_isa as isa
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import SOURCE
 from ..dialects.dstc_isa import IsaOp, RegType, Use
+from ..dialects.provenance import locate
 
 TILE_OP = "dstc_isa.tile"
 """Discardable attribute of an instruction: the tile op that it came from."""
@@ -86,6 +87,7 @@ class KernelConverter:
         self.entry_ops = 0
         self.cached: dict[object, Use] = {}
         self.origin: StringAttr | None = None
+        self.location = kernel.location
         self.last_top: Operation | None = None
 
     def convert(self) -> isa.KernelOp:
@@ -104,6 +106,7 @@ class KernelConverter:
             acc_tiles=self.kernel.acc.value.data,
         )
         new.attributes["grid"] = self.kernel.grid
+        locate(new, self.kernel)
         if SOURCE in self.kernel.attributes:
             new.attributes[SOURCE] = self.kernel.attributes[SOURCE]
         return new
@@ -117,7 +120,7 @@ class KernelConverter:
                     f"{op.name} has no instructions; "
                     f"convert-tile-to-isa knows {', '.join(sorted(t.name for t in self.handlers))}"
                 )
-            self.origin = StringAttr(op.name)
+            self.origin, self.location = StringAttr(op.name), op.location
             handler(self, op)
 
     def error(self, what: str) -> DstcError:
@@ -144,6 +147,7 @@ class KernelConverter:
 
     def place(self, op: Operation, at_top: bool) -> None:
         """Append to the block, or to what stands at the top of the kernel."""
+        op.location = self.location
         if not at_top:
             self.block.add_op(op)
         elif self.last_top is not None:

@@ -51,7 +51,7 @@ def _for(c: KernelConverter, op: scf.ForOp) -> None:
     c.block = loop
     body = op.body.block
     c.convert_block(body)
-    c.origin = StringAttr(op.name)
+    c.origin, c.location = StringAttr(op.name), op.location
     yielded = body.last_op
     assert isinstance(yielded, scf.YieldOp)
     carried = [piece for v in yielded.arguments for piece in c.pieces(v)]
@@ -82,7 +82,7 @@ def _while(c: KernelConverter, op: scf.WhileOp) -> None:
     c.block.add_op(isa.JumpOp(loop, inits))
     c.block = loop
     c.convert_block(before)
-    c.origin = StringAttr(op.name)
+    c.origin, c.location = StringAttr(op.name), op.location
     condition = before.last_op
     assert isinstance(condition, scf.ConditionOp)
     passed = [piece for v in condition.args for piece in c.pieces(v)]
@@ -135,7 +135,7 @@ def _if(c: KernelConverter, op: scf.IfOp) -> None:
     c.region.add_block(after)
     c.block = after
     if not uniform:
-        c.origin = StringAttr(op.name)
+        c.origin, c.location = StringAttr(op.name), op.location
         c.emit("BSYNC")
 
 

@@ -44,7 +44,10 @@ _NAMES: dict[Attribute, str] = {f16: "float16", f32: "float32"}
 
 
 def _element(type_: Attribute) -> AnyFloat:
-    return cast("TensorType[AnyFloat]", type_).element_type
+    """A tensor's element type; of what is no tensor the type itself."""
+    if isinstance(type_, TensorType):
+        return cast("TensorType[AnyFloat]", type_).element_type
+    return cast("AnyFloat", type_)
 
 
 def _is_f32_tensor(value: SSAValue) -> bool:

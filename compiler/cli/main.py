@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "run",
     "compile": "run",
     "inspect": "run",
+    "reduce": "reduce",
     "bench": "bench",
     "validate": "validate",
     "sim": "sim",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ...runtime.machine import Machine
     from ..api import Compiled
     from ..cache import CompileCache
+    from ..check_passes import Inputs
+    from ..instruments import Instrument
     from ..tune import Tuner
 
 EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
@@ -83,6 +85,14 @@ def add_parsers(subparsers: Any) -> None:
         help=f"what to write: {', '.join(EMIT)} (default: bin)",
     )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
+    p.add_argument(
+        "--check-each-pass",
+        nargs="?",
+        const="random",
+        metavar="F.npz|random[:SEED]",
+        help="execute the IR before the first and after every pass on the same inputs (default: "
+        "random); the first pass that changes the result is named, exit code 1",
+    )
     add_options(
         p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "cache",
         "json",
@@ -92,15 +102,32 @@ def add_parsers(subparsers: Any) -> None:
     p = subparsers.add_parser(
         "inspect",
         help="show the IR between passes",
-        description="Compile an ONNX model and write the IR before the first and after every pass "
-        "to a folder; each file parses, and its first line is the command that goes on from it.",
+        description="Compile an ONNX model and show the IR before the first and after every pass: "
+        "as one page for a browser, or as a folder of files, each of which parses and begins with "
+        "the command that goes on from it.",
     )
     p.add_argument("model", metavar="MODEL.onnx")
-    p.add_argument("--ir-dir", required=True, metavar="DIR", help="folder to write")
+    p.add_argument("--html", metavar="OUT.html", help="page to write; it needs nothing else")
+    p.add_argument("--ir-dir", metavar="DIR", help="folder to write")
+    p.add_argument(
+        "--replay",
+        nargs="?",
+        const="steps",
+        choices=("steps", "full"),
+        help="go on from each file of --ir-dir and compare: by the next pass with the next file "
+        "(steps, the default), or by all that its command names with the program (full)",
+    )
+    p.add_argument(
+        "--simulate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run the model on random inputs, for cycles and stalls on the page (default: on)",
+    )
     p.add_argument("--dim", action="append", default=[], metavar="NAME=N", help=_DIM_HELP)
     add_options(
-        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune", "json"
-    )
+        p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune",
+        "threads", "seed", "json",
+    )  # fmt: skip
     p.set_defaults(run=inspect)
 
 
@@ -160,6 +187,13 @@ def _calibration(args: argparse.Namespace) -> dict[str, NDArray[Any]] | None:
     from ...passes.calibration import read_calibration
 
     return read_calibration(args.calibrate) if args.calibrate else None
+
+
+def _check_inputs(args: argparse.Namespace) -> Inputs | None:
+    """What `--check-each-pass` executes on."""
+    from ..check_passes import Inputs
+
+    return Inputs.parse(args.check_each_pass) if args.check_each_pass is not None else None
 
 
 def _choices(args: argparse.Namespace, compiled: Compiled) -> dict[str, Any]:
@@ -551,6 +585,7 @@ def compile_(args: argparse.Namespace) -> int:
             densities=_densities(args),
             calibrate=_calibration(args),
             prune=args.prune,
+            check=_check_inputs(args),
             cache=_cache(args, whole=not {"asm", "bin"}.issuperset(levels)),
         )
     if many:
@@ -598,12 +633,51 @@ def _pass_json(record: Any) -> dict[str, Any]:
     }
 
 
+class _Watched:
+    """What `--html` collects while passes run."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.instruments: list[Instrument] = []
+        if args.html:
+            from ..inspect_stages import Stages
+            from ..rewrites import Rewrites
+
+            self.stages, self.rewrites = Stages(), Rewrites()
+            self.instruments = [self.stages, self.rewrites]
+
+    def write(self, compiled: Compiled) -> None:
+        """The page, if it is asked for."""
+        if not self.instruments:
+            return
+        from ..inspect_page import render_page
+        from .inputs import random_inputs
+        from .progress import steps_shown
+
+        result: RunResult | None = None
+        if self.args.simulate:
+            plan = compiled.program.plan
+            assert plan is not None
+            ranges = plan.metadata.get("index_ranges")
+            inputs = random_inputs(plan.inputs, self.args.seed, ranges)
+            with steps_shown(f"simulate on {compiled.machine.name}") as progress:
+                result = compiled.run(inputs, threads=self.args.threads, progress=progress)
+        title = Path(self.args.model).name
+        page = render_page(compiled, self.stages, self.rewrites, result, title)
+        write_text(self.args.html, page)
+
+
 def inspect(args: argparse.Namespace) -> int:
     """`dstc inspect`."""
     from ..api import compile_model
     from .progress import passes_shown
 
-    check_outputs(args.json)
+    if not (args.html or args.ir_dir):
+        raise DstcError("nothing to write; give --html OUT.html, --ir-dir DIR or both")
+    if args.replay and not args.ir_dir:
+        raise DstcError("--replay goes on from the files of --ir-dir DIR; give it, too")
+    check_outputs(args.json, args.html)
+    watched = _Watched(args)
     with passes_shown("compile") as on_pass:
         compiled = compile_model(
             args.model,
@@ -617,7 +691,14 @@ def inspect(args: argparse.Namespace) -> int:
             densities=_densities(args),
             calibrate=_calibration(args),
             prune=args.prune,
+            instruments=watched.instruments,
         )
+    watched.write(compiled)
+    replayed = None
+    if args.replay:
+        from ..replay import replay
+
+        replayed = replay(Path(args.ir_dir), compiled, full=args.replay == "full")
     passes = [_pass_json(p) for p in compiled.passes]
     facts: dict[str, Any] = {
         "schema": 1,
@@ -625,6 +706,8 @@ def inspect(args: argparse.Namespace) -> int:
         "machine": compiled.machine.name,
         "set": _changes(compiled.machine, args),
         "ir_dir": args.ir_dir,
+        "html": args.html,
+        "replayed": replayed,
         "passes": passes,
         "notes": list(compiled.notes),
         **_choices(args, compiled),

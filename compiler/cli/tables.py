@@ -231,6 +231,10 @@ def print_passes(facts: dict[str, Any]) -> None:
     console.print(table(title, ["pass", "ms", "ops before", "ops after", "changed"], rows))
     if facts.get("ir_dir"):
         _say(console, f"wrote {len(rows) + 1} IR files to {facts['ir_dir']}")
+    if facts.get("replayed"):
+        _say(console, f"went on from {facts['replayed']} files: the same program each time")
+    if facts.get("html"):
+        _say(console, f"wrote {facts['html']}")
     for note in facts["notes"]:
         _say(console, f"note: {note}")
 

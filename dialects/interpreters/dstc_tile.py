@@ -1,12 +1,13 @@
-"""Launches of `dstc_tile` kernels in xDSL's interpreter: device memory around `simt`.
+"""Launches of kernels in xDSL's interpreter: device memory around `simt` and `isa_machine`.
 
 In: tensors as numpy arrays; a bitmap is the dense f16 matrix, without negative zeros. Out: the
-results of the kernel, computed lane by lane on the same storage layouts as on the device.
+results of the kernel, of lanes' code or of instructions, on the same storage layouts as on the
+device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import TensorType, f16, f32, i32
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Operation
 from xdsl.traits import SymbolTable
 from xdsl.utils.hints import isa
 
@@ -23,12 +24,14 @@ from ...backend.isa.layout import DenseLayout
 from ...runtime import image_format, nm_format
 from ...runtime.formats import Bitmap, decode, encode
 from ..dstc import BitmapType, NmType
+from ..dstc_isa import KernelOp as IsaKernelOp
 from ..dstc_tile import KernelOp, LaunchOp
 from ..image_type import ImageType
+from .isa_machine import IsaMachine
 from .lane_ops import LANE
 from .simt import Simt
 from .simt_arith import ARITH
-from .simt_memory import Array, Memory
+from .simt_memory import Array, Mask, Memory
 from .simt_scf import SCF
 from .warp_ops import WARP
 
@@ -57,6 +60,15 @@ class _Dense:
     def bytes(self) -> int:
         return self.layout.bytes
 
+    @property
+    def known(self) -> Mask:
+        """Bytes that are zero before a kernel writes the tensor: padding, counters (i32)."""
+        at = self.layout
+        known = np.ones((at.padded_rows, at.pitch, self.dtype.itemsize), np.bool_)
+        if self.dtype.kind == "f":
+            known[: at.rows, : at.columns] = False
+        return known.reshape(-1)
+
     def image(self, value: Array) -> bytes:
         at = self.layout
         padded = np.zeros((at.padded_rows, at.pitch), self.dtype)
@@ -74,6 +86,11 @@ class _Encoded:
     """A bitmap operand in device memory, with slots for values."""
 
     type_: BitmapType
+
+    @property
+    def known(self) -> Mask:
+        """All of it: words are built up from zeros."""
+        return np.ones(self.bytes, np.bool_)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,6 +118,11 @@ class _Sparse:
     type_: NmType
 
     @property
+    def known(self) -> Mask:
+        """All of it: words are built up from zeros."""
+        return np.ones(self.bytes, np.bool_)
+
+    @property
     def shape(self) -> tuple[int, int]:
         return self.type_.shape
 
@@ -121,6 +143,11 @@ class _Image:
     """An encoded image in device memory."""
 
     type_: ImageType
+
+    @property
+    def known(self) -> Mask:
+        """All of it: words are built up from zeros."""
+        return np.ones(self.bytes, np.bool_)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -152,19 +179,40 @@ def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded | _Sparse | _I
     )
 
 
-def run_kernel(kernel: KernelOp, launch: LaunchOp, values: Sequence[Array]) -> tuple[Array, ...]:
+Execute = Callable[[IsaKernelOp, Memory, Sequence[int], Sequence[Mask]], None]
+"""Runs a kernel of instructions on device memory, with its parameter words; the masks tell which
+bytes of each parameter's allocation may be read before the kernel writes them."""
+
+
+def interpret(kernel: Operation, memory: Memory, words: Sequence[int], races: bool) -> None:
+    """Run a `dstc_tile` or `dstc_isa` kernel on device memory, with its parameter words."""
+    if isinstance(kernel, KernelOp):
+        Simt(kernel, memory, HANDLERS, races).run(words)
+    else:
+        assert isinstance(kernel, IsaKernelOp)
+        IsaMachine(kernel, memory, races).run(words)
+
+
+def run_kernel(
+    kernel: KernelOp | IsaKernelOp,
+    launch: LaunchOp,
+    values: Sequence[Array],
+    races: bool = False,
+    execute: Execute | None = None,
+) -> tuple[Array, ...]:
     """The results of `launch` for its inputs' values.
 
-    Raises `DstcError` naming op, CTA, warp and lane at the first wrong access, and for values and
-    parameters that do not fit the launch.
+    `races`: see `Simt`; `execute`: what runs kernels whose registers are allocated, instead of the
+    interpreter. Raises `DstcError` naming op, CTA, warp and lane at the first wrong access, and for
+    values and parameters that do not fit the launch.
     """
     name = kernel.sym_name.data
     inputs = [_storage(launch, v.type) for v in launch.inputs]
     outputs = [_storage(launch, v.type) for v in launch.results_]
-    if len(kernel.params) != len(inputs) + len(outputs):
+    if len(kernel.params.data) != len(inputs) + len(outputs):
         raise DstcError(
             f"launch of {name}: {len(inputs)} inputs and {len(outputs)} results, but the kernel "
-            f"has {len(kernel.params)} parameters; give one a buffer"
+            f"has {len(kernel.params.data)} parameters; give one a buffer"
         )
     images: list[bytes] = []
     for i, (storage, value) in enumerate(zip(inputs, values, strict=True)):
@@ -176,7 +224,12 @@ def run_kernel(kernel: KernelOp, launch: LaunchOp, values: Sequence[Array]) -> t
     memory = Memory.device([*map(len, images), *(o.bytes for o in outputs)])
     for image, (start, _) in zip(images, memory.extents, strict=False):
         memory.bytes[start : start + len(image)] = np.frombuffer(image, np.uint8)
-    Simt(kernel, memory, HANDLERS).run([start for start, _ in memory.extents])
+    words = [start for start, _ in memory.extents]
+    if execute is not None and isinstance(kernel, IsaKernelOp) and kernel.registers is not None:
+        known = [np.ones(len(image), np.bool_) for image in images]
+        execute(kernel, memory, words, [*known, *(o.known for o in outputs)])
+    else:
+        interpret(kernel, memory, words, races)
     return tuple(
         storage.value(memory.bytes[start : start + storage.bytes].tobytes())
         for storage, (start, _) in zip(outputs, memory.extents[len(images) :], strict=True)
@@ -185,16 +238,20 @@ def run_kernel(kernel: KernelOp, launch: LaunchOp, values: Sequence[Array]) -> t
 
 @register_impls
 class TileFunctions(InterpreterFunctions):
-    """`dstc_tile.launch` for xDSL's interpreter; the kernel is looked up in the module."""
+    """`dstc_tile.launch` for xDSL's interpreter; the kernel is looked up in the module.
 
-    def __init__(self, ctx: Context):
+    `races`, `execute`: see `run_kernel`.
+    """
+
+    def __init__(self, ctx: Context, races: bool = False, execute: Execute | None = None):
         self.ctx = ctx
+        self.races, self.execute = races, execute
 
     @impl(LaunchOp)
     def run_launch(
         self, interpreter: Interpreter, op: LaunchOp, args: PythonValues
     ) -> PythonValues:
         kernel = SymbolTable.lookup_symbol(interpreter.module, op.kernel.data)
-        if not isinstance(kernel, KernelOp):
+        if not isinstance(kernel, KernelOp | IsaKernelOp):
             raise DstcError(f"launch of {op.kernel.data}: the module has no such dstc_tile.kernel")
-        return run_kernel(kernel, op, args)
+        return run_kernel(kernel, op, args, self.races, self.execute)

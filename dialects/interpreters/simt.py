@@ -40,15 +40,27 @@ _DTYPES: dict[Attribute, np.dtype[Any]] = {
 
 
 class Simt:
-    """One launch. `active`: lanes that run, None for all; handlers read and write the rest."""
+    """One launch. `active`: lanes that run, None for all; handlers read and write the rest.
 
-    def __init__(self, kernel: KernelOp, memory: Memory, handlers: Mapping[type, Handler]):
+    `races`: two warps that touch a byte of shared memory with no barrier in between, one of them
+    writing, are an error.
+    """
+
+    def __init__(
+        self,
+        kernel: KernelOp,
+        memory: Memory,
+        handlers: Mapping[type, Handler],
+        races: bool = False,
+    ):
         self.kernel = kernel
         x, y, z = kernel.grid_size
         self.grid = (x * y * z, kernel.warps.value.data, WARP_SIZE)
         """(CTAs, warps, lanes); CTA (x, y, z) is number x + nx * (y + ny * z)."""
         self.memory = memory
-        self.shared = Memory.shared(kernel.shared.value.data, self.grid[0])
+        self.shared = Memory.shared(
+            kernel.shared.value.data, self.grid[0], self.grid[1] if races else 0
+        )
         tiles = kernel.acc.value.data
         self.acc = np.full((self.grid[0] * self.grid[1], tiles, 32, 32), np.nan, np.float32)
         """Accumulator tiles, f32 (CTAs * warps, tiles, 32, 32); NaN until cleared."""

@@ -75,6 +75,8 @@ def _to_integer(low: int, high: int) -> Unary:
 
 to_signed = _to_integer(-(2**31), 2**31 - 1)
 """F2I.S32, as u32."""
+to_unsigned = _to_integer(0, 2**32 - 1)
+"""F2I.U32."""
 
 _WORD_OPS: dict[type[Operation], Binary] = {
     arith.AddiOp: np.add,
@@ -109,7 +111,7 @@ _UNARY: dict[type[Operation], Unary] = {
     arith.SIToFPOp: lambda a: signed(a).astype(np.float32),
     arith.UIToFPOp: lambda a: a.astype(np.float32),
     arith.FPToSIOp: to_signed,
-    arith.FPToUIOp: _to_integer(0, 2**32 - 1),
+    arith.FPToUIOp: to_unsigned,
     arith.ExtUIOp: unsigned,
     arith.ExtSIOp: lambda a: signed(a).view(np.uint32),
     arith.TruncIOp: lambda a: (a & 1).astype(np.bool_),

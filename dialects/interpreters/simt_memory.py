@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend.isa.layout import round_up
+from ...backend.isa.table import WARP_SIZE
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -51,11 +52,23 @@ class Memory:
         self._stride = size if ctas > 1 else 0
         self.bytes = np.full(max(size * ctas, LOAD_ALIGN), fill, np.uint8)
         self._cta = np.arange(ctas, dtype=np.int64).reshape(ctas, 1, 1) * self._stride
+        self._races: Races | None = None
 
     @staticmethod
-    def shared(size: int, ctas: int) -> Memory:
-        """Shared memory of `size` bytes for each of `ctas` CTAs."""
-        return Memory([(0, size)] if size else [], ctas, UNSET)
+    def shared(size: int, ctas: int, warps: int = 0) -> Memory:
+        """Shared memory of `size` bytes for each of `ctas` CTAs.
+
+        `warps`: of a CTA, if races between them are to be found.
+        """
+        memory = Memory([(0, size)] if size else [], ctas, UNSET)
+        if warps:
+            memory._races = Races(len(memory.bytes), (ctas, warps, WARP_SIZE))
+        return memory
+
+    def synchronize(self, ctas: Mask | None) -> None:
+        """A barrier: what the warps of these CTAs (bool by CTA; None: all) did is done."""
+        if self._races is not None:
+            self._races.synchronize(ctas)
 
     @staticmethod
     def device(sizes: Sequence[int]) -> Memory:
@@ -75,6 +88,8 @@ class Memory:
         at = self._checked(address, offset, width, mask)
         if at is None:
             return np.zeros((*address.shape, count), unit)
+        if self._races is not None:
+            self._races.access(at, width, mask, address, write=False)
         return self.bytes.view(unit).reshape(-1, count)[at // width]
 
     def store(self, address: Array, offset: int, value: Array, mask: Mask | None,
@@ -85,6 +100,8 @@ class Memory:
         at = self._checked(address, offset, width, mask)
         if at is None:
             return
+        if self._races is not None:
+            self._races.access(at, width, mask, address, write=True)
         rows = self.bytes.view(value.dtype).reshape(-1, count)
         where = np.broadcast_to(at // width, grid)
         what = np.broadcast_to(value, (*grid, count))
@@ -107,12 +124,12 @@ class Memory:
 
     def fetch_add(self, address: Array, value: Array, mask: Mask | None,
                   grid: tuple[int, int, int]) -> Array:  # fmt: skip
-        """Add u32 words to memory, lane by lane in ascending order; what each lane found."""
-        found = np.zeros(grid, np.uint32)
+        """Add u32 or f32 words to memory, lane by lane in ascending order; what each found."""
+        found = np.zeros(grid, value.dtype)
         at = self._checked(address, 0, 4, mask)
         if at is None:
             return found
-        words = self.bytes.view(np.uint32)
+        words = self.bytes.view(value.dtype)
         where, what = np.broadcast_to(at // 4, grid), np.broadcast_to(value, grid)
         lanes = np.broadcast_to(True if mask is None else mask, grid)
         for lane in zip(*np.nonzero(lanes), strict=True):
@@ -155,3 +172,62 @@ class Memory:
         ranges = ", ".join(f"{a:#x}..{b - 1:#x}" for a, b in self.extents[:6]) or "none"
         more = f" and {len(self.extents) - 6} more" if len(self.extents) > 6 else ""
         return f"{width} bytes there are not within one allocation ({ranges}{more})"
+
+
+_NOBODY, _SEVERAL = -1, -2
+
+
+class Races:
+    """Who touched each byte of shared memory since the last barrier.
+
+    Two warps race if both touch a byte between barriers and one of them writes it: which comes
+    first is nobody's to say, though an interpreter runs them in one order.
+    """
+
+    def __init__(self, size: int, grid: tuple[int, int, int]):
+        self._reader = np.full(size, _NOBODY, np.int16)
+        self._writer = np.full(size, _NOBODY, np.int16)
+        self._grid = grid
+
+    def synchronize(self, ctas: Mask | None) -> None:
+        """Forget what these CTAs did."""
+        for touched in (self._reader, self._writer):
+            if ctas is None or self._grid[0] == 1:
+                touched[:] = _NOBODY
+            else:
+                touched.reshape(self._grid[0], -1)[ctas] = _NOBODY
+
+    def access(
+        self, at: NDArray[np.int64], width: int, mask: Mask | None, address: Array, *, write: bool
+    ) -> None:
+        """Lanes access `width` bytes from `at` (CTAs, warps, lanes). Raises `Fault` at a race."""
+        shape = self._grid
+        places = (np.broadcast_to(at, shape)[..., None] + np.arange(width)).reshape(-1)
+        warps = np.broadcast_to(
+            np.arange(shape[1], dtype=np.int16).reshape(1, -1, 1, 1), (*shape, width)
+        ).reshape(-1)
+        bad = np.zeros(len(places), np.bool_)
+        lanes = None if mask is None else np.repeat(np.broadcast_to(mask, shape).reshape(-1), width)
+        some = slice(None) if lanes is None else lanes
+        where, who = places[some], warps[some]
+
+        def others(touched: NDArray[np.int16]) -> Mask:
+            return (touched[where] != _NOBODY) & (touched[where] != who)
+
+        wrong = others(self._writer)
+        if write:
+            wrong |= others(self._reader)
+            self._writer[where] = who
+            wrong |= self._writer[where] != who
+        else:
+            mixed = others(self._reader)
+            self._reader[where] = who
+            mixed |= self._reader[where] != who
+            self._reader[where[mixed]] = _SEVERAL
+        if wrong.any():
+            bad[some] = wrong
+            raise Fault(
+                np.asarray(bad.reshape(*shape, width).any(axis=-1)), address.astype(np.int64),
+                f"another warp {'touched' if write else 'wrote'} these bytes of shared memory, "
+                "with no barrier in between",
+            )  # fmt: skip

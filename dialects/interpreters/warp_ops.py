@@ -6,13 +6,15 @@ operation. Sums are rank-1 updates in f32 with ascending k, as the tensor core's
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import Operation
 
+from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import (
     HEADER_SHIFT,
     hmma_a_position,
@@ -49,7 +51,7 @@ from ..dstc_tile import (
     word_count,
 )
 from .simt import Handler, Simt
-from .simt_memory import Array
+from .simt_memory import Array, Mask, Memory
 
 Index = NDArray[np.int64]
 _LANE_VALUES = 8
@@ -123,25 +125,30 @@ def rank_one_updates(
             total[part] += product
 
 
-def _hmma(simt: Simt, op: HmmaOp | HmmaStepOp, operands: tuple[Array, ...]) -> tuple[Array]:
-    simt.whole_warps(op)
-    a, b, c = operands
-    if isinstance(op, HmmaStepOp):
-        a, b = a[..., None], b[..., None]
+def dense_product(a: Array, b: Array, c: Array, layouts: tuple[str, str]) -> Array:
+    """A * B + c of one warp tile, 16 x 16; a, b (CTAs, warps, 32, registers) words, c with 8."""
     registers = a.shape[-1]
-    outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
+    outer = np.broadcast_shapes(*(x.shape[:2] for x in (a, b, c)))
 
     def tiles(value: Array, index: Index, dtype: Any) -> Array:
         tile = _flat(value, dtype)[..., index].astype(np.float32, copy=False)
         return np.broadcast_to(tile, (*outer, *index.shape)).reshape(-1, *index.shape)
 
     total = np.array(tiles(c, accumulator_index(), np.float32))
-    left = tiles(a, hmma_index("a", op.layout_a.data, registers), np.float16)
-    right = tiles(b, hmma_index("b", op.layout_b.data, registers), np.float16)
+    left = tiles(a, hmma_index("a", layouts[0], registers), np.float16)
+    right = tiles(b, hmma_index("b", layouts[1], registers), np.float16)
     rank_one_updates(total, left, right)
     result = np.empty((len(total), 256), np.float32)
     result[:, accumulator_index()] = total
-    return (result.reshape(*outer, WARP_SIZE, 8),)
+    return result.reshape(*outer, WARP_SIZE, 8)
+
+
+def _hmma(simt: Simt, op: HmmaOp | HmmaStepOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    a, b, c = operands
+    if isinstance(op, HmmaStepOp):
+        a, b = a[..., None], b[..., None]
+    return (dense_product(a, b, c, (op.layout_a.data, op.layout_b.data)),)
 
 
 @cache
@@ -164,8 +171,24 @@ def _dense_index(layout: str, depth: int) -> Index:
 
 def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
+    how = SparseShape(op.shape.data, op.layout.data, op.slice.value.data, op.right is not None)
+    return (sparse_product(operands, how),)
+
+
+@dataclass(frozen=True)
+class SparseShape:
+    """How one HMMA.SP reads its operands; `right`: B is the sparse one."""
+
+    shape: str
+    layout: str
+    slice: int
+    right: bool
+
+
+def sparse_product(operands: tuple[Array, ...], how: SparseShape) -> Array:
+    """An n:m operand times a dense one, plus 8 registers; operands: values, indices, dense, c."""
     values, indices, dense, c = operands
-    n, m = NM_SHAPES[op.shape.data]
+    n, m = NM_SHAPES[how.shape]
     depth = NM_VALUES * m // n
     outer = np.broadcast_shapes(*(x.shape[:2] for x in operands))
 
@@ -176,14 +199,14 @@ def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Arr
     places = np.empty((16, NM_VALUES, 2), np.int64)
     for line in range(16):
         for value in range(NM_VALUES):
-            places[line, value] = nm_index_position(depth, line, op.slice.value.data, value)
+            places[line, value] = nm_index_position(depth, line, how.slice, value)
     words = whole(indices[..., None], places[..., 0], np.uint32)
     k = ((words >> places[..., 1].astype(np.uint32)) & np.uint32(m - 1)).astype(np.int64)
     k += m * (np.arange(NM_VALUES) // n)
     sparse = whole(values[..., None], _sparse_index(), np.float16).astype(np.float32)
-    other = whole(dense, _dense_index(op.layout.data, depth), np.float16).astype(np.float32)
+    other = whole(dense, _dense_index(how.layout, depth), np.float16).astype(np.float32)
     total = np.array(whole(c, accumulator_index(), np.float32))
-    total = total if op.right is None else np.ascontiguousarray(total.swapaxes(1, 2))
+    total = np.ascontiguousarray(total.swapaxes(1, 2)) if how.right else total
     for v in range(NM_VALUES):
         # the elements of all other lines at the k of each line's value
         met = np.take_along_axis(
@@ -191,10 +214,10 @@ def _hmma_sp(simt: Simt, op: HmmaSpOp, operands: tuple[Array, ...]) -> tuple[Arr
         )
         more = total + sparse[..., v, None] * met.swapaxes(1, 2)
         total = np.where(sparse[..., v, None] != 0, more, total)
-    total = total if op.right is None else total.swapaxes(1, 2)
+    total = total.swapaxes(1, 2) if how.right else total
     result = np.empty((len(total), 256), np.float32)
     result[:, accumulator_index()] = total
-    return (result.reshape(*outer, WARP_SIZE, 8),)
+    return result.reshape(*outer, WARP_SIZE, 8)
 
 
 def _ballot(simt: Simt, op: BallotOp, operands: tuple[Array, ...]) -> tuple[Array]:
@@ -239,7 +262,23 @@ def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> t
     return (np.concatenate(np.broadcast_arrays(*blocks), axis=-1).view(np.uint32),)
 
 
-_RUN_LANES: dict[Lanes, list[int]] = {
+class Warps(Protocol):
+    """The warps of a launch: what tensor instructions need of an interpreter."""
+
+    acc: Array
+    memory: Memory
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """CTAs, warps, lanes."""
+        ...
+
+    def error(self, op: Operation, what: str) -> DstcError:
+        """`what` is wrong with `op`."""
+        ...
+
+
+RUN_ORDER: dict[Lanes, list[int]] = {
     Lanes.LOW: list(range(16)),
     Lanes.HIGH: list(range(16, 32)),
     Lanes.ALL: [half + k for k in range(16) for half in (0, 16)],
@@ -249,43 +288,63 @@ _RUN_LANES: dict[Lanes, list[int]] = {
 
 def _load_runs(simt: Simt, op: LoadRunsOp, operands: tuple[Array, ...]) -> tuple[Array]:
     simt.whole_warps(op)
-    lanes = _RUN_LANES[op.lanes.data]
-    address, counts = (np.broadcast_to(x, simt.grid)[..., lanes].astype(np.int64) for x in operands)
-    first, total = counts & 0xFF, counts >> 8 & 0xFF
-    following = address // RUN_SLOT_BYTES * RUN_SLOT_BYTES + RUN_SLOT_BYTES
     registers = word_count(op.result.type)
-    wrong = (first > total) | (address + 2 * first > following)
+    lanes = RUN_ORDER[op.lanes.data]
+    return (gathered_runs(simt, op, (operands[0], operands[1]), lanes, registers, simt.active),)
+
+
+def gathered_runs(warps: Warps, op: Operation, operands: tuple[Array, Array], lanes: list[int],
+                  registers: int, active: Mask | None) -> Array:  # fmt: skip
+    """The condensed values of runs: words (CTAs, warps, 32, registers); `operands`: addresses and
+    counts, as LDV takes them, of `lanes` in the order in which their values follow each other."""
+    grid = warps.grid
+    address, counts = (np.broadcast_to(x, grid)[..., lanes].astype(np.int64) for x in operands)
+    first, total = counts & 0xFF, counts >> 8 & 0xFF
+    if active is not None:
+        on = np.broadcast_to(active, grid)[..., lanes]
+        first, total = np.where(on, first, 0), np.where(on, total, 0)
+    following = address // RUN_SLOT_BYTES * RUN_SLOT_BYTES + RUN_SLOT_BYTES
+    wrong = (first > total) | ((address + 2 * first > following) & (total > 0))
     wrong |= 2 * (total - first) > RUN_SLOT_BYTES
-    wrong &= simt.live(np.ones(simt.grid, np.bool_))[..., lanes]
     if wrong.any():
-        raise simt.error(op, "a run has more values than its slots of 64 bytes hold")
+        raise warps.error(op, "a run has more values than its slots of 64 bytes hold")
     if int(total.sum(axis=-1).max()) > registers * REGISTER_VALUES:
-        raise simt.error(op, f"more values than {registers} registers hold")
-    result = np.zeros((*simt.grid[:2], registers * REGISTER_VALUES), np.uint16)
+        raise warps.error(op, f"more values than {registers} registers hold")
+    result = np.zeros((*grid[:2], registers * REGISTER_VALUES), np.uint16)
     place = np.cumsum(total, axis=-1) - total
     position = value_index(registers)
-    cta, warp = np.indices(simt.grid[:2])
+    cta, warp = np.indices(grid[:2])
     for i in range(int(total.max())):
         at = np.where(i < first, address + 2 * i, following + 2 * (i - first))
-        mask = np.zeros(simt.grid, np.bool_)
+        mask = np.zeros(grid, np.bool_)
         mask[..., : len(lanes)] = i < total
-        where = np.zeros(simt.grid, np.int64)
+        where = np.zeros(grid, np.int64)
         where[..., : len(lanes)] = at
-        found = simt.memory.load(where, 0, _U16, 1, simt.live(mask))[..., 0]
+        found = warps.memory.load(where, 0, _U16, 1, mask)[..., 0]
         for lane in range(len(lanes)):
             some = i < total[..., lane]
             index = position[place[..., lane][some] + i]
             result[cta[some], warp[some], index] = found[..., lane][some]
-    return (result.view(np.uint32).reshape(*simt.grid, registers),)
+    return result.view(np.uint32).reshape(*grid, registers)
 
 
-def _dense(simt: Simt, op: SpwmmaOp, side: str, operands: tuple[Array, Array],
+@dataclass(frozen=True)
+class DualShape:
+    """How one SPWMMA reads its operands: vectors a side, halves of the bitmaps, first tile."""
+
+    vectors: int
+    high_a: bool
+    high_b: bool
+    tile: int
+
+
+def _dense(warps: Warps, op: Operation, vectors: int, high: bool, operands: tuple[Array, Array],
            which: Index) -> tuple[Array, Array]:  # fmt: skip
     """The (n, 16, vectors) tiles of warps `which`, f32, 0 where the bitmap's bit is; the bits."""
     values, bitmap = operands
-    halves = op.vectors // TILE_M
-    first = TILE_K if (op.high_a if side == "a" else op.high_b) is not None else 0
-    words = np.broadcast_to(bitmap, simt.grid)[..., first : first + halves * TILE_K]
+    halves = vectors // TILE_M
+    first = TILE_K if high else 0
+    words = np.broadcast_to(bitmap, warps.grid)[..., first : first + halves * TILE_K]
     words = words.reshape(-1, halves, TILE_K)[which].swapaxes(1, 2)
     flat = np.ascontiguousarray(words).view(np.uint8).reshape(len(which), -1)
     bits = np.unpackbits(flat, axis=-1, bitorder="little")
@@ -293,34 +352,41 @@ def _dense(simt: Simt, op: SpwmmaOp, side: str, operands: tuple[Array, Array],
     held = bits.astype(np.bool_)
     count, room = held.sum(axis=1), registers * REGISTER_VALUES
     if (count > room).any():
-        raise simt.error(
+        raise warps.error(
             op, f"a tile has {int(count.max())} values; its registers hold at most {room}"
         )
-    shape = (*simt.grid[:2], WARP_SIZE * registers * 2)
+    shape = (*warps.grid[:2], WARP_SIZE * registers * 2)
     flat_values = np.broadcast_to(_flat(values, np.float16), shape).reshape(-1, shape[2])[which]
     place = np.maximum(np.cumsum(bits, axis=1, dtype=np.int64), 1) - 1
     position = value_index(registers)[place]
     dense = np.where(held, np.take_along_axis(flat_values, position, axis=1), np.float16(0))
-    tiles = (len(which), TILE_K, op.vectors)
+    tiles = (len(which), TILE_K, vectors)
     return dense.astype(np.float32).reshape(tiles), held.reshape(tiles)
 
 
-def _spwmma(simt: Simt, op: SpwmmaOp, operands: tuple[Array, ...]) -> tuple[()]:
-    active = simt.whole_warps(op)
+def dual_product(warps: Warps, op: Operation, operands: tuple[Array, ...], how: DualShape,
+                 active: Mask | None) -> None:  # fmt: skip
+    """acc += A * B in the active warps; operands: values of a and b, their bitmaps."""
     a, b, a_bitmap, b_bitmap = operands
-    which = np.arange(len(simt.acc)) if active is None else np.flatnonzero(active)
-    left, left_bits = _dense(simt, op, "a", (a, a_bitmap), which)
-    right, right_bits = _dense(simt, op, "b", (b, b_bitmap), which)
+    which = np.arange(len(warps.acc)) if active is None else np.flatnonzero(active)
+    left, left_bits = _dense(warps, op, how.vectors, how.high_a, (a, a_bitmap), which)
+    right, right_bits = _dense(warps, op, how.vectors, how.high_b, (b, b_bitmap), which)
     finite = bool(np.isfinite(left).all() and np.isfinite(right).all())
     masks = None if finite else (left_bits.swapaxes(1, 2), right_bits)
-    first, blocks = op.tile.value.data, op.vectors // TILE_M
-    tiles = simt.acc[which, first : first + blocks**2]
+    first, blocks = how.tile, how.vectors // TILE_M
+    tiles = warps.acc[which, first : first + blocks**2]
     square = (len(which), blocks, blocks, TILE_M, TILE_M)
     whole = tiles.reshape(square).swapaxes(2, 3)
-    total = np.ascontiguousarray(whole).reshape(len(which), op.vectors, op.vectors)
+    total = np.ascontiguousarray(whole).reshape(len(which), how.vectors, how.vectors)
     rank_one_updates(total, left.swapaxes(1, 2), right, masks)
     back = total.reshape(len(which), blocks, TILE_M, blocks, TILE_M).swapaxes(2, 3)
-    simt.acc[which, first : first + blocks**2] = back.reshape(tiles.shape)
+    warps.acc[which, first : first + blocks**2] = back.reshape(tiles.shape)
+
+
+def _spwmma(simt: Simt, op: SpwmmaOp, operands: tuple[Array, ...]) -> tuple[()]:
+    high = (op.high_a is not None, op.high_b is not None)
+    how = DualShape(op.vectors, *high, op.tile.value.data)
+    dual_product(simt, op, operands, how, simt.whole_warps(op))
     return ()
 
 
@@ -347,6 +413,9 @@ def _barrier(simt: Simt, op: BarrierOp, operands: tuple[Array, ...]) -> tuple[()
         split = runs.any(axis=(1, 2), keepdims=True) & ~runs
         if split.any():
             raise simt.lane_error(op, split, "is not at this barrier, but other lanes are")
+        simt.shared.synchronize(np.asarray(runs.any(axis=(1, 2))))
+    else:
+        simt.shared.synchronize(None)
     return ()
 
 

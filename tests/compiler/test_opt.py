@@ -75,9 +75,12 @@ def test_failed_pass_is_named_with_the_position(
         tool.register_pass("failing", lambda: FailingPass)
 
     monkeypatch.setattr(opt.OptMain, "register_all_passes", register)
+    monkeypatch.setattr("tempfile.tempdir", str(source.parent))
     source.write_text(GOOD)
     assert main([str(source), "-p", "failing"]) == 1
-    assert capsys.readouterr().err.startswith(f"{source}:2:3: error: failing: will not\n")
+    assert capsys.readouterr().err.startswith(
+        f"{source}:2:3: error: failing: func.return: will not\n"
+    )
     with pytest.raises(PassFailedException):
         main([str(source), "-p", "failing", "--debug"])
 

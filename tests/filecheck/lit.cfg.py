@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 
 import lit.formats
 
@@ -13,3 +14,4 @@ config.test_exec_root = os.environ.get("DSTC_LIT_OUT", config.test_source_root) 
 config.environment["PATH"] = os.pathsep.join(  # noqa: F821
     [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
 )
+config.environment["TMPDIR"] = os.environ.get("DSTC_LIT_OUT", tempfile.gettempdir())  # noqa: F821

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s -p convert-encode-to-tile | filecheck %s
+// RUN: dstc-opt %s -p "convert-encode-to-tile{machine=dstc}" | filecheck %s
 
 func.func @main(%x: tensor<300x40xf16>) -> (!dstc.bitmap<300x40xf16, a>, !dstc.bitmap<300x40xf16, b>, !dstc.bitmap<32x32xf16, a>) {
   %a = dstc.encode %x {dstc.source = ["fc/1"]} : tensor<300x40xf16> -> !dstc.bitmap<300x40xf16, a>

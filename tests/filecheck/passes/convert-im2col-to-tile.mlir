@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s -p convert-im2col-to-tile | filecheck %s
+// RUN: dstc-opt %s -p "convert-im2col-to-tile{machine=v100}" | filecheck %s
 
 func.func @main(%x: tensor<2x3x9x9xf16>) -> (tensor<27x162xf16>, !dstc.bitmap<27x162xf16, b>) {
   %d = dstc.im2col %x {dstc.source = ["conv1"], kernel = array<i64: 3, 3>, strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>, dilations = array<i64: 1, 1>} : tensor<2x3x9x9xf16> -> tensor<27x162xf16>

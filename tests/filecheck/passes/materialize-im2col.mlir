@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s -p materialize-im2col | filecheck %s
+// RUN: dstc-opt %s -p 'materialize-im2col{machine=dstc}' | filecheck %s
 // RUN: dstc-opt %s -p 'materialize-im2col{lowering=explicit}' | filecheck %s --check-prefix EXPLICIT
 
 // The dense engine's kernel forms windows itself.

@@ -3,6 +3,8 @@
 // RUN: dstc-opt %s -p 'select-schedule{engine=dense}' | filecheck %s --check-prefix=DENSE
 // RUN: dstc-opt %s -p 'select-schedule{engine=dual}' | filecheck %s --check-prefix=DUAL
 // RUN: dstc-opt %s -p 'select-schedule{machine=v100}' | filecheck %s --check-prefix=DENSE
+// RUN: not dstc-opt %s -p 'select-schedule{tune=2}' 2>&1 | filecheck %s --check-prefix=TUNE
+// RUN: not dstc-opt %s -p 'select-schedule{tune=-1}' 2>&1 | filecheck %s --check-prefix=NEGATIVE
 
 // Sparse enough for the dual engine; the sparser operand takes the 8-side.
 func.func @sparse(%x: tensor<512x512xf16>, %w: tensor<512x512xf16>) -> (tensor<512x512xf16>, tensor<512x512xf16>) {
@@ -42,3 +44,6 @@ func.func @sizes(%x: tensor<4096x4096xf16>, %s: tensor<100x4096xf16>) -> (tensor
 // CHECK:       schedule = #dstc.schedule<{{dense|dual}}, cta = {{128x128|128x64|64x128}}, warp = {{64x64|64x32|32x64}},
 // CHECK:       schedule = #dstc.schedule<{{dense|dual}}, cta =
 // CHECK:       schedule = #dstc.schedule<dense, cta = 16x32, warp = 16x16, stages = 2>
+
+// TUNE:     select-schedule: {{.*}}tune needs the simulator; use `dstc compile --tune` or `dstc run`
+// NEGATIVE: select-schedule: {{.*}}tune must be a number of candidates, not -1

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 
 func.func @all(%x: tensor<2x3x8x8xf16>, %b: tensor<4xf32>, %v: tensor<2x4x1x1xf32>, %k: tensor<6x2x1x1xf16>) -> tensor<2x4x8x8xf16> {
   %w = dstc.constant "conv1.weight" {density = 0.5 : f64} : tensor<4x3x3x3xf16>

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt -p convert-matmul-to-tile %s | filecheck %s --check-prefix TILE
 
 // Warps list the steps at which neither side is empty, and take those.

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt -p convert-matmul-to-tile %s | filecheck %s --check-prefix TILE
 
 // CTAs that take tiles in turn: 8 of them, the last of 12 tiles cut into smaller ones.

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt -p encode-operands %s | filecheck %s --check-prefix ENCODED
 
 func.func @main(%a: tensor<70x48xf16>, %b: tensor<48x90xf16>) -> tensor<70x90xf32> {

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt %s -p convert-tile-to-isa | filecheck %s --check-prefix=ISA
 
 // A step with a sparse operand becomes four instructions, a fence none.

@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt -p convert-tile-to-isa %s | filecheck %s --check-prefix ISA
 
 // A window's bits, and its values: runs of 16 lanes, or of all.

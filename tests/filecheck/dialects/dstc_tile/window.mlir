@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt -p convert-tile-to-isa %s | filecheck %s --check-prefix ISA
 
 // Condensed values in 4, 8 or 16 registers, and a step of the window of 64.
