@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from dstc.runtime.machine import Machine, list_machines
 DENSITIES = ((1, 1), (0.5, 0.5), (1, 0.1), (0.1, 1), (0.1, 0.1), (0.05, 0.05), (0.01, 0.01))
 MACHINES = ("v100", "v100-nm", "dstc", "dstc-plus", "dstc-strict")
 """Those of them that are shipped run unless told otherwise."""
+NM_PATTERNS = "2:4", "4:16"
+"""What one operand is pruned to on machines of the n:m engine; the other is dense."""
 SQUASH = {"ohmma.squash_per_cycle": 8}
 """The front end of dstc-strict with squashing; the machine file has it without."""
 TARGETS: dict[str, dict[tuple[float, float], float]] = {
@@ -57,6 +59,18 @@ def configurations(names: list[str]) -> Iterator[tuple[str, Machine, str]]:
                     except DstcError:  # only together with another one
                         continue
                     yield f"dstc with {key}={parameter.value}", alone, "auto"
+
+
+def products(
+    machine: Machine, size: tuple[int, int, int], densities: Sequence[tuple[float, float]]
+) -> Iterator[Gemm]:
+    """What is shown of a machine: random zeros on a dual-side core, patterns on an n:m core."""
+    if "dual_side" in machine.features:
+        for a, b in densities:
+            yield Gemm(*size, a, b, out="f16")
+    if "nm" in machine.features:
+        for pattern in NM_PATTERNS:
+            yield Gemm(*size, pattern=pattern, out="f16")
 
 
 def facts(label: str, row: dict[str, Any], dense: int) -> dict[str, Any]:
@@ -133,7 +147,7 @@ def main() -> None:
     parser.add_argument("--no-cpu", action="store_true", help="no products on this CPU")
     parser.add_argument("--json", metavar="FILE", help="write all facts; after every row")
     args = parser.parse_args()
-    size, out = (args.size,) * 3, "f16"
+    size = (args.size,) * 3
     names = args.machines or [name for name in MACHINES if name in list_machines()]
     options = {"mode": args.mode, "threads": args.threads, "check": "lines"}
     result: dict[str, Any] = {"schema": 1, "size": args.size, "mode": args.mode, "rows": []}
@@ -142,23 +156,21 @@ def main() -> None:
         if args.json:
             Path(args.json).write_text(json.dumps(result, indent=1, default=str) + "\n")
 
-    dense = run_gemm(Gemm(*size, out=out), machine="v100", engine="dense", **options)
+    dense = run_gemm(Gemm(*size, out="f16"), machine="v100", engine="dense", **options)
     result["dense"] = facts("v100, dense", dense, dense["cycles"])
     print(f"{args.size}^3, f16 results, mode {args.mode}; last column: cycles over nearest bound")
     print(f"{'':28} A, B  engine, CTA/warp tile, cycles, speedup, target")
     print(line(result["dense"]), flush=True)
     for label, machine, engine in configurations(names):
-        for a, b in args.densities:
-            if "dual_side" not in machine.features and label == "v100":
-                continue  # the dense product, whatever the densities
-            row = run_gemm(Gemm(*size, a, b, out=out), machine=machine, engine=engine, **options)
+        for gemm in products(machine, size, args.densities):
+            row = run_gemm(gemm, machine=machine, engine=engine, **options)
             result["rows"].append(facts(label, row, dense["cycles"]))
             print(line(result["rows"][-1]), flush=True)
             save()
     if not args.no_cpu:
         result["cpu"] = []
         for a, b in args.densities:
-            gemm = Gemm(*size, a, b, out=out)
+            gemm = Gemm(*size, a, b, out="f16")
             found = on_this_cpu(gemm, *gemm.operands())
             result["cpu"].append(found)
             scipy = found["scipy_seconds"]

@@ -20,13 +20,14 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.rewriter import InsertPoint
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.program import Launch
 from ..dialects.constants import ConstantPool, attach
 from ..dialects.conv_window import ConvWindow
 from ..dialects.dstc import ConstantOp, Conv2dOp, Engine, MatmulOp, ScheduleAttr
 from ..dialects.interpreters.dstc import im2col, image_of, in_groups
 from ..passes.choose import schedule_facts
 from ..passes.cost_windows import direct
-from ..passes.materialize_im2col import EXPLICIT, FORMS_WINDOWS, IMPLICIT, LOWERINGS
+from ..passes.materialize_im2col import EXPLICIT, IMPLICIT, LOWERINGS
 from ..runtime.device import Device
 from ..runtime.machine import Machine
 from ..runtime.nm_format import PATTERNS as NM_PATTERNS
@@ -263,6 +264,7 @@ def run_conv(
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
     x, w = conv.operands()
     compiled, chosen = compile_conv(conv, target, w, engine, lowering, schedule)
+    lowering = _lowering(compiled)
     left = (
         Sparsity(conv.nm.n, conv.nm.m, 0)
         if chosen.engine.data == Engine.NM and conv.nm is not None
@@ -274,7 +276,7 @@ def run_conv(
         "w_density_measured": np.count_nonzero(w) / w.size,
         "machine": target.name,
         "engine": chosen.engine.data,
-        "lowering": lowering if FORMS_WINDOWS[Engine(chosen.engine.data)] else EXPLICIT,
+        "lowering": lowering,
         "mode": mode,
         "schedule": schedule_facts(chosen),
         "compile_seconds": compiled.seconds,
@@ -344,6 +346,14 @@ def _tflops(conv: Conv, cycles: float, machine: Machine) -> float:
     return 2 * conv.groups * prod(conv.sizes) / seconds / 1e12
 
 
+def _lowering(compiled: Compiled) -> str:
+    """What the convolution got: a lowered matrix is written by a kernel."""
+    plan = compiled.program.plan
+    assert plan is not None
+    lowered = any(isinstance(s, Launch) and s.op == "im2col" for s in plan.steps)
+    return EXPLICIT if lowered else IMPLICIT
+
+
 def _bounds(
     conv: Conv, x: F16, w: F16, schedule: ScheduleAttr, machine: Machine, lowering: str,
     sparse: Sparsity | None,
@@ -352,8 +362,11 @@ def _bounds(
     tiles, out_bytes = Tiles(schedule.cta_tile, schedule.warp_tile), 2 if conv.out == "f16" else 4
     if schedule.engine.data == Engine.DUAL:
         columns = im2col(x, conv.window)
-        return dual_bounds(w.reshape(conv.filters, -1), columns, tiles, machine, out_bytes)
-    implicit = lowering == IMPLICIT and FORMS_WINDOWS[Engine(schedule.engine.data)]
+        found = dual_bounds(w.reshape(conv.filters, -1), columns, tiles, machine, out_bytes)
+        # of an image, windows share what is loaded
+        shared = ("issue", "l1", "l2", "dram") if lowering == IMPLICIT else ()
+        return {key: None if key in shared else bound for key, bound in found.items()}
+    implicit = lowering == IMPLICIT
     image = x.nbytes // conv.groups if implicit else None
     of_group = dense_bounds(conv.sizes, tiles, machine, out_bytes, sparse, image)
     m, _, k = conv.sizes

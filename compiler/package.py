@@ -33,6 +33,7 @@ from ..dialects.dstc import (
     BitmapType,
     ConstantOp,
     EncodeOp,
+    ImageType,
     NmType,
     ReshapeOp,
     int_values,
@@ -41,6 +42,7 @@ from ..dialects.dstc import (
 )
 from ..runtime import nm_format
 from ..runtime.formats import encode
+from ..runtime.image_format import encode as encode_image
 from ..runtime.images import to_image
 from .graph import ModelGraph
 from .memory_plan import plan_memory
@@ -58,6 +60,8 @@ def _dtype(type_: Attribute) -> str:
         return "bitmap"
     if isinstance(type_, NmType):
         return "nm"
+    if isinstance(type_, ImageType):
+        return "image"
     element: Attribute = cast("Any", type_).element_type
     if isinstance(element, IntegerType):
         return "i32"
@@ -153,6 +157,7 @@ class _Packager:
         type_, shape = value.type, matrix_shape(value.type)
         bitmap: dict[str, Any] | None = None
         nm: dict[str, Any] | None = None
+        image: dict[str, Any] | None = None
         if isinstance(type_, NmType):
             at = type_.layout
             nm = {"lines": at.lines, "depth": at.depth, "n": at.n, "m": at.m,
@@ -162,6 +167,8 @@ class _Packager:
             layout = type_.layout
             bitmap = {**asdict(layout), "side": type_.side.data}
             size = layout.slot_bytes if data is None else len(data)
+        elif isinstance(type_, ImageType):
+            image, size = type_.layout.facts(), type_.layout.bytes
         else:
             size = DenseLayout.of(shape, 2 if _dtype(type_) == "f16" else 4).bytes
         if data is not None:
@@ -176,6 +183,7 @@ class _Packager:
                 name if data is not None else None,
                 bitmap,
                 nm,
+                image,
             )
         )
         self.buffer_of[value] = name
@@ -205,6 +213,10 @@ class _Packager:
     def encoded_constant(self, op: EncodeOp, constant: ConstantOp) -> None:
         type_ = op.result.type
         matrix = np.asarray(self.constant(constant), np.float16)
+        if isinstance(type_, ImageType):
+            data = encode_image(matrix, type_.layout)
+            self.buffer(op.result, "constant", f"{constant.constant.data}.image", data)
+            return
         if isinstance(type_, NmType):
             name = constant.constant.data
             where = nm_format.violation(matrix, type_.pattern, type_.side.data)

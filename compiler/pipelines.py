@@ -18,7 +18,7 @@ GRAPH = (
     "annotate-sparsity",
     "lower-conv",
     "select-schedule{{machine={machine} engine={engine}}}",
-    "materialize-im2col",
+    "materialize-im2col{{machine={machine}}}",
     "encode-operands",
     "fuse-encode",
 )
@@ -71,8 +71,10 @@ def pipeline(
     """
     specs = filled(PIPELINES[name], machine=machine, engine=engine)
     if lowering != "implicit":
-        given = {"materialize-im2col": f"materialize-im2col{{lowering={lowering}}}"}
-        specs = [given.get(spec, spec) for spec in specs]
+        specs = [
+            f"{spec[:-1]} lowering={lowering}}}" if spec.startswith("materialize-im2col{") else spec
+            for spec in specs
+        ]
     return [_tuned(spec, tune) for spec in specs] if tune else specs
 
 

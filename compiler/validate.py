@@ -23,18 +23,10 @@ from .api import Compiled
 from .bench import Gemm, compile_gemm, schedule_facts
 from .sampling import Sample, sample
 from .validate_data import Row
+from .validate_row import facts, warm, whole_numbers
 
 Array = NDArray[Any]
 
-WARM_L2_SHARE = 8
-"""What takes up to this many times L2's capacity is computed twice and the second launch counts:
-the measurement repeated each product on the same buffers, so L2 begins with what the launch before
-left, lines to use and lines to write back. Beyond, that is a small share of the time."""
-PERIODS = (1048573, 1048571)
-"""Lengths of the pieces of which operands consist: primes, so that no two rows are alike."""
-LARGEST = 3
-"""Operands are whole numbers from -3 to 3: sums of up to 1.8 million products are exact in f32, in
-whatever order they are added, and so is the comparison with numpy."""
 _LINES = 64
 """Rows and columns of the result, at whose crossings it is compared with numpy."""
 
@@ -60,37 +52,17 @@ def simulate(
     gemm = row.gemm()
     compiled, schedule = compile_gemm(gemm, machine, "dense")
     started = time.perf_counter()
-    warm = _bytes(compiled) <= WARM_L2_SHARE * machine["l2.capacity_bytes"]
-    ran = _run(gemm, compiled, machine, threads, warm, sampled)
+    is_warm = warm(compiled, machine)
+    ran = _run(gemm, compiled, machine, threads, is_warm, sampled)
     wall = time.perf_counter() - started
-    launch, result = ran.kernel.launch, ran.kernel.result
-    clock = machine["clock.core_mhz"]
-    us = ran.cycles / clock + machine["launch.overhead_us"]
-    spent = {cause: cycles for cause, cycles in result.stalls.items() if cause != "issued"}
-    limit = max(spent, key=lambda cause: spent[cause])
     return {
         "index": row.index,
         "source": row.source,
-        "m": row.m,
-        "n": row.n,
-        "k": row.k,
         "layout": row.layout,
-        "measured_us": row.us,
-        "simulated_us": us,
-        "ratio": us / row.us,
-        "cycles": ran.cycles,
-        "tflops": 2 * row.m * row.n * row.k / us / 1e6,
+        **facts(row.us, (row.m, row.n, row.k), ran.kernel, machine, ran.cycles),
         "sampled": ran.sampled,
-        "warm_l2": warm,
+        "warm_l2": is_warm,
         "schedule": schedule_facts(schedule),
-        "grid": list(launch.grid),
-        "occupancy": result.occupancy,
-        "limit": limit,
-        "limit_share": spent[limit] / max(1, sum(result.stalls.values())),
-        "stalls": result.stalls,
-        "counters": result.counters,
-        "warp_instructions": result.warp_instructions,
-        "dram_gb_s": result.counters["dram_bytes"] * clock / 1000 / max(1, result.cycles),
         "check": ran.check,
         "wall_seconds": {"compile": compiled.seconds, "simulate": wall},
     }
@@ -101,7 +73,7 @@ def _run(
     compiled: Compiled,
     machine: Machine,
     threads: int | None,
-    warm: bool,
+    is_warm: bool,
     sampled: bool,
 ) -> Ran:
     assert compiled.program.plan is not None
@@ -109,22 +81,22 @@ def _run(
 
     def run(most: int | None = None) -> tuple[KernelRun, Array]:
         device = Device(machine, threads=threads, max_ctas=most)
-        if warm:
+        if is_warm:
             compiled.run(operands, device=device, statistics=False)
         result = compiled.run(operands, device=device, statistics=False)
         (kernel,) = result.kernels
         (output,) = result.outputs.values()
         return kernel, output
 
-    plan = _sample(gemm, compiled, machine) if sampled and not warm else None
+    plan = _sample(gemm, compiled, machine) if sampled and not is_warm else None
     if plan is None:
         kernel, output = run()
-        cycles, facts = kernel.result.cycles, None
+        cycles, sampled_facts = kernel.result.cycles, None
     else:
         few, _ = run(plan.few)
         kernel, output = run(plan.many)
         cycles = plan.cycles(few.result.cycles, kernel.result.cycles)
-        facts = {
+        sampled_facts = {
             "ctas": plan.ctas,
             "slots": plan.slots,
             "n1": plan.few,
@@ -133,7 +105,7 @@ def _run(
             "cycles2": kernel.result.cycles,
         }
     share = plan.many / plan.ctas if plan else 1.0
-    return Ran(kernel, cycles, facts, check(gemm, list(operands.values()), output, share))
+    return Ran(kernel, cycles, sampled_facts, check(gemm, list(operands.values()), output, share))
 
 
 def _sample(gemm: Gemm, compiled: Compiled, machine: Machine) -> Sample | None:
@@ -148,18 +120,8 @@ def _sample(gemm: Gemm, compiled: Compiled, machine: Machine) -> Sample | None:
 def _operands(compiled: Compiled) -> dict[str, Array]:
     """Whole numbers from -3 to 3 for each input, f16, in the layout that the program takes."""
     assert compiled.program.plan is not None
-    operands: dict[str, Array] = {}
-    for seed, (port, period) in enumerate(zip(compiled.program.plan.inputs, PERIODS, strict=True)):
-        rng = np.random.default_rng(seed)
-        piece = rng.integers(-LARGEST, LARGEST, period, endpoint=True).astype(np.float16)
-        operands[port.name] = np.resize(piece, port.shape)
-    return operands
-
-
-def _bytes(compiled: Compiled) -> int:
-    """Bytes of operands, result and workspace."""
-    assert compiled.program.plan is not None
-    return sum(buffer.bytes for buffer in compiled.program.plan.buffers)
+    ports = enumerate(compiled.program.plan.inputs)
+    return {port.name: whole_numbers(port.shape, which) for which, port in ports}
 
 
 def check(gemm: Gemm, operands: list[Array], output: Array, share: float) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from ..runtime.device import Device
 from ..runtime.lowered import spread_out
 from ..runtime.machine import Machine
 from .bench_conv import Conv, compile_conv
-from .validate import LARGEST, PERIODS, WARM_L2_SHARE, some_lines
+from .validate import some_lines
 from .validate_data import ConvRow
+from .validate_row import facts, warm, whole_numbers
 
 Array = NDArray[Any]
 F16 = NDArray[np.float16]
@@ -30,25 +31,17 @@ def simulate(row: ConvRow, machine: Machine, *, threads: int | None = None) -> d
     The dense engine, as the measured library: windows formed in the kernel, one launch.
     """
     conv = row.conv()
-    x, w = (_whole(shape, seed) for seed, shape in enumerate((conv.image, conv.weights)))
+    x, w = (whole_numbers(shape, which) for which, shape in enumerate((conv.image, conv.weights)))
     compiled, schedule = compile_conv(conv, machine, w, "dense")
-    plan = compiled.program.plan
-    assert plan is not None
-    warm = sum(b.bytes for b in plan.buffers) <= WARM_L2_SHARE * machine["l2.capacity_bytes"]
+    is_warm = warm(compiled, machine)
     started = time.perf_counter()
     device = Device(machine, threads=threads)
-    if warm:
+    if is_warm:
         compiled.run(x, device=device, statistics=False)
     ran = compiled.run(x, device=device, statistics=False)
     wall = time.perf_counter() - started
     (kernel,) = ran.kernels
     (output,) = ran.outputs.values()
-    launch, result = kernel.launch, kernel.result
-    clock = machine["clock.core_mhz"]
-    us = result.cycles / clock + machine["launch.overhead_us"]
-    spent = {cause: cycles for cause, cycles in result.stalls.items() if cause != "issued"}
-    limit = max(spent, key=lambda cause: spent[cause])
-    m, n, k = conv.sizes
     return {
         "index": row.index,
         "source": row.source,
@@ -58,36 +51,14 @@ def simulate(row: ConvRow, machine: Machine, *, threads: int | None = None) -> d
         "filters": row.k,
         "kernel": [row.r, row.s],
         "stride": [row.stride_h, row.stride_w],
-        "m": m,
-        "n": n,
-        "k": k,
         "layout": "conv",
-        "measured_us": row.us,
-        "simulated_us": us,
-        "ratio": us / row.us,
-        "cycles": result.cycles,
-        "tflops": 2 * m * n * k / us / 1e6,
+        **facts(row.us, conv.sizes, kernel, machine),
         "sampled": None,
-        "warm_l2": warm,
+        "warm_l2": is_warm,
         "schedule": schedule_facts(schedule),
-        "grid": list(launch.grid),
-        "occupancy": result.occupancy,
-        "limit": limit,
-        "limit_share": spent[limit] / max(1, sum(result.stalls.values())),
-        "stalls": result.stalls,
-        "counters": result.counters,
-        "warp_instructions": result.warp_instructions,
-        "dram_gb_s": result.counters["dram_bytes"] * clock / 1000 / max(1, result.cycles),
         "check": check(conv, x, w, output),
         "wall_seconds": {"compile": compiled.seconds, "simulate": wall},
     }
-
-
-def _whole(shape: tuple[int, ...], seed: int) -> F16:
-    """Whole numbers from -3 to 3, in pieces of a prime length."""
-    rng = np.random.default_rng(seed)
-    piece = rng.integers(-LARGEST, LARGEST, PERIODS[seed], endpoint=True).astype(np.float16)
-    return np.resize(piece, shape)
 
 
 def check(conv: Conv, x: F16, w: F16, output: Array) -> dict[str, Any]:

@@ -63,6 +63,8 @@ from ..backend.isa.table import TILE_M, WINDOWS
 from ..runtime.nm_format import PATTERNS, Pattern
 from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
+from .image_type import ImageType
+from .tiles import cut_tiles, pieces_of, warps_of
 
 
 class Side(StrEnum):
@@ -340,8 +342,7 @@ class ScheduleAttr(ParametrizedAttribute):
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
-        return (cm // wm) * (cn // wn)
+        return warps_of(self.cta_tile, self.warp_tile)
 
     @property
     def swapped(self) -> bool:
@@ -375,18 +376,15 @@ class ScheduleAttr(ParametrizedAttribute):
 
     @property
     def pieces(self) -> tuple[int, int]:
-        """Smaller tiles, along M and N, that one is cut into: two where a warp's is wide enough."""
-        m, n = (1 + (w % (2 * self.vectors) == 0) for w in self.warp_tile)
-        return m, n
+        """Smaller tiles, along M and N, that one is cut into."""
+        return pieces_of(self.warp_tile, self.vectors)
 
     @property
     def cut_schedule(self) -> ScheduleAttr:
         """The schedule of smaller tiles."""
-        (cm, cn), (wm, wn), (down, across) = self.cta_tile, self.warp_tile, self.pieces
         return ScheduleAttr.of(
             Engine.DUAL,
-            (cm // down, cn // across),
-            (wm // down, wn // across),
+            *cut_tiles(self.cta_tile, self.warp_tile, self.vectors),
             self.stages.value.data,
             self.swapped,
             window=self.vectors,
@@ -445,6 +443,10 @@ class ScheduleAttr(ParametrizedAttribute):
             raise VerifyException("skip is for the dual engine without split and ctas")
         if self.cut_tiles and (not self.persistent or self.cut_tiles < 0):
             raise VerifyException(f"cut needs ctas, and is positive, not {self.cut_tiles}")
+        if self.cut_tiles and self.pieces == (1, 1):
+            raise VerifyException(
+                f"cut needs warp tiles of {2 * self.vectors} or more along M or N"
+            )
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
@@ -516,8 +518,8 @@ def int_values(attr: DenseArrayBase[I64]) -> tuple[int, ...]:
 
 
 def matrix_shape(type_: Attribute) -> tuple[int, ...]:
-    """Shape of a tensor, bitmap or n:m type."""
-    if isinstance(type_, BitmapType | NmType):
+    """Shape of a tensor, bitmap, n:m or encoded image type."""
+    if isinstance(type_, BitmapType | NmType | ImageType):
         return type_.shape
     assert isinstance(type_, TensorType)
     return type_.get_shape()
@@ -577,7 +579,7 @@ def _check_residual(residual: SSAValue | None, result: Sequence[int]) -> None:
 
 
 _TENSOR = base(TensorType)
-_ENCODED = base(BitmapType) | base(NmType)
+_ENCODED = base(BitmapType) | base(NmType) | base(ImageType)
 _MATRIX = base(TensorType) | _ENCODED
 
 
@@ -828,6 +830,12 @@ class MatmulOp(IRDLOperation):
         return m, rs[0 if self.trans_b is not None else 1], k
 
     @property
+    def extents(self) -> tuple[int, int, int]:
+        """(M, N, K) of what is computed: of an encoded image, pixels beyond its rows' ends too."""
+        m, n, k = self.sizes
+        return m, self.rhs.type.layout.computed if isinstance(self.rhs.type, ImageType) else n, k
+
+    @property
     def total_sizes(self) -> tuple[int, int, int]:
         """(M, N, K) of all products of a batch as one with that many rows."""
         m, n, k = self.sizes
@@ -914,7 +922,7 @@ class MatmulOp(IRDLOperation):
             bs = matrix_shape(self.bias.type)
             _expect(bs == (size,), f"bias must be {size} long, not {_dims(bs)}")
         _check_residual(self.residual, got)
-        bitmaps = [isinstance(v.type, BitmapType) for v in (self.lhs, self.rhs)]
+        bitmaps = [isinstance(v.type, BitmapType | ImageType) for v in (self.lhs, self.rhs)]
         if self.schedule is not None:
             dual = self.schedule.engine.data == Engine.DUAL
             _expect(dual or not any(bitmaps), "only the dual engine takes bitmap operands")
@@ -939,10 +947,15 @@ class MatmulOp(IRDLOperation):
         """A product on windows is on an image, and gives one; only it has groups."""
         if self.window is None:
             _expect(self.groups is None, "groups are for products on windows of an image")
+            _expect(len(rhs) == 2, "an image is multiplied with a window")
             return
         _expect(len(lhs) == 2, "lhs must be a matrix")
         _expect(len(rhs) == 4, f"rhs must be an image of 4 dimensions, not {len(rhs)}")
         _expect(not any(self.transposed), "a product on windows takes no transposed operands")
+        if isinstance(self.rhs.type, ImageType):
+            same = self.rhs.type.window == self.window
+            _expect(same, f"rhs is encoded for {self.rhs.type.window}, not for {self.window}")
+            _expect(self.group_count == 1, "an encoded image has no groups")
         _check_groups(self.group_count, lhs[0], rhs[1])
         oh, ow = self.window.window.output(rhs[2:])
         _expect(min(oh, ow) > 0, "the window does not fit the image")
@@ -1014,13 +1027,14 @@ class Im2colOp(IRDLOperation):
 class _EncodingOp(IRDLOperation):
     def _verify_shapes(self, dense: Attribute, encoded: Attribute) -> None:
         ds, bs = matrix_shape(dense), matrix_shape(encoded)
-        form = "bitmap" if isinstance(encoded, BitmapType) else "n:m operand"
+        forms: dict[type[Attribute], str] = {BitmapType: "bitmap", ImageType: "image"}
+        form = forms.get(type(encoded), "n:m operand")
         _expect(ds == bs, f"tensor {_dims(ds)} and {form} {_dims(bs)} differ in shape")
 
 
 @irdl_op_definition
 class EncodeOp(_EncodingOp):
-    """A dense f16 matrix as bitmap and condensed values, or as n:m operand.
+    """A dense f16 matrix as bitmap and condensed values, or as n:m operand; an image encoded.
 
     A matrix that does not keep the pattern n:m is an error.
     """
@@ -1031,7 +1045,7 @@ class EncodeOp(_EncodingOp):
     traits = traits_def(Pure())
     assembly_format = "$input attr-dict `:` type($input) `->` type($result)"
 
-    def __init__(self, input: SSAValue, result_type: BitmapType | NmType):
+    def __init__(self, input: SSAValue, result_type: BitmapType | NmType | ImageType):
         super().__init__(operands=[input], result_types=[result_type])
 
     def verify_(self) -> None:
@@ -1040,7 +1054,7 @@ class EncodeOp(_EncodingOp):
 
 @irdl_op_definition
 class DecodeOp(_EncodingOp):
-    """A bitmap or n:m operand as dense f16 matrix."""
+    """A bitmap, an n:m operand or an encoded image as a dense f16 tensor."""
 
     name = "dstc.decode"
     input = operand_def(_ENCODED)
@@ -1292,5 +1306,5 @@ DSTC = Dialect(
         ConstantOp, Conv2dOp, MatmulOp, Im2colOp, EncodeOp, DecodeOp, ReluOp, AddOp, TransposeOp,
         CastOp, ReshapeOp, Pool2dOp, SoftmaxOp, *POINTWISE_OPS,
     ],
-    [BitmapType, NmType, ScheduleAttr, WindowAttr, ActivationAttr, PoolKindAttr],
+    [BitmapType, NmType, ImageType, ScheduleAttr, WindowAttr, ActivationAttr, PoolKindAttr],
 )  # fmt: skip

@@ -121,6 +121,24 @@ class SpaceAttr(EnumAttribute[Space], SpacedOpaqueSyntaxAttribute):
     name = "dstc_tile.space"
 
 
+class Lanes(StrEnum):
+    """Lanes whose runs are loaded."""
+
+    LOW = "low"
+    HIGH = "high"
+    ALL = "all"
+
+
+@irdl_attr_definition
+class LanesAttr(EnumAttribute[Lanes], SpacedOpaqueSyntaxAttribute):
+    """`#dstc_tile<lanes low>`; in ops just `low`."""
+
+    name = "dstc_tile.lanes"
+
+
+RUN_REGISTERS = {Lanes.LOW: 8, Lanes.HIGH: 8, Lanes.ALL: 16}
+"""Registers of the values of so many lanes' runs."""
+
 FRAGMENT = VectorType(i32, [4])
 """A 16 x 16 f16 operand tile of hmma: register j holds k = 4j..4j+3 (see HMMA's layouts)."""
 ACCUMULATOR = VectorType(f32, [8])
@@ -538,6 +556,22 @@ class PopulationCountOp(IRDLOperation):
 
 
 @irdl_op_definition
+class FunnelOp(IRDLOperation):
+    """32 bits of the 64 in `high` and `low`, from bit `amount` mod 32 on."""
+
+    name = "dstc_tile.funnel"
+    low = operand_def(_I32)
+    high = operand_def(_I32)
+    amount = operand_def(_I32)
+    result = result_def(_I32)
+    traits = traits_def(Pure())
+    assembly_format = "$low `,` $high `,` $amount attr-dict"
+
+    def __init__(self, low: SSAValue, high: SSAValue, amount: SSAValue):
+        super().__init__(operands=[low, high, amount], result_types=[i32])
+
+
+@irdl_op_definition
 class MufuOp(IRDLOperation):
     """A special function of an f32: computed in f64, rounded once."""
 
@@ -835,6 +869,40 @@ class LoadValuesOp(IRDLOperation):
         _verify_values(self.result.type)
 
 
+@irdl_op_definition
+class LoadRunsOp(IRDLOperation):
+    """The condensed f16 values of several lanes' runs in global memory, one after the other.
+
+    A lane's run begins at `address`, in slots of 64 bytes: bits 7 to 0 of `counts` tell how many of
+    its values lie in that slot, bits 15 to 8 how many there are; the others begin the next slot.
+    `lanes`: low (0 to 15), high (16 to 31): 8 registers; all (0, 16, 1, 17, ...): 16. What is left
+    of the registers is 0.
+    """
+
+    name = "dstc_tile.load_runs"
+    lanes = prop_def(LanesAttr)
+    address = operand_def(_I32)
+    counts = operand_def(_I32)
+    result = result_def(_VALUES)
+    assembly_format = "$lanes $address `,` $counts attr-dict `:` type($result)"
+
+    def __init__(self, lanes: Lanes, address: SSAValue, counts: SSAValue):
+        registers = RUN_REGISTERS[lanes]
+        super().__init__(
+            operands=[address, counts],
+            properties={"lanes": LanesAttr(lanes)},
+            result_types=[VectorType(i32, [registers])],
+        )
+
+    def verify_(self) -> None:
+        want = RUN_REGISTERS[self.lanes.data]
+        if self.result.type != VectorType(i32, [want]):
+            raise VerifyException(
+                f"runs of {self.lanes.data} lanes are {want} registers of i32, not "
+                f"{self.result.type}"
+            )
+
+
 class _TileOp(IRDLOperation):
     def _verify_tile(self, tile: IntegerAttr[I64]) -> None:
         if not 0 <= tile.value.data < MAX_ACC_TILES:
@@ -953,10 +1021,9 @@ DSTC_TILE = Dialect(
     "dstc_tile",
     [
         KernelOp, ReturnOp, LaunchOp, IdOp, LoadOp, StoreOp, PrefetchOp, AtomicOrOp, AtomicAddOp,
-        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, MufuOp, PackOp, UnpackOp,
-        ExtractOp, CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp, LoadValuesOp,
-        SpwmmaOp,
-        AccClearOp, AccReadOp,
+        BarrierOp, FenceOp, BallotOp, ShuffleOp, PopulationCountOp, FunnelOp, MufuOp, PackOp,
+        UnpackOp, ExtractOp, CombineOp, HalvesOp, SplatOp, HmmaOp, HmmaStepOp, HmmaSpOp,
+        LoadValuesOp, LoadRunsOp, SpwmmaOp, AccClearOp, AccReadOp,
     ],
-    [IdAttr, SpecialAttr, SpaceAttr],
+    [IdAttr, SpecialAttr, SpaceAttr, LanesAttr],
 )  # fmt: skip

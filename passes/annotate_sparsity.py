@@ -97,8 +97,7 @@ class AnnotateSparsity(ModulePass):
                 inner.a_density = found[0] or inner.a_density or _UNKNOWN
                 inner.b_density = found[1] or inner.b_density or _UNKNOWN
             if isinstance(inner, dstc.MatmulOp):
-                inner.a_occupied = _occupied(pool, inner, 0) or inner.a_occupied
-                inner.b_occupied = _occupied(pool, inner, 1) or inner.b_occupied
+                inner.a_occupied, inner.b_occupied = (_occupied(pool, inner, i) for i in range(2))
         hints.check(op)
 
     def _assumed(self, value: SSAValue) -> FloatAttr | None:
@@ -141,10 +140,10 @@ def _constant(value: SSAValue) -> FloatAttr | None:
 def _occupied(
     pool: ConstantPool, op: dstc.MatmulOp, which: int
 ) -> DenseArrayBase[Float64Type] | None:
-    """Of an operand that is a constant matrix with tiles that are empty."""
+    """Of an operand that is a constant matrix with empty tiles; what was there if it is not."""
     value = (op.lhs, op.rhs)[which]
     if not isinstance(value.owner, dstc.ConstantOp):
-        return None
+        return (op.a_occupied, op.b_occupied)[which]
     array = pool[value.owner.constant.data]
     if array.ndim != 2 or array.size == 0:
         return None

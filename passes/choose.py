@@ -183,12 +183,14 @@ def choose(
     engine: str = AUTO,
     *,
     encoding: float = 0.0,
+    image_encoding: float | None = None,
     operands: Mapping[int, Operands] | None = None,
     whole: bool = False,
 ) -> Choice:
     """Every candidate of a product, the one that is predicted fastest first.
 
-    `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before;
+    `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before,
+    `image_encoding` where its kernel forms windows itself, None if it does not;
     `operands`: by window, popcounts, if they are known; `whole`: K is not split. Of the best
     engine's candidates within `ALIKE` of the best, the one of the fewest parts is first. Raises
     `DstcError` if no candidate fits the machine.
@@ -210,6 +212,11 @@ def choose(
         window, forms = schedule.vectors, [scheduled]
         if dual:
             forms = [scheduled.in_turn(chip), scheduled.skipping(chip)]
+            if image_encoding is not None:
+                if schedule.vectors != TILE_M:
+                    continue
+                scheduled = replace(scheduled, formed=True)
+                forms = [scheduled]
             if window not in counted and not any(product.occupied):
                 counted[window] = scheduled.operands(chip)
         fastest = inf
@@ -219,7 +226,8 @@ def choose(
             prediction = form.predict(chip, counted.get(window) if dual else None)
             fastest = min(fastest, prediction.cycles)
             if isfinite(prediction.cycles):
-                found.append(Candidate(form, prediction, encoding if dual else 0.0))
+                before = encoding if image_encoding is None else image_encoding
+                found.append(Candidate(form, prediction, before if dual else 0.0))
         best = min(least.get(without, inf), fastest)
         hopeless = fastest > SPLIT_TOO_FAR * best or not isfinite(fastest)
         least[without] = 0 if hopeless else best

@@ -22,9 +22,10 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import BitmapType, ConstantOp, EncodeOp
+from ..dialects.dstc import BitmapType, ConstantOp, EncodeOp, ImageType
 from ..runtime.machine import Machine
 from .device_tensor import DeviceTensor
+from .encode_image import encode_image_kernel
 from .encode_tile import WARPS, Element, encode_grid, encode_rows
 from .kernel_builder import KernelBuilder, Value
 from .kernel_names import KernelNames
@@ -65,7 +66,11 @@ class _ConvertEncode(RewritePattern):
             return
         name = self.names.fresh(op, "encode")
         launch = tile.LaunchOp(name, [op.input], [op.result.type], op="encode")
-        self.names.replace(op, rewriter, encode_kernel(op, name, self.machine), launch)
+        if isinstance(op.result.type, ImageType):
+            kernel = encode_image_kernel(op, name)
+        else:
+            kernel = encode_kernel(op, name, self.machine)
+        self.names.replace(op, rewriter, kernel, launch)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,13 @@ from xdsl.pattern_rewriter import (
 
 from ..backend.isa.errors import DstcError
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import BitmapType, Engine, MatmulOp, NmType, ScheduleAttr
+from ..dialects.dstc import BitmapType, Engine, ImageType, MatmulOp, NmType, ScheduleAttr
 from .conv_direct import direct_kernel, takes_direct
 from .device_tensor import DeviceTensor
 from .kernel_names import KernelNames
 from .matmul_dense import dense_kernel
 from .matmul_dual import dual_kernel
+from .matmul_dual_windows import window_kernel
 from .matmul_nm import nm_kernel
 from .matmul_split import scratch_types
 
@@ -49,7 +50,7 @@ class _ConvertMatmul(RewritePattern):
                 f"{self.names.where(op)}: dstc.matmul has no schedule; run select-schedule first"
             )
         engine = schedule.engine.data
-        bitmaps = {isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs)}
+        bitmaps = {isinstance(v.type, BitmapType | ImageType) for v in (op.lhs, op.rhs)}
         sparse = [isinstance(v.type, NmType) for v in (op.lhs, op.rhs)]
         if bitmaps != {engine == Engine.DUAL} or any(sparse) != (engine == Engine.NM):
             raise DstcError(
@@ -65,6 +66,8 @@ class _ConvertMatmul(RewritePattern):
         name = self.names.fresh(op, "conv2d" if op.image is not None else "matmul")
         if engine == Engine.DENSE and takes_direct(op):
             kernel = direct_kernel(op, name, params)
+        elif isinstance(op.rhs.type, ImageType):
+            kernel = window_kernel(op, schedule, name, params)
         else:
             kernel = _KERNELS[engine](op, schedule, name, params)
         m, n, k = op.total_sizes
@@ -96,7 +99,7 @@ class _ConvertMatmul(RewritePattern):
     def _check_elements(self, op: MatmulOp) -> None:
         for value in (op.lhs, op.rhs):
             if (
-                not isinstance(value.type, BitmapType | NmType)
+                not isinstance(value.type, BitmapType | NmType | ImageType)
                 and DeviceTensor.of(value.type).element_bytes != 2
             ):
                 raise DstcError(

@@ -13,19 +13,20 @@ from xdsl.ir import Attribute
 
 from ..backend.isa.errors import DstcError
 from ..backend.isa.layout import ceil_div
-from ..backend.isa.table import TILE_K
+from ..backend.isa.table import TILE_K, TILE_M
 from ..dialects.dstc import (
     OCCUPIED_VECTORS,
     BitmapType,
     Engine,
+    ImageType,
     MatmulOp,
     NmType,
     ScheduleAttr,
-    matrix_shape,
 )
 from ..runtime.nm_format import Pattern
 from . import cost_dense, cost_dual, cost_nm, cost_streaming
 from .cost_chip import Chip, Prediction
+from .cost_image import ImageSide
 from .cost_operands import Operands
 from .cost_windows import Windows, direct
 from .device_tensor import DeviceTensor
@@ -56,6 +57,8 @@ class ScheduledProduct:
     windows: Windows | None = None
     """What the right operand is windows of, where that is an image."""
     groups: int = 1
+    formed: bool = False
+    """The dual-side kernel forms the windows of an encoded image."""
 
     @staticmethod
     def of(op: MatmulOp, schedule: ScheduleAttr | Schedule | None = None) -> ScheduledProduct:
@@ -74,8 +77,9 @@ class ScheduledProduct:
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),
             op.occupied,
-            _windows(op),
+            Windows.of(op),
             op.group_count,
+            isinstance(op.rhs.type, ImageType),
         )
 
     @property
@@ -93,10 +97,23 @@ class ScheduledProduct:
     def dual(self) -> cost_dual.DualPlan:
         """What the dual-side engine's closed form takes beside the operands."""
         s = self.schedule
+        image = None
+        if self.formed and self.windows is not None:
+            image = ImageSide(
+                self.windows.encoded, self.densities[1], s.cta_tile[1], s.warp_tile[1] // TILE_M,
+                s.cta_tile[0] // s.warp_tile[0],
+            )  # fmt: skip
         return cost_dual.DualPlan(
-            self.sizes, s.cta_tile, s.warp_tile, s.stages, s.swapped, self.out_bytes, s.vectors,
-            s.parts, s.persistent, s.cut_tiles,
+            self.computed, s.cta_tile, s.warp_tile, s.stages, s.swapped, self.out_bytes, s.vectors,
+            s.parts, s.persistent, s.cut_tiles, ceil_div(self.sizes[2], TILE_K) if s.skips else 0,
+            image,
         )  # fmt: skip
+
+    @property
+    def computed(self) -> tuple[int, int, int]:
+        """Sizes of what is computed: of an encoded image, pixels beyond its rows' ends too."""
+        m, n, k = self.sizes
+        return m, self.windows.encoded.computed if self.formed and self.windows else n, k
 
     def in_turn(self, chip: Chip) -> ScheduledProduct:
         """With CTAs that take tiles in turn, where that pays; the dual engine's."""
@@ -143,7 +160,7 @@ class ScheduledProduct:
         few = ceil_div(self.sizes[2], TILE_K) < _LEAST_STEPS
         if taken == 1 or few or (operands is not None and not self.schedule.skips):
             return cost_dual.predict(plan, operands or self.operands(chip), chip)
-        m, n, k = self.sizes
+        m, n, k = self.computed
         window = self.schedule.vectors
         inside = [
             min(1.0, density / max(share, 1e-9))
@@ -193,7 +210,7 @@ class ScheduledProduct:
     def operands(self, chip: Chip) -> Operands:
         """Popcounts as they are expected from the densities."""
         window = self.schedule.vectors
-        return Operands.expected(self.sizes, self.densities, chip.empty_step, window)
+        return Operands.expected(self.computed, self.densities, chip.empty_step, window)
 
     def predict(self, chip: Chip, operands: Operands | None = None) -> Prediction:
         """Cycles of the kernel, without the launch; `operands`: popcounts, if they are known."""
@@ -212,14 +229,6 @@ class ScheduledProduct:
         if engine == Engine.NM:
             return cost_nm.predict(self.nm, chip)
         return self._dual(chip, operands)
-
-
-def _windows(op: MatmulOp) -> Windows | None:
-    """The image of a product on windows: of a group's channels."""
-    if op.window is None:
-        return None
-    n, c, h, w = matrix_shape(op.rhs.type)
-    return Windows(n, c // op.group_count, (h, w), op.window.window)
 
 
 def _pattern(type_: Attribute, stated: StringAttr | None) -> Pattern | None:

@@ -12,6 +12,7 @@ from math import exp, gcd, sqrt
 
 from ..backend.isa.layout import PITCH_ALIGN, SPLIT_STEP, STEP_K, ceil_div, round_up
 from ..backend.isa.table import HMMA_MACS
+from ..dialects.tiles import warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
 from .cost_windows import GATHERING, Gathering, Windows
 from .matmul_raster import panel_columns
@@ -157,7 +158,7 @@ class Tiling:
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        return self.cta[0] // self.warp[0] * (self.cta[1] // self.warp[1])
+        return warps_of(self.cta, self.warp)
 
     @property
     def step_bytes(self) -> int:

@@ -14,18 +14,21 @@ from math import prod, sqrt
 import numpy as np
 
 from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
-from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M
+from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
+from ..dialects.tiles import cut_tiles, pieces_of, warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
+from .cost_image import ImageSide
 from .cost_issue import step_slots
 from .cost_operands import Operands
 from .matmul_dual import always_wide, surely_wide
 from .matmul_dual_prefetch import (
     CHUNK,
-    CTA_BYTES,
-    chunk_bytes,
+    GROUP,
+    fetches_whole,
     prefetch_distance,
     prefetched_sectors,
 )
+from .matmul_dual_skip import list_bytes
 from .matmul_dual_steps import steps_ahead
 from .matmul_raster import panel_columns
 
@@ -66,8 +69,6 @@ and of a group of tiles whose sectors are fetched into L1 a chunk: counted in co
 HOPS = 2
 """Loads before the first product that wait for each other: headers, values; row starts before them
 where they say which loop it is, and nothing fetches headers meanwhile."""
-GROUP = 4
-"""Tiles whose sectors are fetched together (`matmul_dual_prefetch.Prefetch`)."""
 
 
 @dataclass(frozen=True)
@@ -78,70 +79,70 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 10.6
+    start: float = 9.02
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 6.33
+    start_tile: float = 8.31
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 12.5
+    end_start: float = 9.91
     """Cycles before the first store."""
-    end_row: float = 1.73
+    end_row: float = 1.59
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.158
+    miss_power: float = 0.106
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 4.75
+    latency_extra: float = 5.45
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.51
+    sharp_alone: float = 2.24
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 12.5
+    sharpness: float = 13.4
     """The same of the resources of an SM,"""
-    sharp_l2: float = 3.04
+    sharp_l2: float = 3.28
     """of an SM and L2,"""
-    sharp_end: float = 44.8
+    sharp_end: float = 54.3
     """of stores and what else goes on,"""
-    sharp_dram: float = 4.41
+    sharp_dram: float = 3.74
     """of DRAM and all else."""
-    l2_share: float = 1.02
+    l2_share: float = 1.09
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.216
+    l2_uneven: float = 0.207
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.712
+    dram_share: float = 1.02
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.0628
+    l2_mean: float = 0.101
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 1.16
+    l2_spread: float = 1.18
     """and of the spread over slices;"""
-    dram_mean: float = 0.337
+    dram_mean: float = 0.347
     """the same for DRAM's channels."""
-    dram_spread: float = 0.6
-    shared_l1: float = 0.0401
+    dram_spread: float = 0.77
+    shared_l1: float = 0.023
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.74
+    first: float = 0.764
     """Share of a burst's queueing that is before the first step."""
-    calm: float = 0.114
+    calm: float = 0.0677
     """By which power of the number of turns these bursts get smaller: SMs drift apart."""
-    turn_spread: float = 0.187
+    turn_spread: float = 0.0825
     """How much turns differ, as a share of one."""
-    pack: float = 0.484
+    pack: float = 0.437
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 5.48
+    overlap: float = 5.15
     """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
-    turn_overlap: float = 2.34
+    turn_overlap: float = 2.82
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
-    stagger: float = 0.0224
+    stagger: float = 0.0208
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.709
+    part_share: float = 0.697
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 313
+    part_wait: float = 321
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.571
+    part_power: float = 0.563
     """and by which power of their number these grow."""
-    arrive: float = 848
+    arrive: float = 602
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.615
+    begun: float = 0.17
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 802
+    turn_start: float = 800
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.27
+    write: float = 1.3
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -164,24 +165,26 @@ class DualPlan:
     """CTAs that take tiles in turn; 0: a CTA a tile."""
     cut: int = 0
     """Tiles that are cut into `pieces` smaller ones each."""
+    listed: int = 0
+    """Steps that each warp's list in shared memory has room for, if it has one."""
+    image: ImageSide | None = None
+    """The right operand, where it is an encoded image."""
 
     @property
     def pieces(self) -> Size2:
         """Smaller tiles, along M and N, of a large one."""
-        m, n = (1 + (w % (2 * self.window) == 0) for w in self.warp)
-        return m, n
+        return pieces_of(self.warp, self.window)
 
     @property
     def small(self) -> DualPlan:
         """The plan of the smaller tiles, as if they covered the result."""
-        (cm, cn), (wm, wn), (down, across) = self.cta, self.warp, self.pieces
-        cta, warp = (cm // down, cn // across), (wm // down, wn // across)
+        cta, warp = cut_tiles(self.cta, self.warp, self.window)
         return replace(self, cta=cta, warp=warp, cut=0)
 
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        return self.cta[0] // self.warp[0] * (self.cta[1] // self.warp[1])
+        return warps_of(self.cta, self.warp)
 
     @property
     def grid(self) -> Size2:
@@ -223,7 +226,11 @@ def occupancy(plan: DualPlan, chip: Chip, *, in_turn: bool = False) -> int:
         chip.registers // chip.sub_cores // round_up(registers * 32, chip.register_granularity),
         chip.max_warps // chip.sub_cores,
     )
-    return min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+    held = min(of_sub_core * chip.sub_cores // plan.warps, chip.max_ctas)
+    if plan.listed:
+        shared = round_up(plan.warps * list_bytes(plan.listed), chip.shared_granularity)
+        held = min(held, chip.shared_bytes // shared)
+    return held
 
 
 def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[int, int]:
@@ -302,15 +309,18 @@ class _Model:
         self.fetched = tuple(
             prefetched_sectors(side.density, plan.window) for side in operands.sides
         )
-        whole = chunk_bytes((a.density, b.density), plan.cta) <= CTA_BYTES
+        whole = fetches_whole((a.density, b.density), plan.cta)
         self.dense = tuple(whole and not sectors for sectors in self.fetched)
-        covered = all(
+        if plan.image is not None:
+            self.fetched, self.dense = (self.fetched[0], 0), (self.dense[0], False)
+        covered = plan.image is not None or all(
             dense or sectors >= side.pieces / 2 / max(side.occupied, 1e-9)
             for side, sectors, dense in zip(operands.sides, self.fetched, self.dense, strict=True)
         )
         self.wide = self._wide()
         apart = not always_wide((a.density, b.density), plan.window)
         self.hops = HOPS + (apart and not any((*self.fetched, *self.dense))) - self._empty()
+        self.hops += plan.image is not None
         self.near = self._near()
         self.distance = prefetch_distance((a.density, b.density), plan.cta)
         self.ahead = min(CHUNK * self.distance, self.steps) if covered else self.near
@@ -323,12 +333,21 @@ class _Model:
         ) / plan.window
         self.values = a.pieces / 2, b.pieces / 2
         self.strip_sectors = own + self.values[0], own + self.values[1]
+        if plan.image is not None:
+            self.touched -= cn * cm // wm * (headers + b.sectors - plan.image.touched) / plan.window
+            self.strip_sectors = self.strip_sectors[0], plan.image.sectors
         rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
         panel = panel_columns(*rows_columns)
         self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
-        dense, sparse = self._dense_chunk(), self._sparse_chunk()
+        dense, sparse = self._dense_chunk(), self._sparse_chunk() + self._bitmap_chunk()
         self.step = self._step(dense + sparse)
         self.idle = self._idle(dense, sparse)
+
+    @property
+    def others(self) -> float:
+        """Instructions of a warp and step that are on no unit of those counted."""
+        image = self.plan.image
+        return 0.0 if image is None else image.others * self.plan.tiles[1]
 
     def _seen(self) -> float:
         """Share of steps that have products, and so wait for values that nothing fetched before."""
@@ -352,7 +371,7 @@ class _Model:
         for side, tiles, expected in zip(self.operands.sides, self.plan.tiles, surely, strict=True):
             none *= 1.0 if expected else (1 - side.wide) ** tiles
         a, b = (1.0 if expected else 1 - none for expected in surely)
-        return a, b
+        return a, b if self.plan.image is None else 1.0
 
     def _near(self) -> int:
         """Steps by which loads to registers are ahead: fewer where tiles are wide."""
@@ -365,7 +384,11 @@ class _Model:
         """Accesses and arithmetic of a warp's step beside its products; `chunk`: to fetch one."""
         plan, sides = self.plan, self.operands.sides
         on = off = alu = 0.0
-        for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=True):
+        if plan.image is not None:
+            vectors = plan.tiles[1]
+            on, alu = vectors * plan.image.accesses, vectors * plan.image.alu
+            sides = sides[:1]
+        for side, tiles, wide in zip(sides, plan.tiles, self.wide, strict=False):
             loads = 1 + wide * (len(side.loads) - 1)
             brought = sum(side.loads)
             on += tiles * (brought + plan.window / 2 / TILE_M + 1 / HEADER_GROUP)
@@ -394,24 +417,24 @@ class _Model:
         for first in range(0, len(wanted), GROUP):
             group = wanted[first : first + GROUP]
             needed, most = self._sectors(group), max(group)
-            bitmaps = ceil_div(len(group) * CHUNK * self.bitmap_sectors, 32)
-            found += _Step(2 + bitmaps + needed, max(0.0, most - needed), FETCH_ALU + most)
+            found += _Step(2 + needed, max(0.0, most - needed), FETCH_ALU + most)
         return found
 
-    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
-        """What a warp fetches for nothing: chunks that begin a tile are whole, and all there are.
+    def _bitmap_chunk(self) -> _Step:
+        """The same for the bitmaps of both: a lane a sector."""
+        sides = zip(self.plan.tiles, self.fetched, self.dense, strict=True)
+        rows = sum(tiles for tiles, sparse, dense in sides if sparse or dense)
+        return _Step(ceil_div(rows * CHUNK * self.bitmap_sectors, WARP_SIZE))
 
-        Those beyond K fetch the last dense tile again, and no sparse one.
-        """
+    def _idle(self, dense: _Step, sparse: _Step) -> _Step:
+        """What a warp fetches for nothing: chunks are whole, the last turns beyond K."""
         looped = max(0, self.steps - self.near - HEADER_GROUP - 1) // CHUNK
-        used = self.steps / CHUNK
-        begun, needed = self.distance + looped - used, ceil_div(self.steps, CHUNK) - used
-        beyond = max(0.0, begun - needed)
+        chunks = ceil_div(self.steps, CHUNK)
+        partly = chunks - self.steps / CHUNK
+        beyond = min(self.distance, chunks) + looped - chunks
+        every = dense + sparse
         return _Step(
-            begun * dense.on + needed * sparse.on,
-            beyond * (sparse.on + sparse.off),
-            begun * (dense.alu + sparse.alu),
-            begun * dense.sectors,
+            partly * sparse.on, beyond * (every.on + every.off), (partly + beyond) * every.alu
         )
 
     def _sectors(self, group: list[int]) -> float:
@@ -561,7 +584,7 @@ class _Model:
         s = self.step
         own = {
             "tensor": product,
-            "issue": issued + s.on + s.off + s.alu,
+            "issue": issued + s.on + s.off + s.alu + self.others,
             "load_store": s.on * chip.lsu_interval + s.off * chip.lsu_off_interval,
             "alu": s.alu * chip.alu_interval,
         }
@@ -576,9 +599,7 @@ class _Model:
         missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
         beyond = missing * (chip.dram_latency - chip.l2_latency)
         latency = chip.l2_latency + beyond + f.latency_extra
-        # bitmaps of dense tiles are not fetched into L1: they come as late as registers allow
-        near = latency if any(self.dense) else chip.l1_latency + f.latency_extra
-        local = max(local, near / self.near)
+        local = max(local, (chip.l1_latency + f.latency_extra) / self.near)
         pace = smooth_max(f.sharp_l2, local, asked)
 
         # what is loaded ahead comes in bursts: a latency and a queue a turn of `ahead` steps
@@ -612,6 +633,8 @@ class _Model:
             r.packed * plan.warps * idle.sectors / chip.l1_sectors,
         )
         start = f.start + f.start_tile * warps * sum(plan.tiles) + f.first * burst + begun
+        if plan.image is not None:
+            start += r.packed * plan.image.start(plan.warps, chip.alu_interval)
         latencies = self.hops * chip.dram_latency
         if plan.ctas and r.first:
             # the tile before has fetched what this one begins with

@@ -18,6 +18,7 @@ from ..backend.isa.layout import (
     round_up,
 )
 from ..backend.isa.table import HMMA_MACS
+from ..dialects.tiles import warps_of
 from ..runtime.nm_format import Pattern
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, rounds, smooth_max
 from .cost_dense import L2_SHARE
@@ -106,7 +107,7 @@ class NmPlan:
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        return self.cta[0] // self.warp[0] * (self.cta[1] // self.warp[1])
+        return warps_of(self.cta, self.warp)
 
     @property
     def step_hmmas(self) -> int:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd
 
+from ..backend.isa.image_layout import ImageLayout
 from ..backend.isa.layout import STEP_K, ceil_div
 from ..dialects.conv_window import ConvWindow
+from ..dialects.dstc import MatmulOp, matrix_shape
+from ..dialects.image_type import image_layout
+from ..runtime.machine import Machine
 
 CHUNK = 8
 """Elements of a 16-byte access."""
@@ -46,6 +50,8 @@ class Gathering:
 GATHERING = Gathering()
 
 
+MOST_TABLE_DEPTH = 8192
+"""K of windows that the dual-side kernel forms, at most: a word each in shared memory."""
 MOST_FILTERS, MOST_DEPTH = 4, 64
 """Filters of a channel and their elements, up to which they do without the tensor core."""
 _DIRECT = 3, 2
@@ -68,6 +74,30 @@ class Windows:
     channels: int
     size: tuple[int, int]
     window: ConvWindow
+
+    @staticmethod
+    def of(op: MatmulOp) -> Windows | None:
+        """The image of a product on windows: of a group's channels."""
+        if op.window is None:
+            return None
+        n, c, h, w = matrix_shape(op.rhs.type)
+        return Windows(n, c // op.group_count, (h, w), op.window.window)
+
+    @property
+    def encoded(self) -> ImageLayout:
+        """The image as the dual-side kernel takes it."""
+        return image_layout((self.batch, self.channels, *self.size), self.window)
+
+    def encodable(self, machine: Machine, groups: int) -> bool:
+        """Whether the dual-side kernel forms these windows, and that is not a plain product."""
+        return (
+            "runs" in machine.features
+            and groups == 1
+            and self.window.taps > 1
+            and self.window.spread == (1, 1)
+            and self.channels * self.window.taps <= MOST_TABLE_DEPTH
+            and self.encoded.bytes < 1 << 31
+        )
 
     @property
     def out(self) -> tuple[int, int]:

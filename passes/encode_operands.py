@@ -31,6 +31,7 @@ from ..dialects.dstc import (
     EncodeOp,
     Engine,
     Im2colOp,
+    ImageType,
     MatmulOp,
     NmType,
     Side,
@@ -51,13 +52,17 @@ def _encoded(
 
     A transposed operand is turned over first. With a `pattern` it becomes an n:m operand instead.
     """
-    if isinstance(value.type, BitmapType | NmType):
+    if isinstance(value.type, BitmapType | NmType | ImageType):
         return value
     if not isa(value.type, TensorType[Float16Type]):
         source = source_of(op)
         raise DstcError(
             f"{f'node {source[0]!r}' if source else op.name}: operands must be f16, not "
             f"{value.type}; run lower-precision first"
+        )
+    if op.window is not None and side == Side.B:
+        return _encoded_as(
+            value, ImageType.of(matrix_shape(value.type), op.window.window), op, rewriter
         )
     if transposed:
         rows, columns = matrix_shape(value.type)
@@ -83,6 +88,14 @@ def _encoded(
         new.result.name_hint = value.name_hint
         rewriter.replace(owner, new)
         return new.result
+    return _encoded_as(value, type_, op, rewriter)
+
+
+def _encoded_as(
+    value: SSAValue, type_: BitmapType | NmType | ImageType, op: MatmulOp,
+    rewriter: PatternRewriter,
+) -> SSAValue:  # fmt: skip
+    """`value` as `type_`, for `op`: by a `dstc.encode` that is there, or a new one."""
     for use in value.uses:
         other = use.operation
         if (
@@ -149,7 +162,7 @@ class _EncodeOperands(RewritePattern):
         if op.schedule.engine.data == Engine.NM:
             _encode_sparse(op, op.schedule.swapped, self.pool, rewriter)
             return
-        if all(isinstance(v.type, BitmapType) for v in (op.lhs, op.rhs)):
+        if all(isinstance(v.type, BitmapType | ImageType) for v in (op.lhs, op.rhs)):
             return
         lhs = _encoded(op.lhs, Side.A, op.transposed[0], op, rewriter)
         rhs = _encoded(op.rhs, Side.B, op.transposed[1], op, rewriter)

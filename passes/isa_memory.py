@@ -142,6 +142,10 @@ def _popcount(c: KernelConverter, op: tile.PopulationCountOp) -> None:
     c.words[op.result] = [c.emit("POPC", uses)]
 
 
+def _funnel(c: KernelConverter, op: tile.FunnelOp) -> None:
+    c.words[op.result] = [c.compute("SHF", c.word(op.low), c.word(op.amount), c.word(op.high), "R")]
+
+
 def _mufu(c: KernelConverter, op: tile.MufuOp) -> None:
     uses, _ = c.operands(c.word(op.value))
     c.words[op.result] = [c.emit("MUFU", uses, modifiers=(op.function.data.upper(),))]
@@ -187,6 +191,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.BallotOp: _ballot,
     tile.ShuffleOp: _shuffle,
     tile.PopulationCountOp: _popcount,
+    tile.FunnelOp: _funnel,
     tile.MufuOp: _mufu,
     tile.PackOp: _pack,
     tile.UnpackOp: _unpack,

@@ -91,6 +91,20 @@ def _load_values(c: KernelConverter, op: tile.LoadValuesOp) -> None:
     c.words[op.result] = [Use(group, i) for i in range(registers)]
 
 
+_RUNS = {tile.Lanes.LOW: "LO", tile.Lanes.HIGH: "HI", tile.Lanes.ALL: "ALL"}
+
+
+def _load_runs(c: KernelConverter, op: tile.LoadRunsOp) -> None:
+    uses: dict[str, Use | SSAValue] = {}
+    for role, value in (("a", op.address), ("b", op.counts)):
+        register = c.register(c.word(value))
+        if register is not None:
+            uses[role] = register
+    loaded = c.emit("LDV", uses, modifiers=(_RUNS[op.lanes.data],))
+    size = tile.word_count(op.result.type)
+    c.words[op.result] = [Use(loaded.value, i) for i in range(size)]
+
+
 def _spwmma(c: KernelConverter, op: tile.SpwmmaOp) -> None:
     mnemonic, modifiers = _STEPS[op.vectors]
     if op.vectors == TILE_M:
@@ -123,6 +137,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     tile.HmmaStepOp: _hmma,
     tile.HmmaSpOp: _hmma_sp,
     tile.LoadValuesOp: _load_values,
+    tile.LoadRunsOp: _load_runs,
     tile.SpwmmaOp: _spwmma,
     tile.AccClearOp: _acc_clear,
     tile.AccReadOp: _acc_read,

@@ -19,32 +19,44 @@ from xdsl.pattern_rewriter import (
 )
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.table import TILE_M
 from ..dialects import dstc
+from ..runtime.machine import Machine
+from .cost_windows import Windows
+from .target_machine import DEFAULT_MACHINE, machine_of
 
 IMPLICIT, EXPLICIT = "implicit", "explicit"
 LOWERINGS = (IMPLICIT, EXPLICIT)
 """Windows formed by the product's kernel, or a lowered matrix in memory."""
 
-FORMS_WINDOWS: dict[dstc.Engine, bool] = {
-    dstc.Engine.DENSE: True,
-    dstc.Engine.NM: True,
-    dstc.Engine.DUAL: False,
-}
-"""Engine -> its kernel forms windows of an image itself."""
+
+def forms_windows(op: dstc.MatmulOp, schedule: dstc.ScheduleAttr, machine: Machine) -> bool:
+    """Whether the schedule's kernel takes the image of a product on windows.
+
+    Windows are the n:m kernel's dense operand, never its sparse one. The dual-side kernel takes
+    images that can be encoded, and no schedule whose CTAs take turns or skip steps; of windows of a
+    single element the lowered matrix has every element once, and is as good.
+    """
+    engine = dstc.Engine(schedule.engine.data)
+    if engine == dstc.Engine.NM:
+        return not schedule.swapped
+    if engine == dstc.Engine.DUAL:
+        windows = Windows.of(op)
+        plain = schedule.vectors == TILE_M and not (schedule.persistent or schedule.skips)
+        return windows is not None and plain and windows.encodable(machine, op.group_count)
+    return True
 
 
 @dataclass
 class _Materialize(RewritePattern):
     lowering: str
+    machine: Machine
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: dstc.MatmulOp, rewriter: PatternRewriter) -> None:
         if op.window is None or op.schedule is None:
             return
-        engine = dstc.Engine(op.schedule.engine.data)
-        # windows are the n:m kernel's dense operand, never its sparse one
-        forms = FORMS_WINDOWS[engine] and not (engine == dstc.Engine.NM and op.schedule.swapped)
-        if forms and self.lowering == IMPLICIT:
+        if self.lowering == IMPLICIT and forms_windows(op, op.schedule, self.machine):
             return
         if op.group_count > 1:
             source = dstc.source_of(op)
@@ -70,8 +82,11 @@ class MaterializeIm2col(ModulePass):
 
     lowering: str = IMPLICIT
     """implicit, or explicit: for every convolution."""
+    machine: str = DEFAULT_MACHINE
+    """which may have what forming windows takes, or not."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.lowering not in LOWERINGS:
             raise DstcError(f"lowering {self.lowering!r} is not known; use implicit or explicit")
-        PatternRewriteWalker(_Materialize(self.lowering)).rewrite_module(op)
+        machine = machine_of(ctx, self.machine)
+        PatternRewriteWalker(_Materialize(self.lowering, machine)).rewrite_module(op)

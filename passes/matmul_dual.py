@@ -63,12 +63,11 @@ def dual_kernel(
         shared = schedule.warps * list_bytes(last_k_tiles)
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=shared, acc=tiles)
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
-    product = _Product(b, op, schedule)
+    product = Product(b, op, schedule)
     origin = product.origin(product.place())
     located = product.located(origin, b.mul(part, k_tiles))
     steps = StepList.of(b, located, last_k_tiles) if schedule.skips else None
-    for t in range(tiles):
-        b.builder.insert(tile.AccClearOp(t))
+    clear_tiles(b, schedule)
     split.each(
         b,
         part,
@@ -85,7 +84,7 @@ def dual_kernel(
 
 
 @dataclass(frozen=True)
-class _Product:
+class Product:
     """A product with a schedule's tiles: code for one tile of its result."""
 
     b: KernelBuilder
@@ -95,7 +94,9 @@ class _Product:
     @property
     def grid(self) -> tuple[int, int]:
         """Tiles along M and N."""
-        m, n = (ceil_div(s, c) for s, c in zip(self.op.sizes, self.schedule.cta_tile, strict=False))
+        m, n = (
+            ceil_div(s, c) for s, c in zip(self.op.extents, self.schedule.cta_tile, strict=False)
+        )
         return m, n
 
     def place(self, number: Value | None = None) -> tuple[Value, Value]:
@@ -163,20 +164,21 @@ class _Product:
         """All products of the warp's tile; of `steps` alone if they are given.
 
         One loop for rows of tiles as wide as is to be expected, and one for wider ones. `fetched`:
-        the first chunks are under way.
+        the code before has begun to fetch: whole chunks, or headers alone after a small tile.
         """
         b, schedule, densities = self.b, self.schedule, self.op.densities
-        window, prefetch = schedule.vectors, self.prefetch(operands)
-        least, most = NARROW_VALUES // REGISTER_VALUES, operands.layout.value_registers
-        if not fetched and steps is None:
+        window, most = schedule.vectors, operands.layout.value_registers
+        least = NARROW_VALUES // REGISTER_VALUES
+        prefetch = self.prefetch(operands) if steps is None else None
+        if prefetch is not None and not fetched:
             prefetch.begin(Place(b, k_tiles))
 
         def loop(registers: tuple[int, int]) -> None:
-            main = Steps(b, operands, prefetch, schedule, registers, Flow([], [], []))
-            if steps is not None:
+            main = Steps(b, operands, schedule, registers, Flow([], [], []))
+            if prefetch is not None:
+                main_loop(main, prefetch, k_tiles)
+            elif steps is not None:
                 skipping_loop(main, steps)
-            else:
-                main_loop(main, k_tiles)
 
         if always_wide(densities, window):
             loop((most, most))
@@ -200,7 +202,7 @@ class _Product:
 
 def _in_turn(b: KernelBuilder, op: MatmulOp, schedule: ScheduleAttr, turns: Turns) -> None:
     """CTAs take tiles in turn, and fetch operands of the next while they store one."""
-    large, small = _Product(b, op, schedule), _Product(b, op, schedule.cut_schedule)
+    large, small = Product(b, op, schedule), Product(b, op, schedule.cut_schedule)
     k_tiles = ceil_div(op.sizes[2], TILE_K)
     first = Place(b, k_tiles)
 
@@ -225,11 +227,11 @@ def _in_turn(b: KernelBuilder, op: MatmulOp, schedule: ScheduleAttr, turns: Turn
             return small.origin(turns.small_place(b, large.place, number))
 
         def multiply_large() -> None:
-            _clear(b, schedule)
+            clear_tiles(b, schedule)
             large.main_loops(here, k_tiles, fetched=True)
 
         def multiply_small() -> None:
-            _clear(b, small.schedule)
+            clear_tiles(b, small.schedule)
             small.main_loops(small.located(small_origin()).operands(), k_tiles)
 
         by_size(multiply_large, multiply_small)
@@ -261,7 +263,8 @@ def _in_turn(b: KernelBuilder, op: MatmulOp, schedule: ScheduleAttr, turns: Turn
     b.repeat(start, each)
 
 
-def _clear(b: KernelBuilder, schedule: ScheduleAttr) -> None:
+def clear_tiles(b: KernelBuilder, schedule: ScheduleAttr) -> None:
+    """Zeros in a warp's accumulation tiles."""
     wm, wn = schedule.warp_tile
     for t in range(wm * wn // TILE_M**2):
         b.builder.insert(tile.AccClearOp(t))

@@ -70,7 +70,10 @@ class Located:
             for r in self.rows
         ]
         starts = [r.start for r in self.rows]
-        a, other = (b.and_(reduce(b.or_, side), WIDE) for side in (starts[:first], starts[first:]))
+        a, other = (
+            b.and_(reduce(b.or_, side), WIDE) if side else 0
+            for side in (starts[:first], starts[first:])
+        )
         return Operands(b, self.layouts, self.counts, tiles, b.mad(other, 2, a))
 
 

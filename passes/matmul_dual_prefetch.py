@@ -34,8 +34,8 @@ _SECTOR = 32
 _MOST_SECTORS = 11
 """Sectors of a 32x16 tile, up to which it is fetched into L1 first: measured at densities of 0.2 to
 0.5."""
-_QUARTER = 8
-"""Lanes that fetch for one operand tile: one a step of a chunk."""
+GROUP = WARP_SIZE // CHUNK
+"""Operand tiles that are fetched together: a lane has a tile of a step of the chunk."""
 
 Work = Callable[[], None]
 
@@ -70,6 +70,11 @@ def prefetch_distance(densities: tuple[float, float], cta_tile: tuple[int, int])
     return max(1, min(_DISTANCE, int(CTA_BYTES / chunk_bytes(densities, cta_tile))))
 
 
+def fetches_whole(densities: tuple[float, float], cta_tile: tuple[int, int]) -> bool:
+    """Whether tiles too dense for that are fetched too, whole: where L1 has room for a chunk."""
+    return chunk_bytes(densities, cta_tile) <= CTA_BYTES
+
+
 @dataclass(frozen=True)
 class FetchPlan:
     """What of a warp's operand tiles is fetched ahead, and how far.
@@ -91,8 +96,8 @@ class FetchPlan:
             for density, extent in zip(densities, schedule.warp_tile, strict=True)
             for _ in range(extent // window)
         )
-        room = chunk_bytes(densities, cta) <= CTA_BYTES
-        dense = tuple(i for i, count in enumerate(sectors) if room and not count)
+        whole = fetches_whole(densities, cta)
+        dense = tuple(i for i, count in enumerate(sectors) if whole and not count)
         return FetchPlan(sectors, dense, prefetch_distance(densities, cta))
 
     @property
@@ -103,13 +108,12 @@ class FetchPlan:
     def fetch_headers(self, b: KernelBuilder, headers: Sequence[Value], first: Place) -> None:
         """Fetch the headers of the first chunks; `headers`: where those of each tile begin."""
         lanes = _HeaderLanes.of(b, headers, _groups(self.fetched))
-        for c in range(self.distance + LEAD):
+        for c in range(min(self.distance + LEAD, ceil_div(first.k_tiles, CHUNK))):
             lanes.fetch(first, c * CHUNK)
 
 
 def _groups(wanted: Sequence[int]) -> list[Sequence[int]]:
-    """Operand tiles that are fetched together."""
-    return [wanted[i : i + 4] for i in range(0, len(wanted), 4)]
+    return [wanted[i : i + GROUP] for i in range(0, len(wanted), GROUP)]
 
 
 def _of_lane(b: KernelBuilder, which: Value, values: Sequence[Value]) -> Value:
@@ -143,7 +147,7 @@ class _HeaderLanes:
         b: KernelBuilder, headers: Sequence[Value], groups: Sequence[Sequence[int]]
     ) -> _HeaderLanes:
         """`headers`: where those of each tile begin; `groups`: tiles that are fetched together."""
-        step, which = b.rem(b.lane, _QUARTER), b.div(b.lane, _QUARTER)
+        step, which = b.rem(b.lane, CHUNK), b.div(b.lane, CHUNK)
         places = [_of_lane(b, which, [headers[i] for i in group]) for group in groups]
         return _HeaderLanes(b, step, [b.mad(step, 4, place) for place in places])
 
@@ -196,15 +200,24 @@ class _DenseRows:
         ]
 
     def load(self, at: Place, step: int) -> list[list[SSAValue]]:
-        """Headers of the tiles to fetch of the chunk from `step` on; of the last beyond it."""
+        """Headers of the tiles to fetch of the chunk from `step` on; 0 beyond the last."""
         b, found = self.b, list[list[SSAValue]]()
+        end = step + CHUNK if at.counter is not None else min(step + CHUNK, at.k_tiles)
         for warps, header, _ in self.rows:
             first = b.add(warps.number, 0 if at.counter is None else at.counter)
-            places: list[Value] = []
-            for i in range(step, step + CHUNK, warps.count):
-                which = b.min_(b.add(first, i), at.k_tiles - 1)
-                places.append(b.mad(which, 4, header))
-            found.append([b.load(tile.Space.GLOBAL, place, i32) for place in places])
+            place = b.mad(first, 4, header)
+            found.append(
+                [
+                    b.load(
+                        tile.Space.GLOBAL,
+                        place,
+                        i32,
+                        offset=4 * i,
+                        predicate=b.less(b.add(first, i), at.k_tiles),
+                    )
+                    for i in range(step, end, warps.count)
+                ]
+            )
         return found
 
     def fetch(self, headers: Sequence[Sequence[SSAValue]]) -> list[Work]:
@@ -227,8 +240,9 @@ class _DenseRows:
 class Prefetch:
     """Fetches the sectors of operand tiles into L1.
 
-    Of sparse ones four rows of tiles by `CHUNK` steps at a time: a lane has a tile of its own,
-    whose header says which sectors of values there are. Of dense ones as `_DenseRows` does.
+    Values of sparse ones four rows of tiles by `CHUNK` steps at a time: a lane has a tile of its
+    own, whose header says which sectors there are. Those of dense ones as `_DenseRows` does.
+    Bitmaps of both a lane a sector.
     """
 
     def __init__(
@@ -244,31 +258,27 @@ class Prefetch:
         self.dense = _DenseRows(b, operands, plan.dense, sharers)
         each = CHUNK * self.bitmap_bytes // _SECTOR
         self.sector_step = b.div(b.rem(b.lane, each), self.bitmap_bytes // _SECTOR)
-        self.values: list[Value] = []
-        self.bitmaps: list[list[Value]] = []
-        for group in groups:
-            tiles = [operands.tiles[i] for i in group]
-            which = b.div(b.lane, _QUARTER)
-            self.values.append(_of_lane(b, which, [t.values for t in tiles]))
-            parts = [tiles[i : i + 32 // each] for i in range(0, len(tiles), 32 // each)]
-            which, sector = b.div(b.lane, each), b.rem(b.lane, each)
-            self.bitmaps.append(
-                [
-                    b.mad(sector, _SECTOR, _of_lane(b, which, [t.bitmap for t in part]))
-                    for part in parts
-                ]
-            )
+        which = b.div(b.lane, CHUNK)
+        self.values = [
+            _of_lane(b, which, [operands.tiles[i].values for i in group]) for group in groups
+        ]
+        bitmaps, together = [operands.tiles[i].bitmap for i in plan.fetched], WARP_SIZE // each
+        which, sector = b.div(b.lane, each), b.rem(b.lane, each)
+        self.bitmaps = [
+            b.mad(sector, _SECTOR, _of_lane(b, which, bitmaps[i : i + together]))
+            for i in range(0, len(bitmaps), together)
+        ]
 
     def begin_values(self, first: Place) -> None:
         """Fetch the first chunks."""
-        for c in range(self.distance):
+        for c in range(min(self.distance, ceil_div(first.k_tiles, CHUNK))):
             for item in self.fetch(first, c * CHUNK, *self.load(first, c * CHUNK)):
                 item()
 
     def begin(self, first: Place) -> None:
         """Fetch the first chunks, and headers of those after them."""
         self.begin_values(first)
-        for c in range(self.distance, self.distance + LEAD):
+        for c in range(self.distance, min(self.distance + LEAD, ceil_div(first.k_tiles, CHUNK))):
             self.fetch_headers(first, c * CHUNK)
 
     def fetch_headers(self, at: Place, step: int) -> None:
@@ -288,11 +298,8 @@ class Prefetch:
     ) -> list[Work]:
         """Fetch the chunk from `step` on."""
         work = self.dense.fetch(dense)
-        for bitmaps, values, header, sectors in zip(
-            self.bitmaps, self.values, headers, self.sectors, strict=True
-        ):
-            for start in bitmaps:
-                work.append(partial(self._fetch_bitmaps, at, step, start))
+        work += [partial(self._fetch_bitmaps, at, step, start) for start in self.bitmaps]
+        for values, header, sectors in zip(self.values, headers, self.sectors, strict=True):
             # decoded at once: the register is free for the next header
             pieces = self.b.and_(header, (1 << HEADER_SHIFT) - 1)
             place = self.b.add(values, self.b.shr(header, HEADER_SHIFT))

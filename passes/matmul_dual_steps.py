@@ -24,7 +24,7 @@ _VALUE_REGISTERS = 120
 """Registers of a lane for the values of all tiles of the steps ahead, where some are wide."""
 HEADERS_AHEAD = 2
 """Steps by which headers are loaded before values."""
-_Timed = tuple[float, Work]
+Timed = tuple[float, Work]
 
 
 @dataclass
@@ -55,7 +55,6 @@ class Steps:
 
     b: KernelBuilder
     operands: Operands
-    prefetch: Prefetch
     schedule: ScheduleAttr
     registers: tuple[int, int]
     """Those that hold the values of a tile along M, and of one along N."""
@@ -106,9 +105,9 @@ class Steps:
             found += [b.select(some, header, 0) for header in own]
         return found
 
-    def loads(self, at: Place, step: int, *, last: int | None = None) -> list[_Timed]:
+    def loads(self, at: Place, step: int, *, last: int | None = None) -> list[Timed]:
         """What is loaded during `step`; nothing of steps from `last` on."""
-        o, flow, work = self.operands, self.flow, list[_Timed]()
+        o, flow, work = self.operands, self.flow, list[Timed]()
         along_m, along_n = range(o.counts[0]), range(o.counts[0], len(o.tiles))
         # what has more to load goes first
         first_m = self.registers[0] >= self.registers[1]
@@ -164,12 +163,12 @@ class Steps:
                 if int(when * len(products)) == number:
                     item()
 
-    def chunk(self, at: Place) -> None:
-        """The steps of a turn of the loop."""
-        first = self.prefetch.distance * CHUNK
-        headers = self.prefetch.load(at, first)
-        self.step(at, 0, [partial(self.prefetch.fetch_headers, at, first + LEAD * CHUNK)])
-        further = self.prefetch.fetch(at, first, *headers)
+    def chunk(self, at: Place, prefetch: Prefetch) -> None:
+        """The steps of a turn of the loop, and of `prefetch` what belongs to it."""
+        first = prefetch.distance * CHUNK
+        headers = prefetch.load(at, first)
+        self.step(at, 0, [partial(prefetch.fetch_headers, at, first + LEAD * CHUNK)])
+        further = prefetch.fetch(at, first, *headers)
         for s in range(1, CHUNK):
             self.step(at, s, share(further, s - 1, CHUNK - 1))
 
@@ -179,7 +178,7 @@ def steps_ahead(registers: tuple[int, int], tiles: tuple[int, int]) -> int:
     return max(1, _VALUE_REGISTERS // sum(n * t for n, t in zip(registers, tiles, strict=True)))
 
 
-def spread(work: Sequence[Work], begin: float = 0) -> list[_Timed]:
+def spread(work: Sequence[Work], begin: float = 0) -> list[Timed]:
     """When each of `work` is done, evenly from `begin` to the end of a step (0 to 1)."""
     begin = begin if begin < 1 else 0
     return [(begin + (1 - begin) * (i + 0.5) / len(work), item) for i, item in enumerate(work)]
@@ -190,7 +189,7 @@ def share(work: Sequence[Work], number: int, parts: int) -> Sequence[Work]:
     return work[len(work) * number // parts : len(work) * (number + 1) // parts]
 
 
-def main_loop(main: Steps, k_tiles: int) -> None:
+def main_loop(main: Steps, prefetch: Prefetch, k_tiles: int) -> None:
     """All steps of a warp's tile, from empty registers on."""
     b, operands = main.b, main.operands
     first = Place(b, k_tiles)
@@ -199,7 +198,7 @@ def main_loop(main: Steps, k_tiles: int) -> None:
 
     def body(counter: SSAValue, carried: Sequence[SSAValue]) -> list[SSAValue]:
         inner = replace(main, flow=main.flow.like(carried))
-        inner.chunk(Place(b, k_tiles, counter))
+        inner.chunk(Place(b, k_tiles, counter), prefetch)
         return inner.flow.flat()
 
     # The loop runs whole chunks, as long as all that they load exists; the last steps, which load

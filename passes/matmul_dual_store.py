@@ -19,9 +19,9 @@ from ..dialects.dstc import ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_epilogue import Epilogue, Unit, run_ahead
 
-_PART = 8
-"""Rows of an accumulation tile that one read gives."""
-_PARTS = TILE_M // _PART
+PART = 8
+"""Rows of an accumulation tile that one read gives a lane; columns if it is transposed."""
+PARTS = TILE_M // PART
 _LINE_BYTES = 128
 _AHEAD = 2
 """Units whose loads are under way while one is stored."""
@@ -43,7 +43,7 @@ def store_tiles(
     blocks = blocks_of(schedule)
     tiles = _Tiles(b, epilogue, schedule, origin, sums)
     along_m, along_n = (tiles.bias_along == which for which in "mn")
-    columns = [b.add(tiles.line(1, j), b.lane) for j in range(blocks[1])]
+    columns = [epilogue.column(b.add(tiles.line(1, j), b.lane)) for j in range(blocks[1])]
     starts = [b.add(epilogue.column_offset(column), b.params["c"]) for column in columns]
     # a row's comparison is made anew for each column's, so that few predicates are live
     ragged = tiles.reaches_beyond(0)
@@ -55,8 +55,8 @@ def store_tiles(
 
     def load(line: range, first: Value) -> list[SSAValue | None]:
         """Biases of the rows, then the residuals of each tile of the line."""
-        biases = [*epilogue.bias_run(first, _PART)] if along_m else [None] * _PART
-        rows = [b.add(first, r) for r in range(_PART)]
+        biases = [*epilogue.bias_run(first, PART)] if along_m else [None] * PART
+        rows = [b.add(first, r) for r in range(PART)]
         return biases + [
             v for j in line for row in rows for v in epilogue.residuals(row, columns[j])
         ]
@@ -66,14 +66,14 @@ def store_tiles(
     ) -> None:
         i, part = place
         inside = [
-            b.less(b.add(first, r), epilogue.op.sizes[0]) if ragged else None for r in range(_PART)
+            b.less(b.add(first, r), epilogue.op.sizes[0]) if ragged else None for r in range(PART)
         ]
         for at, j in enumerate(line, 1):
             start = b.mad(first, epilogue.row_stride, starts[j])
             for r, value in enumerate(tiles.read(i, j, part)):
                 bias = of_column[j] if along_n else loaded[r]
                 epilogue.store(
-                    [epilogue.finish(value, bias, loaded[_PART * at + r])],
+                    [epilogue.finish(value, bias, loaded[PART * at + r])],
                     start,
                     offset=r * epilogue.row_stride,
                     predicate=b.both(insides[j], inside[r]),
@@ -85,8 +85,8 @@ def store_tiles(
         step = blocks[1]  # the rows' places in the residual are worked out once, and not kept
     for j in range(0, blocks[1], step):
         line = range(j, min(j + step, blocks[1]))
-        for place in ((i, part) for i in range(blocks[0]) for part in range(_PARTS)):
-            first = b.add(tiles.line(0, place[0]), _PART * place[1])
+        for place in ((i, part) for i in range(blocks[0]) for part in range(PARTS)):
+            first = b.add(tiles.line(0, place[0]), PART * place[1])
             units.append(Unit(partial(load, line, first), partial(store, place, line, first)))
     half = len(units) // 2
     run_ahead(units[:half], _AHEAD)
@@ -107,8 +107,19 @@ def read_tiles(b: KernelBuilder, schedule: ScheduleAttr, transposed: bool) -> li
     return [
         b.insert(tile.AccReadOp(t, part, transposed=transposed))
         for t in range(rows * columns)
-        for part in range(_PARTS)
+        for part in range(PARTS)
     ]
+
+
+def read_part(
+    b: KernelBuilder, t: int, part: int, sums: Sequence[SSAValue] | None, *, transposed: bool
+) -> list[SSAValue]:
+    """What one read of tile `t` gives a lane, or what `sums`, as of `read_tiles`, has instead."""
+    if sums is None:
+        vector = b.insert(tile.AccReadOp(t, part, transposed=transposed))
+    else:
+        vector = sums[t * PARTS + part]
+    return [b.extract(vector, e) for e in range(PART)]
 
 
 @dataclass(frozen=True)
@@ -123,12 +134,8 @@ class _Tiles:
 
     def read(self, i: int, j: int, part: int) -> list[SSAValue]:
         """8 rows of tile (i, j), from 8 * part on; lanes are columns."""
-        b, t = self.b, self.schedule.accumulator_tile(i, j)
-        if self.sums is not None:
-            vector = self.sums[t * _PARTS + part]
-        else:
-            vector = b.insert(tile.AccReadOp(t, part, transposed=self.schedule.swapped))
-        return [b.extract(vector, e) for e in range(_PART)]
+        t = self.schedule.accumulator_tile(i, j)
+        return read_part(self.b, t, part, self.sums, transposed=self.schedule.swapped)
 
     def line(self, axis: int, block: int) -> Value:
         """First row (axis 0) or column (axis 1) of a block of tiles."""
@@ -138,6 +145,8 @@ class _Tiles:
         """Some CTA's tile has rows (axis 0) or columns (axis 1) that the result has not."""
         op = self.epilogue.op
         assert op.schedule is not None
+        if axis == 1 and self.epilogue.encoded_image is not None:
+            return True
         return op.sizes[axis] % op.schedule.cta_tile[axis] != 0
 
     @property

@@ -18,12 +18,8 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr, Side
 from .encode_tile import store_tile
 from .kernel_builder import KernelBuilder, Value
+from .matmul_dual_store import PART, read_part
 from .matmul_epilogue import Epilogue
-
-_PART = 8
-"""Depths that one read of an accumulation tile gives a lane."""
-_READS = TILE_K // _PART
-_PARTS = TILE_M // _PART
 
 
 def lanes_are_rows(op: MatmulOp) -> bool:
@@ -130,18 +126,15 @@ class _Encoder:
 
     def _values(self, first: int, d: int) -> list[SSAValue]:
         """16 accumulators of each lane's row or column."""
-        b, block = self.b, (first // TILE_M, d // TILE_M)
+        block = first // TILE_M, d // TILE_M
         t = self.schedule.accumulator_tile(*(block if self.rows else block[::-1]))
         transposed = self.rows != self.schedule.swapped
-        values: list[SSAValue] = []
-        for i in range(_READS):
-            part = d % TILE_M // _PART + i
-            if self.sums is not None:
-                read = self.sums[t * _PARTS + part]
-            else:
-                read = b.insert(tile.AccReadOp(t, part, transposed=transposed))
-            values += [b.extract(read, e) for e in range(_PART)]
-        return values
+        part = d % TILE_M // PART
+        return [
+            value
+            for i in range(TILE_K // PART)
+            for value in read_part(self.b, t, part + i, self.sums, transposed=transposed)
+        ]
 
     def _residuals(self, index: Value, depth: Value) -> list[SSAValue | None]:
         if self.rows:

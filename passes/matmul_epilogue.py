@@ -14,9 +14,10 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import VectorType, f32
 from xdsl.ir import SSAValue
 
+from ..backend.isa.image_layout import WORD, ImageLayout
 from ..backend.isa.layout import PITCH_ALIGN, round_up
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import MatmulOp, int_values
+from ..dialects.dstc import ImageType, MatmulOp, int_values
 from .device_tensor import MOST_WORDS, DeviceTensor, load_run, store_element
 from .kernel_builder import KernelBuilder, Value
 
@@ -58,6 +59,27 @@ class Epilogue:
 
     def _row_stride(self, tensor: DeviceTensor) -> int:
         return tensor.strides[0 if self.op.image is None else 1]
+
+    @property
+    def encoded_image(self) -> ImageLayout | None:
+        """Of a product on an encoded image, in whose pitch its columns are counted."""
+        type_ = self.op.rhs.type
+        return type_.layout if isinstance(type_, ImageType) else None
+
+    def column(self, computed: Value) -> Value:
+        """The result's column that a computed one is; as many as there are if it is none."""
+        b, layout = self.b, self.encoded_image
+        if layout is None:
+            return computed
+        (h, w), pixels = layout.out, layout.vectors * WORD
+        image = b.div(computed, pixels)
+        within = b.sub(computed, b.mul(image, pixels))
+        row = b.div(within, layout.pitch)
+        place = b.sub(within, b.mul(row, layout.pitch))
+        real = b.both(b.less(place, w), b.less(row, h))
+        assert real is not None
+        found = b.mad(image, h * w, b.mad(row, w, place))
+        return b.select(real, found, self.op.sizes[1])
 
     def column_offset(self, column: Value) -> Value:
         """Byte offset of a column of the product in the result."""

@@ -131,7 +131,7 @@ def scratch_types(op: MatmulOp, schedule: ScheduleAttr) -> dict[str, Attribute]:
 
     A split one workspace and counters, one whose CTAs take tiles in turn a counter of those taken.
     """
-    m, n, k = op.sizes
+    m, n, k = op.extents
     if schedule.persistent:
         return {"taken": TensorType(i32, [1])}
     parts = Split.of(k, schedule).parts

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..backend.isa.table import TILE_M
 from ..dialects.dstc import Engine, ScheduleAttr
+from ..dialects.tiles import warps_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class Schedule:
     @property
     def warps(self) -> int:
         """Warps of a CTA."""
-        (cm, cn), (wm, wn) = self.cta_tile, self.warp_tile
-        return (cm // wm) * (cn // wn)
+        return warps_of(self.cta_tile, self.warp_tile)
 
     @property
     def attr(self) -> ScheduleAttr:

@@ -29,13 +29,18 @@ from ..dialects.dstc import (
     source_of,
 )
 from ..runtime.machine import Machine
+from . import cost_streaming
 from .candidates import AUTO, candidates, engines
 from .choose import Choice, Chooser, choose, chooser_of, tuned
 from .cost import ScheduledProduct
+from .cost_chip import Chip
+from .cost_image import ENCODE_INSTRUCTIONS, encoded_bytes
+from .cost_windows import Windows
+from .encode_image import WARPS, encode_image_ctas
 from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
-_Known = dict[tuple[ScheduledProduct, float, str], Choice]
+_Known = dict[tuple[ScheduledProduct, tuple[float, float | None], str], Choice]
 """What was chosen for a product, its cycles of encoding and an engine."""
 
 
@@ -86,9 +91,13 @@ class SelectSchedule(ModulePass):
                 engine = takes
         if op.group_count > 1:
             engine = Engine.DENSE  # the only one whose kernel takes groups
-        key = product, encoding, f"{engine}/{op.matrices}"
+        image = self._image_encoding(op, machine)
+        key = product, (encoding, image), f"{engine}/{op.matrices}"
         if key not in known:
-            choice = choose(product, machine, engine, encoding=encoding, whole=op.matrices > 1)
+            choice = choose(
+                product, machine, engine, encoding=encoding, image_encoding=image,
+                whole=op.matrices > 1,
+            )  # fmt: skip
             if self.tune and chooser.measure is not None:
                 choice = tuned(choice, machine, chooser.measure, self.tune)
             known[key] = choice
@@ -103,26 +112,42 @@ class SelectSchedule(ModulePass):
             raise refusal(op, pool)
         op.a_pattern, op.b_pattern = (None if p is None else StringAttr(str(p)) for p in patterns)
 
+    def _image_encoding(self, op: MatmulOp, machine: Machine) -> float | None:
+        """Cycles to launch what encodes an image whose windows the dual-side kernel forms.
+
+        None: it does not form them.
+        """
+        windows = Windows.of(op)
+        if windows is None or not windows.encodable(machine, op.group_count):
+            return None
+        if isinstance(op.rhs, BlockArgument) and self.encoded_inputs:
+            return self._matrix_encoding(op.lhs, machine)
+        layout = windows.encoded
+        ctas, (read, written) = encode_image_ctas(layout), encoded_bytes(layout)
+        prediction = cost_streaming.predict(
+            ctas, WARPS, ENCODE_INSTRUCTIONS, read, written, Chip.of(machine)
+        )
+        return _launch(machine) + prediction.cycles + self._matrix_encoding(op.lhs, machine)
+
     def _encoding(self, op: MatmulOp, machine: Machine) -> float:
         """Cycles to launch an encoding kernel for each operand that needs one, and to read it.
 
         Windows of an image are encoded into a lowered matrix, which is written as well.
         """
-        launch = machine["launch.overhead_us"] * machine["clock.core_mhz"]
-        a_cycle = machine["dram.peak_gb_s"] * machine["dram.efficiency"] * 1e3
-        a_cycle /= machine["clock.core_mhz"]
-        total = 0.0
-        for value in (op.lhs, op.rhs):
-            if op.window is not None and value is op.rhs:
-                _, n, k = op.sizes
-                layout = BitmapLayout(n, k)
-                total += launch + machine["dram.latency"]
-                moved = 2 * math.prod(matrix_shape(value.type)) + layout.values_offset
-                total += (moved + 2 * k * n * op.densities[1]) / a_cycle
-            elif self._needs_kernel(value):
-                rows, columns = matrix_shape(value.type)
-                total += launch + machine["dram.latency"] + 2 * rows * columns / a_cycle
-        return total
+        total = self._matrix_encoding(op.lhs, machine)
+        if op.window is None:
+            return total + self._matrix_encoding(op.rhs, machine)
+        _, n, k = op.sizes
+        moved = 2 * math.prod(matrix_shape(op.rhs.type)) + BitmapLayout(n, k).values_offset
+        moved += 2 * k * n * op.densities[1]
+        return total + _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
+
+    def _matrix_encoding(self, value: SSAValue, machine: Machine) -> float:
+        """The same of one matrix."""
+        if not self._needs_kernel(value):
+            return 0.0
+        moved = 2 * math.prod(matrix_shape(value.type))
+        return _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
 
     def _needs_kernel(self, value: SSAValue) -> bool:
         """The operand is neither encoded already, nor ahead of time, nor by its im2col."""
@@ -131,3 +156,14 @@ class SelectSchedule(ModulePass):
         return not (
             isinstance(value.type, BitmapType) or isinstance(value.owner, ConstantOp | Im2colOp)
         )
+
+
+def _launch(machine: Machine) -> float:
+    """Cycles of launching a kernel."""
+    return machine["launch.overhead_us"] * machine["clock.core_mhz"]
+
+
+def _bytes_a_cycle(machine: Machine) -> float:
+    """Of DRAM."""
+    rate = machine["dram.peak_gb_s"] * machine["dram.efficiency"] * 1e3
+    return rate / machine["clock.core_mhz"]

@@ -1,4 +1,4 @@
-"""Device images of arrays: dense with pitch and padding, two-level bitmap, or n:m.
+"""Device images of arrays: dense with pitch and padding, two-level bitmap, n:m, encoded images.
 
 In: numpy arrays and the plan's buffers. Out: the bytes that lie in device memory, and back.
 """
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.image_layout import ImageLayout
 from ..backend.isa.layout import DenseLayout
 from ..backend.isa.program import Buffer
-from . import formats, nm_format
+from . import formats, image_format, nm_format
 
 DTYPES: dict[str, type[np.number[Any]]] = {
     "f16": np.float16,
@@ -34,6 +35,10 @@ def to_image(array: NDArray[Any], buffer: Buffer) -> NDArray[np.uint8]:
             return np.frombuffer(encoded.to_bytes(), np.uint8)
         if buffer.nm is not None:
             encoded = nm_format.encode(np.asarray(array, np.float16), *_nm(buffer))
+            return np.frombuffer(encoded, np.uint8)
+        if buffer.image is not None:
+            layout = ImageLayout.of_facts(buffer.image)
+            encoded = image_format.encode(np.asarray(array, np.float16), layout)
             return np.frombuffer(encoded, np.uint8)
         dtype = DTYPES[buffer.dtype]
         if buffer.dtype == "i32" and array.size and not _fits(array):
@@ -57,7 +62,8 @@ def padding_of(buffer: Buffer) -> NDArray[np.bool_]:
 
     A bitmap's words are built up from zeros, and counters (u32) count from it: all of them counts.
     """
-    if buffer.bitmap is not None or buffer.nm is not None or buffer.dtype == "u32":
+    encoded = (buffer.bitmap, buffer.nm, buffer.image)
+    if any(form is not None for form in encoded) or buffer.dtype == "u32":
         return np.ones(buffer.bytes, np.bool_)
     dtype = np.dtype(DTYPES[buffer.dtype])
     layout = DenseLayout.of(buffer.shape, dtype.itemsize)
@@ -74,6 +80,8 @@ def from_image(data: NDArray[np.uint8], buffer: Buffer) -> NDArray[Any]:
         pattern, side = _nm(buffer)
         rows, columns = buffer.shape
         return nm_format.decode(data.tobytes(), pattern, (rows, columns), side)
+    if buffer.image is not None:
+        return image_format.decode(data.tobytes(), ImageLayout.of_facts(buffer.image))
     dtype = DTYPES[buffer.dtype]
     layout = DenseLayout.of(buffer.shape, np.dtype(dtype).itemsize)
     image = data[: layout.bytes].view(dtype).reshape(layout.padded_rows, layout.pitch)

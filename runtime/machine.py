@@ -33,10 +33,12 @@ NM_KEYS = ("hmma_sp.interval", "hmma_sp.latency", "hmma_sp.accumulate_latency")
 """Parameters that a machine with the feature `nm` must have."""
 FEATURE_KEYS: dict[str, tuple[str, ...]] = {
     "dual_side": DUAL_SIDE_KEYS, "sequencer": (), "window_64": (), "nm": NM_KEYS,
+    "runs": ("runs.latency",),
 }  # fmt: skip
 """Features that a machine may have -> the parameters that it must then have."""
 MACHINE_OF = {
     "dual_side": "dstc", "sequencer": "dstc", "window_64": "dstc-plus", "nm": "v100-nm",
+    "runs": "dstc",
 }  # fmt: skip
 """The shipped machine to use for a feature, and to inherit its parameters from."""
 

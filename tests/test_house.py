@@ -35,6 +35,7 @@ LEAVES = (
     "backend.isa",
     "runtime.machine",
     "runtime.formats",
+    "runtime.image_format",
     "runtime.nm_format",
     "runtime.host_ops",
     "runtime.lowered",

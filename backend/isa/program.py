@@ -16,6 +16,7 @@ import numpy as np
 from .encoding import ALWAYS, Words, decode, scan
 from .errors import DstcError
 from .files import read_bytes, write_atomic
+from .image_layout import ImageLayout
 from .layout import BitmapLayout, DenseLayout, NmLayout
 from .table import INSTRUCTIONS, MAX_ACC_TILES, NM_SHAPES, NUM_REGISTERS, TILE_M, WINDOWS
 
@@ -26,7 +27,7 @@ MAX_WARPS = 32
 BUFFER_KINDS = ("input", "output", "constant", "temporary")
 ELEMENT_BYTES = {"f16": 2, "f32": 4, "i32": 4, "u32": 4}
 """Bytes an element of the dense dtypes. u32 are counters, which start from zero."""
-DTYPES = (*ELEMENT_BYTES, "bitmap", "nm")
+DTYPES = (*ELEMENT_BYTES, "bitmap", "nm", "image")
 
 
 def _require(holds: bool, where: str, what: str) -> None:
@@ -134,6 +135,8 @@ class Buffer:
     data: str | None = None
     bitmap: dict[str, Any] | None = None
     nm: dict[str, Any] | None = None
+    image: dict[str, Any] | None = None
+    """Of an encoded image, `ImageLayout.facts`."""
     offset: int | None = None
     """Its place in the plan's arena; None: it has a place of its own."""
 
@@ -324,6 +327,19 @@ def _nm_bytes(buffer: Buffer, where: str) -> int:
     return NmLayout(lines, depth, int(buffer.nm["n"]), int(buffer.nm["m"])).bytes
 
 
+def _image_bytes(buffer: Buffer, where: str) -> int:
+    """Bytes that an encoded image needs."""
+    assert buffer.image is not None
+    alone = buffer.dtype == "image" and buffer.bitmap is None
+    _require(alone, where, "only an encoded image has `image`")
+    try:
+        layout = ImageLayout.of_facts(buffer.image)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DstcError(f"{where}: `image` does not describe one: {error}") from error
+    _require(layout.shape == tuple(buffer.shape), where, "its shape is not that of `image`")
+    return layout.bytes
+
+
 def _validate_buffer(buffer: Buffer, data: dict[str, bytes]) -> None:
     where = f"buffer {buffer.name!r}"
     _require(buffer.kind in BUFFER_KINDS, where, f"kind {buffer.kind!r} is unknown")
@@ -331,6 +347,8 @@ def _validate_buffer(buffer: Buffer, data: dict[str, bytes]) -> None:
     _require(all(extent >= 0 for extent in buffer.shape), where, "its shape is negative")
     if buffer.nm is not None:
         needed = _nm_bytes(buffer, where)
+    elif buffer.image is not None:
+        needed = _image_bytes(buffer, where)
     elif buffer.bitmap is None:
         _require(buffer.dtype in ELEMENT_BYTES, where, "a bitmap buffer needs `bitmap`")
         needed = DenseLayout.of(buffer.shape, ELEMENT_BYTES[buffer.dtype]).bytes

@@ -36,6 +36,7 @@ FEATURES = {
     "dual_side": "dual-side extension",
     "sequencer": "sequenced dual-side extension",
     "window_64": "extension to windows of 64",
+    "runs": "loads of runs of condensed values",
     "nm": "weight-only n:m extension",
 }
 """Features of a machine file that instructions need, and what they are called."""
@@ -137,6 +138,10 @@ NM_SHAPE = Modifier(
 """It says how many registers hold the dense operand, two halves of 16 lines each."""
 WIDTH_BYTES = {"U8": 1, "U16": 2, "32": 4, "64": 8, "128": 16}
 WIDTH = Modifier("width", tuple(WIDTH_BYTES), (1, 1, 1, 2, 4))
+RUN_SLOT_BYTES = 64
+"""A slot of LDV: room for the f16 of 32 vectors."""
+RUN_LANES = Modifier("lanes", ("LO", "HI", "ALL"), (VALUE_REGISTERS, VALUE_REGISTERS, 16))
+"""Lanes whose runs LDV loads, and the registers of their values."""
 SIGN = Modifier("sign", ("U32", "S32"))
 COMPARE = Modifier("compare", ("EQ", "NE", "LT", "LE", "GT", "GE"))
 INTEGER_COMPARE = Modifier("compare", (*COMPARE.choices, "ANY", "NONE"))
@@ -155,6 +160,10 @@ SPECIAL_REGISTERS = (
 
 def _d(regs: int = 1) -> Operand:
     return Operand("d", Kind.REG, "rd", regs, write=True)
+
+
+def _d_of(modifier: Modifier) -> Operand:
+    return Operand("d", Kind.REG, "rd", 0, write=True, sized_by=modifier.name)
 
 
 def _r(role: str, regs: int = 1, at: str = "") -> Operand:
@@ -282,6 +291,13 @@ _ROWS: tuple[Instruction, ...] = (
     Instruction("PREFETCH", 0x36, Unit.GLOBAL, (_addr(),),
                 "have L1 fetch the sector of global memory at a, for later loads; nobody waits for "
                 "it", (Modifier("level", ("L1",)),), tags=_tags("load")),
+    Instruction("LDV", 0x37, Unit.GLOBAL, (_d_of(RUN_LANES), _addr(), _r("b")),
+                "d = the condensed f16 of 16 lanes' runs, one lane's after the other's, as SPWMMA "
+                "takes values; what is left of d is 0. A lane's run begins at a, in slots of 64 "
+                "bytes: the low 8 bits of b tell how many of its values lie in a's slot, the next "
+                "8 bits how many there are; the others begin the next slot. LO: lanes 0..15, HI: "
+                "16..31, ALL: lanes 0, 16, 1, 17 and so on. Lanes that are off have no values",
+                (RUN_LANES,), features=("dual_side", "runs"), tags=_tags("load")),
     # Control
     Instruction("NOP", 0x40, Unit.BRANCH, (), "nothing"),
     Instruction("BRA", 0x41, Unit.BRANCH, (Operand("target", Kind.LABEL, "imm"),),

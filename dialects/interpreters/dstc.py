@@ -34,13 +34,13 @@ _BLOCK = 1 << 16
 
 def element_dtype(type_: Attribute) -> type[Any]:
     """The numpy type of a tensor's or bitmap's elements."""
-    if isinstance(type_, dstc.BitmapType | dstc.NmType):
+    if isinstance(type_, dstc.BitmapType | dstc.NmType | dstc.ImageType):
         return np.float16
     return tensor_dtype(type_)
 
 
 def rounded(array: Array, type_: Attribute) -> Array:
-    """`array` as a value of `type_`: nearest even; a bitmap or n:m operand has no -0.
+    """`array` as a value of `type_`: nearest even; what is encoded has no -0.
 
     Raises `DstcError` for an array that does not keep the type's n:m pattern.
     """
@@ -50,7 +50,7 @@ def rounded(array: Array, type_: Attribute) -> Array:
         where = violation(result, type_.pattern, type_.side.data)
         if where is not None:
             raise DstcError(f"a value of type {type_} is not {type_.pattern}: {where}")
-    if isinstance(type_, dstc.BitmapType | dstc.NmType):
+    if isinstance(type_, dstc.BitmapType | dstc.NmType | dstc.ImageType):
         result = np.where(result == 0, np.float16(0), result)
     return result
 
@@ -283,4 +283,5 @@ def skips_zeros(op: dstc.MatmulOp) -> bool | str:
     for side, value in (("a", op.lhs), ("b", op.rhs)):
         if isinstance(value.type, dstc.NmType):
             return side
-    return all(isinstance(v.type, dstc.BitmapType) for v in (op.lhs, op.rhs))
+    encoded = dstc.BitmapType | dstc.ImageType
+    return all(isinstance(v.type, encoded) for v in (op.lhs, op.rhs))

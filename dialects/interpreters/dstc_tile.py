@@ -20,10 +20,11 @@ from xdsl.utils.hints import isa
 
 from ...backend.isa.errors import DstcError
 from ...backend.isa.layout import DenseLayout
-from ...runtime import nm_format
+from ...runtime import image_format, nm_format
 from ...runtime.formats import Bitmap, decode, encode
 from ..dstc import BitmapType, NmType
 from ..dstc_tile import KernelOp, LaunchOp
+from ..image_type import ImageType
 from .lane_ops import LANE
 from .simt import Simt
 from .simt_arith import ARITH
@@ -115,7 +116,30 @@ class _Sparse:
         return nm_format.decode(image, self.type_.pattern, self.shape, self.type_.side.data)
 
 
-def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded | _Sparse:
+@dataclass(frozen=True)
+class _Image:
+    """An encoded image in device memory."""
+
+    type_: ImageType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type_.shape
+
+    @property
+    def bytes(self) -> int:
+        return self.type_.layout.bytes
+
+    def image(self, value: Array) -> bytes:
+        return image_format.encode(value.astype(np.float16, copy=False), self.type_.layout)
+
+    def value(self, image: bytes) -> Array:
+        return image_format.decode(image, self.type_.layout)
+
+
+def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded | _Sparse | _Image:
+    if isinstance(type_, ImageType):
+        return _Image(type_)
     if isinstance(type_, NmType):
         return _Sparse(type_)
     if isinstance(type_, BitmapType):
@@ -124,7 +148,7 @@ def _storage(op: LaunchOp, type_: Attribute) -> _Dense | _Encoded | _Sparse:
         return _Dense(type_.get_shape(), dtype)
     raise DstcError(
         f"launch of {op.kernel.data}: {type_} has no place in device memory; "
-        "use tensors of f16, f32 or i32, !dstc.bitmap or !dstc.nm"
+        "use tensors of f16, f32 or i32, !dstc.bitmap, !dstc.nm or !dstc.image"
     )
 
 

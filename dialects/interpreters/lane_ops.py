@@ -16,6 +16,7 @@ from ..dstc_tile import (
     AtomicOrOp,
     CombineOp,
     ExtractOp,
+    FunnelOp,
     HalvesOp,
     Id,
     IdOp,
@@ -121,6 +122,13 @@ def _popcount(simt: Simt, op: PopulationCountOp, operands: tuple[Array, ...]) ->
     return (np.bitwise_count(operands[0]).astype(np.uint32),)
 
 
+def _funnel(simt: Simt, op: FunnelOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    del simt, op
+    low, high, amount = (x.astype(np.uint64) for x in operands)
+    pair = high << np.uint64(32) | low
+    return ((pair >> (amount & np.uint64(31))).astype(np.uint32),)
+
+
 SPECIAL: dict[str, Callable[[Array], Array]] = {
     Special.RCP: lambda x: 1 / x,
     Special.RSQ: lambda x: 1 / np.sqrt(x),
@@ -196,6 +204,7 @@ LANE: dict[type[Operation], Handler] = {
     AtomicOrOp: _atomic_or,
     AtomicAddOp: _atomic_add,
     PopulationCountOp: _popcount,
+    FunnelOp: _funnel,
     MufuOp: _mufu,
     PackOp: _pack,
     UnpackOp: _unpack,

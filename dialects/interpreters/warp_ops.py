@@ -27,6 +27,7 @@ from ...backend.isa.table import (
     NM_SHAPES,
     NM_VALUES,
     REGISTER_VALUES,
+    RUN_SLOT_BYTES,
     TILE_K,
     TILE_M,
     WARP_SIZE,
@@ -40,6 +41,8 @@ from ..dstc_tile import (
     HmmaOp,
     HmmaSpOp,
     HmmaStepOp,
+    Lanes,
+    LoadRunsOp,
     LoadValuesOp,
     ShuffleOp,
     SpwmmaOp,
@@ -236,6 +239,46 @@ def _load_values(simt: Simt, op: LoadValuesOp, operands: tuple[Array, ...]) -> t
     return (np.concatenate(np.broadcast_arrays(*blocks), axis=-1).view(np.uint32),)
 
 
+_RUN_LANES: dict[Lanes, list[int]] = {
+    Lanes.LOW: list(range(16)),
+    Lanes.HIGH: list(range(16, 32)),
+    Lanes.ALL: [half + k for k in range(16) for half in (0, 16)],
+}
+"""Lanes in the order in which their values follow each other."""
+
+
+def _load_runs(simt: Simt, op: LoadRunsOp, operands: tuple[Array, ...]) -> tuple[Array]:
+    simt.whole_warps(op)
+    lanes = _RUN_LANES[op.lanes.data]
+    address, counts = (np.broadcast_to(x, simt.grid)[..., lanes].astype(np.int64) for x in operands)
+    first, total = counts & 0xFF, counts >> 8 & 0xFF
+    following = address // RUN_SLOT_BYTES * RUN_SLOT_BYTES + RUN_SLOT_BYTES
+    registers = word_count(op.result.type)
+    wrong = (first > total) | (address + 2 * first > following)
+    wrong |= 2 * (total - first) > RUN_SLOT_BYTES
+    wrong &= simt.live(np.ones(simt.grid, np.bool_))[..., lanes]
+    if wrong.any():
+        raise simt.error(op, "a run has more values than its slots of 64 bytes hold")
+    if int(total.sum(axis=-1).max()) > registers * REGISTER_VALUES:
+        raise simt.error(op, f"more values than {registers} registers hold")
+    result = np.zeros((*simt.grid[:2], registers * REGISTER_VALUES), np.uint16)
+    place = np.cumsum(total, axis=-1) - total
+    position = value_index(registers)
+    cta, warp = np.indices(simt.grid[:2])
+    for i in range(int(total.max())):
+        at = np.where(i < first, address + 2 * i, following + 2 * (i - first))
+        mask = np.zeros(simt.grid, np.bool_)
+        mask[..., : len(lanes)] = i < total
+        where = np.zeros(simt.grid, np.int64)
+        where[..., : len(lanes)] = at
+        found = simt.memory.load(where, 0, _U16, 1, simt.live(mask))[..., 0]
+        for lane in range(len(lanes)):
+            some = i < total[..., lane]
+            index = position[place[..., lane][some] + i]
+            result[cta[some], warp[some], index] = found[..., lane][some]
+    return (result.view(np.uint32).reshape(*simt.grid, registers),)
+
+
 def _dense(simt: Simt, op: SpwmmaOp, side: str, operands: tuple[Array, Array],
            which: Index) -> tuple[Array, Array]:  # fmt: skip
     """The (n, 16, vectors) tiles of warps `which`, f32, 0 where the bitmap's bit is; the bits."""
@@ -321,6 +364,7 @@ WARP: dict[type[Operation], Handler] = {
     HmmaStepOp: _hmma,
     HmmaSpOp: _hmma_sp,
     LoadValuesOp: _load_values,
+    LoadRunsOp: _load_runs,
     SpwmmaOp: _spwmma,
     AccClearOp: _acc_clear,
     AccReadOp: _acc_read,

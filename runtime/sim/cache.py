@@ -15,6 +15,10 @@ from .constants import LEVEL_BITS, PENDING, M, N, P, Q, Request
 from .intrinsics import popcount
 
 SECTOR_SHIFT, LINE_SHIFT, SECTORS = 5, 7, 4
+ACCESS_SECTORS = 32
+"""Sectors of an access, at most: one a lane."""
+RUN_SECTORS = 128
+"""Sectors of an LDV, at most: two slots of two a lane."""
 
 
 @inline
@@ -182,13 +186,15 @@ def load_sectors(
 
 
 @inline
-def room_after(asked: int, settled: int, limit: int, first: int, landings: Any) -> int:
-    """When an SM that asked for `asked` sectors can ask for 32 more, `limit` being under way.
+def room_after(
+    asked: int, settled: int, limit: int, first: int, landings: Any, more: int = ACCESS_SECTORS
+) -> int:
+    """When an SM that asked for `asked` sectors can ask for `more`, `limit` being under way.
 
     `landings[first + i % limit]` is when the i-th sector gives its place back, in order, known for
     the first `settled`. `PENDING`: not known yet.
     """
-    due = asked + 31 - limit
+    due = min(asked, asked + more - limit) - 1
     if due < 0:
         return 0
     return landings[first + due % limit] if due < settled else PENDING
@@ -200,6 +206,9 @@ def find_room(sm: int, param: Any, sms: Any, landings: Any) -> None:
     misses, stores = param[P.MISS_SECTORS], param[P.STORE_SECTORS]
     sms[sm, M.MISS_ROOM] = room_after(
         sms[sm, M.MISSES], sms[sm, M.MISSES_SETTLED], misses, 0, landings[sm]
+    )
+    sms[sm, M.RUN_ROOM] = room_after(
+        sms[sm, M.MISSES], sms[sm, M.MISSES_SETTLED], misses, 0, landings[sm], RUN_SECTORS
     )
     sms[sm, M.STORE_ROOM] = room_after(
         sms[sm, M.STORES], sms[sm, M.STORES_SETTLED], stores, misses, landings[sm]

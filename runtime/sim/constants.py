@@ -22,8 +22,8 @@ MODELLED = (
     "MOV", "S2R", "SEL", "PRMT", "SHFL", "VOTE", "VOTEP", "IADD3", "ISUB", "IMAD", "IMNMX", "LOP",
     "SHL", "SHR", "SHF", "POPC", "FLO", "BREV", "ISETP", "PLOP", "FADD", "FMUL", "FFMA", "FMNMX",
     "FSETP", "MUFU", "I2F", "F2I", "F2F", "PACK", "LDG", "STG", "LDS", "STS", "RED", "ATOM",
-    "PREFETCH", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "HMMA.SP", "SPWMMA", "BOHMMA",
-    "OHMMA", "ACLR", "ARD", "AWR", "SPWMMA64",
+    "PREFETCH", "LDV", "NOP", "BRA", "BSSY", "BSYNC", "EXIT", "BAR", "HMMA", "HMMA.SP", "SPWMMA",
+    "BOHMMA", "OHMMA", "ACLR", "ARD", "AWR", "SPWMMA64",
 )  # fmt: skip
 """Instructions that the simulator executes: a test holds it equal to the table."""
 Op: Any = namedtuple("Op", [m.replace(".", "_") for m in MODELLED])(
@@ -107,7 +107,7 @@ Fault = _numbered(
     PREDICATE_UNINITIALISED ACC_UNINITIALISED ACC_BOUNDS NO_REGION STACK_OVERFLOW
     BSYNC_WITHOUT_BSSY DIVERGENT_CONTROL DIVERGENT_BARRIER DIVERGENT_TENSOR RUNAWAY
     RUNAWAY_LAUNCH BAD_PC STREAM_END CAPACITY STUCK
-    GLOBAL_UNINITIALISED SHARED_UNINITIALISED SHARED_RACE
+    GLOBAL_UNINITIALISED SHARED_UNINITIALISED SHARED_RACE RUN_SLOT
     """,
 )
 """Why a warp trapped."""
@@ -268,6 +268,7 @@ M = _numbered(
     MISSES  # sectors asked for since the launch began
     MISSES_SETTLED  # of them, those whose arrival is known
     MISS_ROOM  # when L1 can take another load's misses; PENDING: not known yet
+    RUN_ROOM  # the same for an LDV's
     STORES STORES_SETTLED STORE_ROOM  # the same for stores and atomics
     """,
 )
@@ -327,6 +328,7 @@ R = _numbered(
     OFFSET  # of the destination in the register file
     SLOT  # row of the address and value lists
     LINEAR  # W.LINEAR at issue: the warp's slot may have another warp by then
+    EXTRA  # cycles from the arrival of the last sector to use
     """,
 )
 """A load or atomic whose completion the quantum's end fixes."""
@@ -360,6 +362,7 @@ P = _numbered(
     DRAM_CYCLE DRAM_QUEUE DRAM_WRITES LSU_OFF OHMMA SQUASH SP_QUEUE SP_STARTUP
     SP_MIN SP_LATENCY ACC_RATE ACC_LATENCY ACC_CLEAR
     ACC_COLLECTOR  # so far PARAMETERS and DUAL_SIDE_PARAMETERS
+    RUNS  # runs.latency, 0 without the feature
     DRAM_TICKS  # ticks that a sector takes of its channel
     SUBS MAX_INSTRUCTIONS
     HOLDS  # 1: some instruction reads its sources for long (release times matter)

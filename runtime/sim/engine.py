@@ -47,6 +47,7 @@ from .constants import (
 from .decode import Decoded, decode
 from .dram import dram_state
 from .faults import describe
+from .runs import RUN_VALUES
 from .stores import LOG_DATA
 from .tensor import WIDE_SIZE
 from .threads import SYNC_SIZE
@@ -259,9 +260,10 @@ class _State:
             self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
             regs.view(np.float32), self.preds, acc,
             acc.view(np.uint32), aligned(count * WIDE_SIZE).view(np.float32), shared,
-            shared.view(np.uint32), memory.bytes, memory.words, zeros(count, WARP_SIZE),
-            zeros(count, _SCRATCH), self.warps, zeros(warps, STACK_DEPTH, len(K)), self.ctas,
-            self.subs, zeros(count, subs, max(machine["sm.max_warps"], kernel.warps)),
+            shared.view(np.uint32), memory.bytes, memory.words,
+            zeros(count, WARP_SIZE + RUN_VALUES), zeros(count, _SCRATCH), self.warps,
+            zeros(warps, STACK_DEPTH, len(K)),
+            self.ctas, self.subs, zeros(count, subs, max(machine["sm.max_warps"], kernel.warps)),
             zeros(count, subs, _MAX_RING), self.sms, self.counters, self.stalls, self.pc_issued,
             self.pc_stalled, low, high, zeros(warps, registers), zeros(warps, registers),
             zeros(warps, registers), zeros(warps, PREDICATE_SLOTS), zeros(warps, acc_tiles),
@@ -290,6 +292,7 @@ class _State:
         if "dual_side" in machine.features:
             for i, key in enumerate(DUAL_SIDE_PARAMETERS, len(PARAMETERS)):
                 param[i] = machine[key]
+        param[P.RUNS] = machine.get("runs.latency", 0)
         cycles_a_second = machine["clock.core_mhz"] * 1e6
         bytes_a_second = machine["dram.peak_gb_s"] * 1e9 * machine["dram.efficiency"]
         channel = bytes_a_second / machine["dram.channels"] / cycles_a_second

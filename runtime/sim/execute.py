@@ -23,6 +23,7 @@ from .compiled import inline
 from .constants import FULL_MASK, STACK_DEPTH, C, D, Fault, K, Op, W
 from .intrinsics import hmma, prefetch_1, prefetch_2, prefetch_4
 from .lanes import permute, shuffle, special_function, special_register
+from .runs import clear_rows, find_runs, place_values
 from .shadow import audit_global, audit_shared, mark_written
 from .stores import log_store, see_stores
 from .tensor import (
@@ -174,6 +175,27 @@ def execute(
     b = row[D.RB] + row[D.RB_REL] * base
     c = row[D.RC] + row[D.RC_REL] * base
     spare = base + frame - 256
+    if op == Op.LDV:
+        found = find_runs(
+            regs, a, b, row[D.IMM], row[D.M0], mask, addr, alloc_low, alloc_high, sms, sm
+        )  # fmt: skip
+        if found < 0:
+            return -found
+        out[1] = found
+        clear_rows(regs, d, row[D.NDEST])
+        for first in range(0, found, 32):
+            part = min(32, found - first)
+            some = (np.int64(1) << part) - 1
+            for lane in range(part):
+                addr[lane] = addr[32 + first + lane]
+            if len(shadow[0]) > 0:
+                fault = audit_global(addr, some, 2, shadow[0], sm, sms, log)
+                if fault:
+                    return fault
+            load_lanes(regs, spare, addr, some, 2, 1, mem8, mem32, 0)
+            see_stores(regs, spare, addr, some, 2, sm, sms, log, log_data)
+            place_values(regs, d, spare, first, part)
+        return 0
     if op == Op.LDG or op == Op.LDS or op == Op.STG or op == Op.STS or op == Op.RED or (
         op == Op.ATOM or op == Op.PREFETCH
     ):  # fmt: skip

@@ -17,6 +17,7 @@ _MEMORY_FAULTS = (
     Fault.GLOBAL_UNINITIALISED,
     Fault.SHARED_UNINITIALISED,
     Fault.SHARED_RACE,
+    Fault.RUN_SLOT,
 )
 _RUNAWAYS = (Fault.RUNAWAY, Fault.RUNAWAY_LAUNCH)
 MESSAGES: dict[int, str] = {
@@ -38,6 +39,7 @@ MESSAGES: dict[int, str] = {
     Fault.BAD_PC: "the program counter left the kernel",
     Fault.STREAM_END: "OHMMA reads past the 512 condensed values of a tile",
     Fault.CAPACITY: "a tile has more values than the SPWMMA names registers for",
+    Fault.RUN_SLOT: "a run of more values than its slots of 64 bytes hold",
     Fault.STUCK: "no warp can ever go on; this is a fault of the simulator, please report it",
     Fault.GLOBAL_UNINITIALISED: "global memory is read that was never written",
     Fault.SHARED_UNINITIALISED: "shared memory is read that was never written",

@@ -119,6 +119,8 @@ def pipe_time(row: Any, sub: Any, ring: Any, sm: Any, param: Any) -> tuple[int, 
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
             free = sm[M.MISS_ROOM] if op == Op.LDG or op == Op.PREFETCH else sm[M.STORE_ROOM]
+            if op == Op.LDV:
+                free = sm[M.RUN_ROOM]
             if free > time:
                 time, cause = free, Cause.GLOBAL_QUEUE
     return time, cause
@@ -139,7 +141,11 @@ def data_time(
     time, cause = 0, Cause.SCOREBOARD_ALU
     op = row[D.OP]
     if atomic != 0 and (
-        op == Op.LDG or op == Op.STG or op == Op.BAR or (op == Op.EXIT and barriers != 0)
+        op == Op.LDG
+        or op == Op.LDV
+        or op == Op.STG
+        or op == Op.BAR
+        or (op == Op.EXIT and barriers != 0)
     ):
         return PENDING, Cause.SCOREBOARD_L2
     if row[D.TILES] != 0 and row[D.ACC] + row[D.TILES] <= acc_tiles:

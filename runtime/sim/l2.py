@@ -202,11 +202,11 @@ def drain(
             done = records[sm, record, R.DONE]
             first = records[sm, record, R.DEST]
             for r in range(first, first + records[sm, record, R.COUNT]):
-                ready[w, r] = done >> LEVEL_BITS
+                ready[w, r] = (done >> LEVEL_BITS) + records[sm, record, R.EXTRA]
                 meta[w, r] = Cause.SCOREBOARD_L1 + (done & level_mask)
             wake_pending(w, sm, end, warps, subs)
         if sms[sm, M.REQUESTS] > 0:
-            full = max(sms[sm, M.MISS_ROOM], sms[sm, M.STORE_ROOM]) >= PENDING
+            full = max(sms[sm, M.RUN_ROOM], sms[sm, M.STORE_ROOM]) >= PENDING
             find_room(sm, param, sms, landings)
             if full:
                 for w in range(sm * param[P.RESIDENT], (sm + 1) * param[P.RESIDENT]):

@@ -38,6 +38,7 @@ from .dispatch import own_next, place_cta
 from .execute import atomic_kind, execute, fetch_operands, tensor_step
 from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
 from .intrinsics import natural, prefetch_1, prefetch_2
+from .runs import PART_VALUES, load_parts
 from .tensor import WIDE_SIZE
 
 
@@ -117,8 +118,8 @@ def account(
         mark_results(row, w, start + passes - 1 + latency, row[D.CAUSE], ready, meta)
     elif pipe == Pipe.LSU:
         global_access(
-            row, w, sm, now, mask, param, regs, base, addr, scratch, sms, counters, ready, meta,
-            tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR], landings,
+            row, w, sm, now, mask, out[1], param, regs, base, addr, scratch, sms, counters, ready,
+            meta, tags, used, fills, requests, records, atomics, sets, warps[w, W.LINEAR], landings,
         )  # fmt: skip
         if op == Op.RED or op == Op.ATOM:
             warps[w, W.ATOMIC] = 1
@@ -190,26 +191,40 @@ def sub_tensor_end(ring: Any, sm: int, s: int, param: Any) -> int:
 
 @inline
 def global_access(
-    row: Any, w: int, sm: int, now: int, mask: int, param: Any, regs: Any, base: int, addr: Any,
-    scratch: Any, sms: Any, counters: Any, ready: Any, meta: Any, tags: Any, used: Any,
+    row: Any, w: int, sm: int, now: int, mask: int, values: int, param: Any, regs: Any, base: int,
+    addr: Any, scratch: Any, sms: Any, counters: Any, ready: Any, meta: Any, tags: Any, used: Any,
     fills: Any, requests: Any, records: Any, atomics: Any, sets: int, linear: int,
     landings: Any,
 ) -> None:  # fmt: skip
-    """A global load, store or atomic: through L1, what misses to the request list."""
+    """A global load, store or atomic: through L1, what misses to the request list.
+
+    `values`: of an LDV, how many it loads; their addresses stand in `addr` from 32 on.
+    """
     op = row[D.OP]
     rate = param[P.L1_RATE]
     sectors, touched, cover = scratch[0:32], scratch[32:64], scratch[64:96]
-    count = coalesce(addr, mask, row[D.WIDTH], sectors, touched, cover)
+    count = 0
+    if op != Op.LDV:
+        count = coalesce(addr, mask, row[D.WIDTH], sectors, touched, cover)
     record = sms[sm, M.RECORDS]
-    load = op == Op.LDG or op == Op.PREFETCH
+    load = op == Op.LDG or op == Op.PREFETCH or op == Op.LDV
+    extra = 0
     if load:
-        done, misses = load_sectors(
-            sm, count, sectors, now, rate, param[P.L1], record, sets, tags, used, fills,
-            requests, sms, counters,
-        )  # fmt: skip
+        if op == Op.LDV:
+            extra = param[P.RUNS]
+            done, misses = load_parts(
+                sm, addr[32:], values, scratch[0:PART_VALUES], now, rate, param[P.L1], record,
+                sets, tags, used, fills, requests, sms, counters,
+            )  # fmt: skip
+        else:
+            done, misses = load_sectors(
+                sm, count, sectors, now, rate, param[P.L1], record, sets, tags, used, fills,
+                requests, sms, counters,
+            )  # fmt: skip
         if misses == 0:
             level = done & ((1 << LEVEL_BITS) - 1)
-            mark_results(row, w, done >> LEVEL_BITS, Cause.SCOREBOARD_L1 + level, ready, meta)
+            at = (done >> LEVEL_BITS) + extra
+            mark_results(row, w, at, Cause.SCOREBOARD_L1 + level, ready, meta)
             return
         find_room(sm, param, sms, landings)
         records[sm, record, R.DONE] = done
@@ -244,6 +259,7 @@ def global_access(
         records[sm, record, R.OFFSET] = base + row[D.RD]
         records[sm, record, R.SLOT] = row_of
     sms[sm, M.RECORDS] = record + 1
+    records[sm, record, R.EXTRA] = extra
     records[sm, record, R.WARP] = w
     records[sm, record, R.LINEAR] = linear
     records[sm, record, R.DEST] = row[D.DEST]
@@ -435,6 +451,7 @@ def run_sm(
                         )  # fmt: skip
                     elif fault == 0:
                         mark_results(row, w, 0, 0, ready, meta)
+                        out[1] *= op != Op.LDV
                         pred_ready[w, row[D.PD]] = 0
                         if op == Op.ACLR or op == Op.AWR:
                             acc_transfer[w, row[D.ACC]] = 0

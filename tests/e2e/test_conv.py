@@ -29,6 +29,7 @@ WAYS: tuple[tuple[Machine, str, str], ...] = (
     (NM, "nm", "implicit"),
     (NM, "nm", "explicit"),
     (DSTC, "dual", "implicit"),
+    (DSTC, "dual", "explicit"),
 )
 """Machine, engine, lowering."""
 

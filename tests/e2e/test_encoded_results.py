@@ -11,6 +11,7 @@ SCHEDULES = {
     "plain": "dual, cta = 64x64, warp = 32x32, stages = 2",
     "swap": "dual, cta = 32x64, warp = 32x64, stages = 2, swap",
     "large": "dual, cta = 128x64, warp = 64x64, stages = 2",
+    "turns": "dual, cta = 64x32, warp = 64x32, stages = 2, ctas = 2, cut = 1",
     "split": "dual, cta = 64x64, warp = 64x32, stages = 2, swap, split = 2",
 }
 EPILOGUES = {

@@ -1,5 +1,8 @@
 """Matrix products through compiler and simulator: numpy's bits, for every shape and schedule."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from dstc.backend.isa.program import Launch
@@ -97,7 +100,7 @@ def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_densit
 @settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.tuples(st.integers(40, 300), st.integers(40, 300), st.integers(1, 300)),
-    st.sampled_from(["dual-32", "dual-64-swap", "dual-128", "window-64"]),
+    st.sampled_from(["dual-64-swap", "dual-128", "dual-wide", "dual-tall-swap", "window-64-tall"]),
     st.integers(1, 9),
     st.integers(0, 5),
     st.sampled_from([0, 0.05, 0.3, 1]),
@@ -106,15 +109,30 @@ def test_any_shape_density_and_schedule(shape, name, stages, a_density, b_densit
 )
 def test_ctas_that_take_tiles_in_turn(shape, name, ctas, cut, a_density, b_density, out) -> None:
     s = SCHEDULES[name]
-    schedule = dual(s.cta_tile, s.warp_tile, 3, s.swapped, window=s.vectors, ctas=ctas, cut=cut)
+    cut = cut if s.pieces != (1, 1) else 0
+    schedule = dual(s.cta_tile, s.warp_tile, 2, s.swapped, window=s.vectors, ctas=ctas, cut=cut)
     gemm = Gemm(*shape, a_density, b_density, out=out)
-    compiled, _ = compile_gemm(gemm, machine_of(schedule), schedule=schedule)
-    device = Device(machine_of(schedule))
     a, b = gemm.operands()
-    for _ in range(2):  # the counter of tiles taken is 0 again
-        got = compiled.run({"arg0": a, "arg1": b}, device=device, checks="full").outputs["out0"]
-        want = matmul_f32(a, b)
-        assert_same(got, want if out == "f32" else want.astype(np.float16), f"{schedule}")
+    want = matmul_f32(a, b)
+    got = run(gemm, a, b, schedule)
+    assert_same(got, want if out == "f32" else want.astype(np.float16), f"{schedule}")
+
+
+def test_a_second_launch_on_the_same_buffers_takes_all_tiles_again() -> None:
+    class Twice(Device):
+        def launch(self, kernel: Any, grid: Sequence[int] = (1, 1, 1), args: Sequence[int] = ()):
+            result = super().launch(kernel, grid, args)
+            if "taken" in kernel.params:
+                self.write(args[kernel.params.index("c")], np.zeros((200, 330), np.float16))
+                result = super().launch(kernel, grid, args)
+            return result
+
+    gemm = Gemm(200, 330, 100, 0.3, 0.4, out="f16")
+    schedule = dual((64, 64), (64, 64), 2, ctas=3, cut=2)
+    compiled, _ = compile_gemm(gemm, DSTC, schedule=schedule)
+    a, b = gemm.operands()
+    got = compiled.run({"arg0": a, "arg1": b}, device=Twice(DSTC)).outputs["out0"]
+    assert_same(got, matmul_f32(a, b).astype(np.float16), "after two launches")
 
 
 @settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
@@ -131,6 +149,13 @@ def test_steps_that_are_empty_are_skipped(shape, name, tiles, inside) -> None:
     gemm = Gemm(*shape, *densities, tiles=tiles)
     a, b = gemm.operands()
     assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), f"{schedule}")
+
+
+def test_lists_of_steps_longer_than_a_load_of_words() -> None:
+    gemm = Gemm(32, 40, 32 * 32 * 16 + 500, 0.02, 0.03, tiles=(0.2, 0.3))
+    a, b = gemm.operands()
+    schedule = dual((32, 32), (32, 32), 3, skip=True)
+    assert_same(run(gemm, a, b, schedule), matmul_f32(a, b), "1056 steps")
 
 
 def test_skipping_saves_what_the_other_steps_take() -> None:

@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 from dstc.compiler.bench import Gemm, run_gemm
+from dstc.dialects.dstc import Engine, ScheduleAttr
 from dstc.runtime.machine import Machine
 
 MACHINE = Machine.load("dstc", {"sm.count": 4})
@@ -52,6 +53,20 @@ def test_dual_cycles_fall_with_density(both: bool) -> None:
 def test_empty_tiles_are_skipped() -> None:
     """Of the same density, whole empty tiles cost less than scattered zeros."""
     assert cycles(512, 512, 512, 0.1, 1, pattern="block") < cycles(512, 512, 512, 0.1, 1)
+
+
+def test_short_steps_do_not_wait_for_the_bitmaps_of_a_dense_operand() -> None:
+    """They are fetched into L1 as its values are: so the depth of the pipeline matters little."""
+    shallow, deep = (
+        run_gemm(
+            Gemm(128, 32, 864, 0.045, 0.659),
+            machine=MACHINE,
+            schedule=ScheduleAttr.of(Engine.DUAL, (64, 64), (32, 32), stages),
+            check=False,
+        )["cycles"]
+        for stages in (4, 8)
+    )
+    assert shallow < 1.1 * deep
 
 
 def test_dual_costs_little_where_nothing_is_sparse() -> None:

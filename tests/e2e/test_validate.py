@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dstc.compiler import sampling, validate, validate_data, validate_facts
+from dstc.compiler import sampling, validate, validate_data, validate_facts, validate_row
 from dstc.compiler.cli.main import main
 from dstc.compiler.validate_data import Row
 from dstc.runtime.machine import Machine
@@ -140,7 +140,7 @@ def test_a_sampled_grid_takes_as_long_as_the_whole(monkeypatch: pytest.MonkeyPat
     Few CTAs share less of their operands, so that takes more L2 and DRAM for each SM than v100 has.
     """
     monkeypatch.setattr(sampling, "THRESHOLD", 0)
-    monkeypatch.setattr(validate, "WARM_L2_SHARE", 0)
+    monkeypatch.setattr(validate_row, "WARM_L2_SHARE", 0)
     machine = Machine.load(
         "v100",
         {"sm.count": 4, "l2.slices": 8, "l2.capacity_bytes": 1 << 20, "dram.peak_gb_s": 180.0,

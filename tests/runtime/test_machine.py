@@ -30,7 +30,7 @@ def test_inheritance_and_overrides():
     assert set(v100.parameters) < set(dstc.parameters)
     assert dstc["sm.count"] == 16 and dstc["dram.peak_gb_s"] == 1.0
     assert v100.get("ohmma.interval", 7) == 7
-    assert dstc.features - v100.features == {"dual_side", "sequencer"}
+    assert dstc.features - v100.features == {"dual_side", "sequencer", "runs"}
     assert dstc.features - Machine.load("dstc-strict").features == {"sequencer"}
 
 

@@ -325,6 +325,7 @@ def test_rz_is_dropped_and_zero():
 
 
 ELSEWHERE = {
+    "test_sim_runs.py": {"LDV"},
     "test_sim_memory.py": {"LDG", "STG", "LDS", "STS", "RED", "ATOM", "PREFETCH"},
     "test_sim_control.py": {"BRA", "BSSY", "BSYNC", "EXIT", "BAR"},
     "test_sim_tensor.py": {"HMMA", "SPWMMA", "BOHMMA", "OHMMA", "ACLR", "ARD", "AWR"},

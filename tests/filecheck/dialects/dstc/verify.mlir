@@ -215,6 +215,14 @@ func.func @cut_without_turns(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
 
 // -----
 
+func.func @cut_of_small_tiles(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
+  %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 32x32, stages = 2, ctas = 2, cut = 2>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
+  func.return
+}
+// CHECK: cut needs warp tiles of 64 or more along M or N
+
+// -----
+
 func.func @skip_and_turns(%a: tensor<2x3xf16>, %b: tensor<3x5xf16>) {
   %y = dstc.matmul %a, %b {schedule = #dstc.schedule<dual, cta = 64x64, warp = 64x64, stages = 2, skip, ctas = 2>} : tensor<2x3xf16>, tensor<3x5xf16> -> tensor<2x5xf32>
   func.return
