@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api import Compiled, compile_model
+    from .frontends.torch_export import from_torch
 
-__all__ = ["Compiled", "compile_model"]
+__all__ = ["Compiled", "compile_model", "from_torch"]
 
-_HOME = {"compile_model": ".api", "Compiled": ".api"}
+_HOME = {
+    "compile_model": ".api", "Compiled": ".api", "from_torch": ".frontends.torch_export",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

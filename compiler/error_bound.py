@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dialects.conv_window import ConvWindow
+from ..dialects.dstc import PoolKind
 from ..dialects.dstc_pointwise import PLACES
 from ..dialects.interpreters.dstc import im2col, image_of
 from ..dialects.interpreters.dstc_pointwise import gathered, padded, sliced
@@ -50,26 +51,28 @@ PORT_UNITS = {"float16": (F16_UNIT, F16_TINY), "bfloat16": (2.0**-8, 2.0**-133)}
 DEVIATIONS = 8
 """Standard deviations of a bound that takes roundings as independent."""
 
+SAYS = 1 / 32
+"""A worst case up to this share of the largest output says something."""
+
 
 def error_bound(graph: ModelGraph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, F64]:
     """Bounds by output name, each of the output's shape; `inputs` by name.
 
-    The worst case, where that says anything. Deep in a network it does not: it is larger than any
-    element of the output. There the bound is `DEVIATIONS` standard deviations of roundings that are
-    taken as independent, if that is less. Infinite or NaN where a value overflows f16: nothing can
-    be said there.
+    The worst case, where that says something. Deep in a network it does not: it is not small
+    against the largest element of the output (`SAYS`). There the bound is `DEVIATIONS` standard
+    deviations of roundings that are taken as independent, if that is less. Infinite or NaN where a
+    value overflows f16: nothing can be said there.
     """
     worst, largest = _bounds(graph, inputs)
-    if all(bool((worst[n] <= largest[n]).all()) for n in worst):
+    said = {n: worst[n] <= SAYS * largest[n] for n in worst}
+    if all(bool(s.all()) for s in said.values()):
         return worst
     token = INDEPENDENT.set(True)
     try:
         likely, _ = _bounds(graph, inputs, DEVIATIONS)
     finally:
         INDEPENDENT.reset(token)
-    return {
-        n: np.where(worst[n] <= largest[n], worst[n], np.fmin(worst[n], likely[n])) for n in worst
-    }
+    return {n: np.where(said[n], worst[n], np.fmin(worst[n], likely[n])) for n in worst}
 
 
 def _bounds(
@@ -150,7 +153,7 @@ def _stored(graph: ModelGraph, node: OpNode, result: Ball, exact: set[str]) -> B
     if node.op == "fill":  # an immediate, unless it is moved
         exact.add(node.output)
         return result
-    if node.op in _MOVES and not exact.intersection(node.inputs):
+    if _moves(node) and not exact.intersection(node.inputs):
         return result
     if _only_half_readers(graph, node):
         return result.through(_f16)
@@ -161,11 +164,16 @@ _MOVES = ("relu", "reshape", "transpose", "slice", "pad", "expand", "concat", "g
 """Operators that commute with rounding, or make no new values."""
 
 
+def _moves(node: OpNode) -> bool:
+    """One of `_MOVES`, or the largest of some values: rounding before or behind is the same."""
+    return node.op in _MOVES or (node.op == "pool2d" and node.attrs["kind"] == PoolKind.MAX)
+
+
 def _only_half_readers(graph: ModelGraph, node: OpNode) -> bool:
     outputs = {p.value for p in graph.outputs}
     readers = [graph.node(name) for name in graph.digraph.successors(node.name)]
     return node.output not in outputs and all(
-        r.op in PRODUCTS or (r.op in _MOVES and _only_half_readers(graph, r)) for r in readers
+        r.op in PRODUCTS or (_moves(r) and _only_half_readers(graph, r)) for r in readers
     )
 
 
@@ -284,6 +292,8 @@ def _pool2d(graph: ModelGraph, node: OpNode, values: list[Ball]) -> Ball:
         include = bool(a.get("count_include_pad"))
         return pool(values, size, window, a["kind"], include).astype(np.float64)
 
+    if a["kind"] == PoolKind.MAX:
+        return x.through(pooled).rounded(np.float32, F32_UNIT, 0.0)
     # `pool` works in f32: every tap and every addition may round
     magnitude = Ball(pooled(x.magnitude), pooled(x.radius)).magnitude
     return x.through(pooled).wider(4 * F32_UNIT * (taps + 2) * magnitude)

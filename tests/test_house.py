@@ -47,7 +47,17 @@ THIRD_PARTY = {
     "backend": {"xdsl", "numpy", "networkx", "typing_extensions"},
     "passes": {"xdsl", "numpy", "networkx", "typing_extensions"},
     "runtime": {"numpy", "numba", "llvmlite", "rich"},  # llvmlite is a part of numba
-    "compiler": {"xdsl", "numpy", "networkx", "onnx", "google", "rich", "jinja2", "matplotlib"},
+    "compiler": {
+        "xdsl",
+        "numpy",
+        "networkx",
+        "onnx",
+        "google",
+        "rich",
+        "jinja2",
+        "matplotlib",
+        "torch",
+    },
     "leaf": {"numpy"},
 }
 """Room -> packages from outside that it may import. google: protobuf, the base of onnx."""
@@ -58,7 +68,9 @@ TOP_LEVEL = {
 }  # fmt: skip
 """The customer's seven, and what a user expects of a repository."""
 
-HEAVY = ("numpy", "xdsl", "onnx", "numba", "networkx", "rich", "matplotlib", "jinja2")
+HEAVY = (
+    "numpy", "xdsl", "onnx", "numba", "networkx", "rich", "matplotlib", "jinja2", "torch",
+)  # fmt: skip
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

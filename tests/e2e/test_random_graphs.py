@@ -173,6 +173,69 @@ class Graph:
             self.constants[variance] = np.abs(self.constants[variance]) + np.float32(0.5)
             self.add("BatchNormalization", [y, *vectors, variance], self.shapes[y])
 
+    def strided(self, x: str, shape: tuple[int, ...]) -> None:
+        """Groups, strides, a kernel of 1 or 3."""
+        if len(shape) != 4 or min(shape[2:]) < 2:
+            return
+        size, group = int(self.rng.choice([1, 3])), int(self.rng.choice([1, shape[1]]))
+        filters = group * int(self.rng.integers(1, 4))
+        w = self.constant(filters, shape[1] // group, size, size)
+        to = (shape[0], filters, *(-(-n // 2) for n in shape[2:]))
+        pads = [size // 2] * 4
+        self.add("Conv", [x, w], to, strides=[2, 2], pads=pads, group=group)
+
+    def grown(self, x: str, shape: tuple[int, ...]) -> None:
+        """Interpolated."""
+        if len(shape) == 4 and max(shape[2:]) < 9:
+            to = (*shape[:2], shape[2] + 1, 2 * shape[3])
+            mode = str(self.rng.choice(["nearest", "linear"]))
+            self.add("Resize", [x, "", "", self.numbers(*to)], to, mode=mode)
+
+    def contracted(self, x: str, shape: tuple[int, ...]) -> None:
+        """A product along the first dimension."""
+        letters, n = "abcd"[: len(shape)], int(self.rng.integers(1, 9))
+        out = letters[1:] + "z"
+        y = self.constant(shape[0], n)
+        equation = f"{letters},{letters[0]}z->{out}"
+        self.add("Einsum", [x, y], (*shape[1:], n), equation=equation)
+
+    def summed(self, x: str, shape: tuple[int, ...]) -> None:
+        axis = self.numbers(0)
+        self.constants[axis] = np.array(self.rng.integers(0, len(shape)))
+        self.add("CumSum", [x, axis], shape)
+
+    def picked(self, x: str, shape: tuple[int, ...]) -> None:
+        """Elements by constant indices."""
+        axis = int(self.rng.integers(0, len(shape)))
+        at = self.rng.integers(-shape[axis], shape[axis], int(self.rng.integers(1, 6)))
+        to = tuple(at.size if d == axis else n for d, n in enumerate(shape))
+        self.add("Gather", [x, self.numbers(*at.tolist())], to, axis=axis)
+
+    def tiled(self, x: str, shape: tuple[int, ...]) -> None:
+        if max(shape) < 12:
+            times = self.rng.integers(1, 3, len(shape)).tolist()
+            to = tuple(n * t for n, t in zip(shape, times, strict=True))
+            self.add("Tile", [x, self.numbers(*times)], to)
+
+    def largest(self, x: str, shape: tuple[int, ...]) -> None:
+        """The largest elements; not where they are, since near ones may change places."""
+        axis = len(shape) - 1
+        k = int(self.rng.integers(1, shape[axis] + 1))
+        to = (*shape[:-1], k)
+        y = self.add("TopK", [x, self.numbers(k)], to, axis=axis)
+        self.nodes[-1].output.append(f"{y}_at")
+
+    def recurrent(self, x: str, shape: tuple[int, ...]) -> None:
+        if len(shape) != 3 or shape[0] > 6:
+            return
+        op, gates = (("GRU", 3), ("LSTM", 4), ("RNN", 1))[int(self.rng.integers(0, 3))]
+        hidden = int(self.rng.integers(1, 7))
+        weights = [self.constant(1, gates * hidden, n) for n in (shape[2], hidden)]
+        bias = self.constant(1, 2 * gates * hidden)
+        to = (shape[0], 1, shape[1], hidden)
+        y = self.add(op, [x, *weights, bias], to, hidden_size=hidden)
+        self.add("Squeeze", [y, self.numbers(1)], (shape[0], shape[1], hidden))
+
     def pool(self, x: str, shape: tuple[int, ...]) -> None:
         if len(shape) == 4 and min(shape[2:]) >= 2:
             op = str(self.rng.choice(["MaxPool", "AveragePool"]))
@@ -195,7 +258,8 @@ class Graph:
 
 KINDS = ("unary", "unary", "binary", "binary", "compare", "linear", "linear", "attend", "softmax",
          "normalize", "reduce", "transpose", "reshape", "part", "join", "pad", "conv", "conv",
-         "pool")  # fmt: skip
+         "pool", "strided", "grown", "contracted", "summed", "picked", "tiled", "largest",
+         "recurrent")  # fmt: skip
 
 
 def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
