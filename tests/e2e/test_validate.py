@@ -56,7 +56,9 @@ def test_missed_targets_of_all_rows_fail(
 ) -> None:
     data = validate_data.measured("v100")
     one = validate_data.Measured("", "", "", (data.rows[64],))
+    none = validate_data.Measured("", "", "", ())
     monkeypatch.setattr(validate_data, "measured", lambda name: one)
+    monkeypatch.setattr(validate_data, "measured_convolutions", lambda name: none)
     monkeypatch.setattr(
         validate_facts, "TARGETS", (("mape", "mean absolute error, percent", -2.0, -1.0),)
     )

@@ -94,7 +94,7 @@ def test_calibration_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         annotated(x=X)
     with pytest.raises(DstcError, match="'x' has the shape"):
         annotated(x=X[:2], z=Z)
-    with pytest.raises(DstcError, match="'x' is of type <U1"):
+    with pytest.raises(DstcError, match="'x' is of type <U1; give numbers that a model takes"):
         annotated(x=np.full(X.shape, "a"), z=Z)
     np.save(tmp_path / "one.npy", X)
     with pytest.raises(DstcError, match=r"no readable \.npz"):

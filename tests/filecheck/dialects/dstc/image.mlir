@@ -1,4 +1,5 @@
 // RUN: dstc-opt %s | dstc-opt | filecheck %s
+// RUN: dstc-opt %s --mlir-print-op-generic | dstc-opt | filecheck %s
 // RUN: dstc-opt %s -p encode-operands,convert-encode-to-tile,convert-matmul-to-tile | filecheck %s --check-prefix TILE
 
 // An image encoded for the windows of a product; the kernels that encode and take it.

@@ -18,3 +18,20 @@ func.func @window(%x: !dstc.image<1x4x8x8xf16, #dstc.window<[9, 9], strides = [1
 func.func @spread(%x: !dstc.image<1x4x8x8xf16, #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1], spread = [2, 2]>>) {
   func.return
 }
+
+// -----
+
+func.func @window(%w: tensor<4x18xf16>, %x: !dstc.image<1x2x8x8xf16, #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>>) {
+  // expected-error@below {{rhs is encoded for #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1]}}
+  %y = dstc.matmul %w, %x {image = array<i64: 1, 6, 6>, window = #dstc.window<[3, 3], strides = [1, 1], pads = [0, 0, 0, 0], dilations = [1, 1]>} : tensor<4x18xf16>, !dstc.image<1x2x8x8xf16, #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>> -> tensor<1x4x6x6xf16>
+  func.return
+}
+
+// -----
+
+dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 0 {
+^bb0(%x: i32):
+  // expected-error@below {{runs of low lanes are 8 registers of i32, not vector<16xi32>}}
+  %v = dstc_tile.load_runs low %x, %x : vector<16xi32>
+  dstc_tile.return
+}
