@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xdsl.dialects.builtin import BoolAttr
-
-from ..dialects.dstc import Engine, ScheduleAttr
+from ..dialects.dstc import Engine
 from ..passes.cost_operands import expected_chunks
+from ..passes.plain_schedule import Schedule
 from ..runtime.formats import OHMMA_A, OHMMA_B
 from ..runtime.machine import Machine
 from .bench import Gemm, run_gemm, select_gemm
@@ -87,10 +86,8 @@ def simulate_point(
     """
     started = time.perf_counter()
     gemm = Gemm(size, size, size, *point, seed=seed, out="f16")
-    schedule = select_gemm(gemm, machine, Engine.DUAL)
-    straight = BoolAttr.from_bool(False)
-    parts = [straight if p is schedule.swap else p for p in schedule.parameters]
-    schedule = ScheduleAttr.new(parts)
+    chosen = Schedule.of(select_gemm(gemm, machine, Engine.DUAL))
+    schedule = replace(chosen, swapped=False).attr
     row = run_gemm(gemm, machine=machine, schedule=schedule, threads=threads, check="lines")
     cycles = row["cycles"]
     spent = {cause: n for cause, n in row["stalls"].items() if cause not in ("issued", "no_warp")}
