@@ -29,7 +29,7 @@ TILES = (
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     sizes=st.tuples(*(st.integers(1, n) for n in (150, 150, 200))),
     densities=st.tuples(DENSITY, DENSITY),
