@@ -36,7 +36,7 @@ from .cost import ScheduledProduct
 from .cost_chip import Chip
 from .cost_image import ENCODE_INSTRUCTIONS, encoded_bytes
 from .cost_windows import Windows
-from .encode_image import WARPS, encode_image_ctas
+from .encode_image import WARPS, encode_image_grid
 from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
@@ -123,7 +123,7 @@ class SelectSchedule(ModulePass):
         if isinstance(op.rhs, BlockArgument) and self.encoded_inputs:
             return self._matrix_encoding(op.lhs, machine)
         layout = windows.encoded
-        ctas, (read, written) = encode_image_ctas(layout), encoded_bytes(layout)
+        ctas, (read, written) = math.prod(encode_image_grid(layout)), encoded_bytes(layout)
         prediction = cost_streaming.predict(
             ctas, WARPS, ENCODE_INSTRUCTIONS, read, written, Chip.of(machine)
         )
