@@ -128,6 +128,31 @@ def place_of(
     return image, y, x, inside
 
 
+@dataclass(frozen=True)
+class Positions:
+    """Pixels of a dense product on windows, counted as the positions of the image it writes."""
+
+    image: ImageLayout
+
+    @property
+    def count(self) -> int:
+        """Of all phases, padding included."""
+        return self.image.phase_count * self.image.plane_words * WORD
+
+    def split(self, b: KernelBuilder, number: Value) -> tuple[Value, Value]:
+        """(phase, position) of one, or (phase, word) of a word's number times `WORD`."""
+        if self.image.phase_count == 1:
+            return 0, number
+        size = self.image.plane_words * WORD
+        phase = b.div(number, size)
+        return phase, b.sub(number, b.mul(phase, size))
+
+    def pixel(self, b: KernelBuilder, number: Value) -> tuple[Value, Value, Value]:
+        """(image, row, column) of the result's pixel there; the first one's if there is none."""
+        image, y, x, inside = place_of(b, self.image, *self.split(b, number))
+        return b.select(inside, image, 0), b.select(inside, y, 0), b.select(inside, x, 0)
+
+
 def phase_of(b: KernelBuilder, number: Value, phases: Sequence[int]) -> Value:
     """The number-th of the phases."""
     if len(phases) == 1:

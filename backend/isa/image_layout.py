@@ -80,7 +80,11 @@ class ImageLayout:
 
     def _apart(self, axis: int) -> int:
         """Rows (0) or columns (1) from where one line of them begins to the next one."""
-        count, stride, before = self.out[axis] + self.reach[axis], self.strides[axis], self.pads[axis]
+        count, stride, before = (
+            self.out[axis] + self.reach[axis],
+            self.strides[axis],
+            self.pads[axis],
+        )
         shared = self.reach[axis]
         for phase in self.phases[axis]:
             first = ceil_div(max(0, before - phase), stride)
