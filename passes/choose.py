@@ -146,21 +146,6 @@ def _limit(candidate: Candidate) -> str:
     return candidate.prediction.limit.replace("_", " ")
 
 
-def describe(schedule: ScheduleAttr, *, engine: bool = True) -> str:
-    """A schedule in a few words: `dual 128x128/64x64 swap /4`."""
-    cta, warp = ("x".join(map(str, t)) for t in (schedule.cta_tile, schedule.warp_tile))
-    return (
-        (f"{schedule.engine.data} " if engine else "")
-        + f"{cta}/{warp}"
-        + (" swap" if schedule.swapped else "")
-        + (f" /{schedule.parts}" if schedule.parts > 1 else "")
-        + (" skip" if schedule.skips else "")
-        + (" in turn" if schedule.persistent else "")
-        + (f" cut {schedule.cut_tiles}" if schedule.cut_tiles else "")
-        + (f" w{schedule.vectors}" if schedule.vectors != TILE_M else "")
-    )
-
-
 def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
     """A schedule as plain values."""
     return {
@@ -175,6 +160,26 @@ def schedule_facts(schedule: ScheduleAttr) -> dict[str, Any]:
         "cut": schedule.cut_tiles,
         "skip": schedule.skips,
     }
+
+
+def describe(schedule: ScheduleAttr, *, engine: bool = True) -> str:
+    """A schedule in a few words: `dual 128x128/64x64 swap /4`."""
+    return in_words(schedule_facts(schedule), engine=engine)
+
+
+def in_words(facts: Mapping[str, Any], *, engine: bool = True) -> str:
+    """As `describe`, from the plain values of a schedule."""
+    cta, warp = ("x".join(map(str, facts[name])) for name in ("cta", "warp"))
+    return (
+        (f"{facts['engine']} " if engine else "")
+        + f"{cta}/{warp}"
+        + (" swap" if facts["swap"] else "")
+        + (f" /{facts['split']}" if facts["split"] > 1 else "")
+        + (" skip" if facts["skip"] else "")
+        + (" in turn" if facts["ctas"] else "")
+        + (f" cut {facts['cut']}" if facts["cut"] else "")
+        + (f" w{facts['window']}" if facts["window"] != TILE_M else "")
+    )
 
 
 def choose(
