@@ -1,7 +1,7 @@
 """convert-encode-to-tile: `dstc.encode` of an activation becomes a kernel.
 
-In: `dstc.encode` whose input is not a constant (constants are encoded ahead of time), groups of ops
-that end in one, the machine. Out: a `dstc_tile.kernel` in which each warp encodes rows of tiles with
+In: `dstc.encode` of what is not constant (constants are encoded ahead of time), groups of ops that
+end in one, the machine. Out: a `dstc_tile.kernel` in which each warp encodes rows of tiles with
 ballots and popcounts; a group's computes the elements that it encodes.
 """
 

@@ -35,6 +35,7 @@ from ..dialects.dstc import (
     MatmulOp,
     Pool2dOp,
     ReshapeOp,
+    ScheduleAttr,
     copy_source,
 )
 from ..dialects.dstc_pointwise import FusedOp, YieldOp
@@ -43,14 +44,18 @@ from .fuse_pointwise import MOVE, POINT
 from .matmul_encode_image import writes_image
 
 
-def writes_encoded(op: MatmulOp, type_: BitmapType | ImageType) -> bool:
-    """Whether the kernel of a scheduled product can write its result as `type_`."""
-    if op.schedule is None:
+def writes_encoded(
+    op: MatmulOp, type_: BitmapType | ImageType, schedule: ScheduleAttr | None = None
+) -> bool:
+    """Whether the kernel of a product can write its result as `type_`, with its schedule or one
+    that it may get."""
+    schedule = schedule or op.schedule
+    if schedule is None:
         return False
     if isinstance(type_, ImageType):
-        return writes_image(op, op.schedule, type_.layout)
-    dual = op.schedule.engine.data == Engine.DUAL
-    return dual and op.image is None and op.schedule.encodes(type_)
+        return writes_image(op, schedule, type_.layout)
+    dual = schedule.engine.data == Engine.DUAL
+    return dual and op.image is None and schedule.encodes(type_)
 
 
 def group_of(value: SSAValue) -> list[Operation] | None:

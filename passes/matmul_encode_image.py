@@ -19,8 +19,8 @@ from ..backend.isa.image_layout import ENTRY_BYTES, WORD, ImageLayout
 from ..backend.isa.layout import ceil_div
 from ..backend.isa.table import TILE_M, WARP_SIZE
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import Engine, ImageType, MatmulOp, ScheduleAttr
-from .cost_windows import direct
+from ..dialects.dstc import BitmapType, Engine, ImageType, MatmulOp, ScheduleAttr
+from .cost_windows import Windows, direct
 from .device_tensor import MOST_WORDS
 from .encode_image import Positions, place_of, store_words
 from .kernel_builder import KernelBuilder, Value
@@ -43,8 +43,10 @@ def writes_image(op: MatmulOp, schedule: ScheduleAttr, image: ImageLayout) -> bo
     if op.window is None or op.image is None:
         return False
     if schedule.engine.data == Engine.DUAL:
-        own = op.rhs.type.layout if isinstance(op.rhs.type, ImageType) else None
-        return own is not None and aligned(own, image)
+        if isinstance(op.rhs.type, BitmapType):  # a lowered matrix
+            return False
+        own = Windows.of(op)
+        return own is not None and own.window.taps > 1 and aligned(own.encoded, image)
     m, _, k = op.sizes
     return (
         schedule.engine.data == Engine.DENSE
