@@ -21,8 +21,9 @@ from xdsl.printer import Printer
 from ..dialects.dstc import source_of
 from ..dialects.provenance import parts
 from .instruments import Instrument, count_ops, symbol
+from .locations import NUMBERED
 
-_HERE = StringAttr("dstc-op")
+_HERE = StringAttr(NUMBERED)
 """The file of locations that are numbers of ops."""
 _WIDE = 400
 """Characters of a line that are kept."""
