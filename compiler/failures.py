@@ -22,7 +22,7 @@ from ..dialects.dstc import source_of
 from ..runtime.machine import Machine
 from .instruments import pass_name
 from .ir_folder import IrFolder
-from .locations import culprit, op_error_message, place
+from .locations import culprit, source_error
 
 
 def told(name: str, error: Exception, op: Operation | None) -> str:
@@ -32,11 +32,19 @@ def told(name: str, error: Exception, op: Operation | None) -> str:
     if not isinstance(error, DiagnosticException | DstcError):
         message = f"internal error: {type(error).__name__}{message and ': '}{message}"
     if op is not None:
-        source = ", ".join(source_of(op))
+        source = ", ".join(_nodes(op))
         named = f"{op.name} of {source}" if source and source not in message else op.name
         if op.name not in message or named != op.name:
             message = f"{named}: {message.removeprefix(f'{op.name}: ')}"
     return f"{name}: {message}"
+
+
+def _nodes(op: Operation) -> tuple[str, ...]:
+    """The nodes of the model that `op`, or the nearest op around it, stands for."""
+    around: Operation | None = op
+    while around is not None and not source_of(around):
+        around = around.parent_op()
+    return () if around is None else source_of(around)
 
 
 def failure(spec: str, error: Exception, module: ModuleOp, *, left: bool = False) -> DstcError:
@@ -49,16 +57,15 @@ def failure(spec: str, error: Exception, module: ModuleOp, *, left: bool = False
         lines = [line for line in str(error).splitlines() if line.strip()]
         error = VerifyException(f"left invalid IR: {' '.join(lines[-1].split())[:300]}")
     message = told(name, error, None if left else op)
-    where = place(op) if op is not None else None
-    if where is not None:
-        file = Path(where.rsplit(":", 2)[0])
-        if file.is_file():
-            text = file.read_text(encoding="utf-8", errors="replace").split("\n")
-            return SourceError(op_error_message(message, op, {str(file): text}))
     if isinstance(error, DstcError):
-        return type(error)(message)
-    internal = not isinstance(error, DiagnosticException)
-    return PassBroke(message) if internal else DstcError(message)
+        made = type(error)(message)
+    else:
+        told_ = isinstance(error, DiagnosticException)
+        made = DstcError(message) if told_ else PassBroke(message)
+    if op is None or not isinstance(found := source_error(message, op), SourceError):
+        return made
+    found.exit_code = made.exit_code
+    return found
 
 
 class PassBroke(DstcError):

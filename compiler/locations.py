@@ -104,6 +104,16 @@ def _after(start: int, length: int) -> int:
     return start + length + 1
 
 
+def source_error(message: str, op: Operation) -> DstcError:
+    """An error about `op`: with position, source line and caret if it came from a file."""
+    where = place(op)
+    file = Path(where.rsplit(":", 2)[0]) if where is not None else None
+    if file is None or not file.is_file():
+        return DstcError(message)
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    return SourceError(op_error_message(message, op, {str(file): lines}))
+
+
 def place(op: Operation) -> str | None:
     """`file:line:col` of `op`, or of the nearest operation around it; None if unknown. Of several
     places the first."""
