@@ -43,6 +43,7 @@ from .tune import Tuner
 if TYPE_CHECKING:
     from .check_passes import Inputs
     from .instruments import Instrument
+    from .profile import Profile
 
 Array = NDArray[Any]
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
@@ -84,10 +85,12 @@ class Compiled:
         checks: str = "basic",
         statistics: bool = True,
         progress: Progress | None = None,
+        pictures: bool = False,
     ) -> RunResult:
         """Run on a device (default: a new one of the machine compiled for).
 
-        `inputs`: arrays by name, or the array of a lone input. Raises `DstcError` for unfit inputs,
+        `inputs`: arrays by name, or the array of a lone input. `pictures`: keep what the operands
+        of products look like, for a profile. Raises `DstcError` for unfit inputs,
         `Trap` when the program goes wrong.
         """
         if device is None:
@@ -98,7 +101,18 @@ class Compiled:
             self.named(inputs),
             statistics_=statistics,
             progress=progress,
+            pictures=pictures,
         )
+
+    def profile(self, result: RunResult, *, name: str | None = None) -> Profile:
+        """What a run took, for tables, notebooks and pages; `name`: of the model, for titles."""
+        from .profile import Profile
+        from .run_json import run_json
+
+        assert self.program.plan is not None
+        title = name or self.program.plan.model
+        mode = "cycle" if result.cycles else "functional"
+        return Profile.of(run_json(self, result, model=title, mode=mode))
 
     def named(self, inputs: Mapping[str, Array] | Array) -> Mapping[str, Array]:
         """Inputs by name."""

@@ -352,6 +352,7 @@ class _Job:
                 threads=self.args.threads,
                 checks=self.args.checks,
                 progress=progress,
+                pictures=bool(self.args.report),
             )
 
     def check_labels(self, compiled: Compiled) -> None:
@@ -413,12 +414,12 @@ def run(args: argparse.Namespace) -> int:
         facts["notes"].append("not checked: a program has no ONNX model to compare with")
     if args.output:
         write_npz(args.output, result.outputs)
-    if args.report:
-        from ..report import render_report
-
-        write_text(args.report, render_report(facts))
     if args.json:
         write_json(args.json, facts)
+    if args.report:
+        from ..profile import Profile
+
+        write_text(args.report, Profile.of(facts).html())
     if args.json != "-":
         from .tables import print_choices, print_run
 
@@ -510,44 +511,27 @@ def _facts(
     runs: list[tuple[Compiled, RunResult]],
     check: dict[str, Any] | None,
 ) -> dict[str, Any]:
+    from ..run_json import machine_run, run_json
+
     compiled, result = runs[0]
     facts: dict[str, Any] = {
-        "schema": 1,
-        "model": args.model,
-        "machine": compiled.machine.name,
-        "set": _changes(compiled.machine, args),
+        **run_json(
+            compiled, result, model=args.model, changes=_changes(compiled.machine, args),
+            mode=args.mode, detail=bool(args.report),
+        ),
         "engine": args.engine,
-        "mode": args.mode,
         "check": check,
-        "cycles": result.cycles,
-        "time_us": result.time_us,
-        "warp_instructions": result.warp_instructions,
-        "wall_seconds": {"compile": compiled.seconds, "simulate": result.wall_seconds},
-        "cached": compiled.cached,
         "inputs": {n: list(a.shape) for n, a in job.inputs.items()},
-        "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
-        "kernels": [k.to_json() for k in result.kernels],
-        "layers": [layer.to_json() for layer in result.layers],
-        "host_ops": [h.to_json() for h in result.host_ops],
-        "memory": _memory(compiled),
         "notes": [*compiled.notes, *job.notes],
-        "compare": {},
         **_choices(args, compiled),
-    }
+    }  # fmt: skip
     accuracy = job.accuracy(result)
     if accuracy is not None:
         facts["accuracy"] = {"right": accuracy[0], "of": accuracy[1]}
     for other, ran in runs[1:]:
-        entry: dict[str, Any] = {
-            "set": _changes(other.machine, args),
-            "cycles": ran.cycles,
-            "time_us": ran.time_us,
-            "warp_instructions": ran.warp_instructions,
-            "speedup": ran.time_us / result.time_us if result.time_us else None,
-            "speedup_cycles": ran.cycles / result.cycles if result.cycles else None,
-            "kernels": [k.to_json() for k in ran.kernels],
-            "layers": [layer.to_json() for layer in ran.layers],
-        }
+        entry = machine_run(other, ran, _changes(other.machine, args), detail=False)
+        entry["speedup"] = ran.time_us / result.time_us if result.time_us else None
+        entry["speedup_cycles"] = ran.cycles / result.cycles if result.cycles else None
         right = job.accuracy(ran)
         if right is not None:
             entry["accuracy"] = {"right": right[0], "of": right[1]}
