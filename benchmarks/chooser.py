@@ -21,7 +21,7 @@ import numpy as np
 from dstc.compiler.bench import Gemm, run_gemm, schedule_facts
 from dstc.compiler.bench_estimate import scheduled
 from dstc.passes.candidates import AUTO
-from dstc.passes.choose import Choice, choose
+from dstc.passes.choose import Choice, choose, in_words
 from dstc.runtime.machine import Machine
 
 SIZES = 16, 2048
@@ -105,10 +105,7 @@ def line(rows: list[dict[str, Any]]) -> str:
     best = min(rows, key=lambda r: r["cycles"])
 
     def words(row: dict[str, Any]) -> str:
-        s = row["schedule"]
-        tiles = "/".join("x".join(map(str, s[name])) for name in ("cta", "warp"))
-        rest = (" swap" if s["swap"] else "") + (f" /{s['split']}" if s["split"] > 1 else "")
-        return f"{s['engine']} {tiles}{rest} {row['cycles']:,} ({row['estimate']:,.0f})"
+        return f"{in_words(row['schedule'])} {row['cycles']:,} ({row['estimate']:,.0f})"
 
     r = rows[0]
     form = "".join(x for x in "ab" if r[f"trans_{x}"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod, sqrt
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,9 +31,10 @@ from .matmul_dual_prefetch import (
 )
 from .matmul_dual_skip import list_bytes
 from .matmul_dual_steps import steps_ahead
-from .matmul_raster import panel_columns
+from .matmul_raster import Order
 
 Size2 = tuple[int, int]
+_T = TypeVar("_T")
 
 REGISTERS = {
     (32, 2): {2: 102, 3: 113, 4: 137, 5: 160, 6: 178, 8: 182},
@@ -336,9 +338,8 @@ class _Model:
         if plan.image is not None:
             self.touched -= cn * cm // wm * (headers + b.sectors - plan.image.touched) / plan.window
             self.strip_sectors = self.strip_sectors[0], plan.image.sectors
-        rows_columns = ceil_div(plan.sizes[0], cm), ceil_div(plan.sizes[1], cn)
-        panel = panel_columns(*rows_columns)
-        self.grid = ceil_div(rows_columns[0] * rows_columns[1], panel), panel
+        self.order = Order.of_sparse(plan.grid, plan.cta, (a.density, b.density))
+        self.grid = self.order.lines, self.order.width
         dense, sparse = self._dense_chunk(), self._sparse_chunk() + self._bitmap_chunk()
         self.step = self._step(dense + sparse)
         self.idle = self._idle(dense, sparse)
@@ -449,7 +450,7 @@ class _Model:
     def _fullest(self) -> float:
         """Tensor cycles of the fullest sub-core, if CTAs go round the SMs."""
         sms, warps = self.chip.sms, self.plan.warps
-        work = np.repeat(self.work, self.parts, axis=0) / self.parts
+        work = np.tile(self.work[self.order.places()], (self.parts, 1)) / self.parts
         turns = ceil_div(self.ctas, sms)
         slots = round_up(turns * warps, self.chip.sub_cores)
         padded = np.zeros((turns * sms, warps))
@@ -460,35 +461,47 @@ class _Model:
         )
         return float(of_sm.reshape(sms, -1, self.chip.sub_cores).sum(axis=1).max())
 
+    def _of_sides(self, values: tuple[_T, _T]) -> tuple[_T, _T]:
+        """Of A and B, from what is along lines of the CTAs' order and across them; or back."""
+        first, second = values
+        return (second, first) if self.order.down else (first, second)
+
     def _strips(self, first: int, count: int) -> tuple[float, float]:
         """Different strips of A and of B that the CTAs first, first + SMs, ... of an SM read.
 
         Those of different parts of K are different. What CTAs of an SM could share in L1 they do
         to the degree `shared_l1`.
         """
-        (gy, gx), (a, b) = self.grid, self.operands.sides
+        (lines, width), (a, b) = self.grid, self.operands.sides
         mine = range(first, first + count * self.chip.sms, self.chip.sms)
-        shared = len({i // gx for i in mine}), len({(i // (gx * gy), i % gx) for i in mine})
-        down, across = (count + self.f.shared_l1 * (some - count) for some in shared)
+        whole = lines * width
+        shared = len({i // width for i in mine}), len({(i // whole, i % width) for i in mine})
+        along, across = (count + self.f.shared_l1 * (some - count) for some in shared)
+        a_tiles, b_tiles = self._of_sides((along, across))
         return (
-            down * min(self.plan.cta[0] // self.plan.window, a.strips),
-            across * min(self.plan.cta[1] // self.plan.window, b.strips),
+            a_tiles * min(self.plan.cta[0] // self.plan.window, a.strips),
+            b_tiles * min(self.plan.cta[1] // self.plan.window, b.strips),
         )
 
     def _traffic(self, r: Round) -> _Traffic:
         """What a round loads a step."""
-        (gy, gx), (a, b) = self.grid, self.operands.sides
+        (height, width), (a, b) = self.grid, self.operands.sides
         full = r.count - (r.most - 1) * self.chip.sms
         mine = self._strips(r.first, r.most)
         fewer = (0.0, 0.0)
         if r.most > 1 and full < self.chip.sms:
             fewer = self._strips(r.first, r.most - 1)
-        lines = (r.first + r.count - 1) // gx - r.first // gx + 1
-        planes = ceil_div(lines, gy)
-        down, across = (size // self.plan.window for size in self.plan.cta)
-        different = (
-            min(a.strips * planes, lines * down),
-            planes * b.strips if lines > 1 else min(b.strips, r.count * across),
+        lines = (r.first + r.count - 1) // width - r.first // width + 1
+        planes = ceil_div(lines, height)
+        outer, inner = self._of_sides((a.strips, b.strips))
+        of_line, of_cta = self._of_sides(
+            (self.plan.cta[0] // self.plan.window, self.plan.cta[1] // self.plan.window)
+        )
+        different = self._of_sides(
+            (
+                min(outer * planes, lines * of_line),
+                planes * inner if lines > 1 else min(inner, r.count * of_cta),
+            )
         )
         fullest = asked = spread = fetched = uneven = 0.0
         for i, sectors in enumerate(self.strip_sectors):
@@ -539,23 +552,24 @@ class _Model:
     def _loaded_bytes(self) -> float:
         """Bytes of operands from DRAM: once, or again for what L2 does not keep meanwhile.
 
-        Waves of CTAs go down a panel of columns: B's strips are those of the panel's, A's new ones.
+        Waves of CTAs go from line to line of a panel: strips of one operand are those of the
+        panel's, of the other new ones.
         """
-        plan, chip = self.plan, self.chip
-        rows, columns = plan.grid
+        chip = self.chip
         a, b = (
             side.strips * own * SECTOR * self.operands.k_tiles
             for side, own in zip(self.operands.sides, self.strip_sectors, strict=True)
         )
-        panel = panel_columns(rows, columns)
-        panels, wave = ceil_div(columns, panel), self.held * chip.sms
-        at_once = min(1.0, wave / (rows * panel))
-        kept, kept_b = L2_SHARE * chip.l2_capacity, b * panel / columns
-        if kept_b + a * at_once > kept:
-            b *= ceil_div(rows * panel, wave)
-        if panels > 1 and kept_b + a > kept:
-            a *= panels
-        return a + b
+        new, panels = self._of_sides((a, b))
+        lines, across = self._of_sides(self.plan.grid)
+        width, wave = self.order.width, self.held * chip.sms
+        at_once = min(1.0, wave / (lines * width))
+        kept, of_panel = L2_SHARE * chip.l2_capacity, panels * width / across
+        if of_panel + new * at_once > kept:
+            panels *= ceil_div(lines * width, wave)
+        if across > width and of_panel + new > kept:
+            new *= ceil_div(across, width)
+        return new + panels
 
     def _added(self, packed: float) -> float:
         """Cycles to store a part of a split product, to arrive, and to add all parts."""

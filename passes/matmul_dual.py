@@ -27,14 +27,9 @@ from .matmul_dual_steps import Flow, Steps, main_loop
 from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_encode import encode_tiles, lanes_are_rows
 from .matmul_epilogue import Epilogue
-from .matmul_raster import cheapest_place
+from .matmul_raster import Order
 from .matmul_split import SHARED_BYTES, Split
 from .matmul_turns import SLOTS_BYTES, Turns
-
-_TOGETHER = 2048**2
-"""Elements of the result whose tiles follow each other in an order that shares operands: what the
-accumulators of 64 to 80 SMs hold, of 64 KB a sub-core. With 16 KB, measured, tiles of four rounds
-do better than those of one."""
 
 
 def dual_kernel(
@@ -101,13 +96,8 @@ class Product:
 
     def place(self, number: Value | None = None) -> tuple[Value, Value]:
         """Row and column of a tile by its number, the CTA's if not given, of the grid."""
-        cm, cn = self.schedule.cta_tile
-        costs = [
-            extent * (2 * density + 1 / 8)
-            for extent, density in zip((cm, cn), self.op.densities, strict=True)
-        ]
-        together = ceil_div(_TOGETHER, cm * cn)
-        return cheapest_place(self.b, *self.grid, together, (costs[0], costs[1]), number)
+        order = Order.of_sparse(self.grid, self.schedule.cta_tile, self.op.densities)
+        return order.place(self.b, number)
 
     def origin(self, place: tuple[Value, Value]) -> tuple[Value, Value]:
         """Row and column of the result at which the warp's tile begins."""

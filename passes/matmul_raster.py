@@ -6,7 +6,11 @@ run at the same time then share few columns and few rows of the operands, which 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..backend.isa.layout import ceil_div
 from ..dialects import dstc_tile as tile
@@ -16,6 +20,10 @@ PANEL = 16
 """Columns of tiles in a panel: near the square root of the large tiles that a V100 holds at once,
 which then come from about as many rows. Measured: 8 does as well, none costs a wide product a
 quarter."""
+TOGETHER = 2048**2
+"""Elements of the result whose tiles follow each other in an order that shares operands: what the
+accumulators of 64 to 80 SMs hold, of 64 KB a sub-core. With 16 KB, measured, tiles of four rounds
+do better than those of one."""
 
 
 def panel_columns(rows: int, columns: int) -> int:
@@ -47,46 +55,68 @@ def at_once(rows: int, columns: int, tiles: int) -> tuple[int, int]:
     return down, min(columns, ceil_div(tiles, down))
 
 
-def cheapest_place(
-    b: KernelBuilder,
-    rows: int,
-    columns: int,
-    tiles: int,
-    costs: tuple[float, float],
-    number: Value | None = None,
-) -> tuple[Value, Value]:
-    """As `tile_place`, for operands whose rows and columns of tiles cost unlike numbers of bytes.
+@dataclass(frozen=True)
+class Order:
+    """The order of a grid of tiles: along lines of `width` tiles of a panel, panel after panel.
 
-    `number`: of the tile, that of the CTA if not given.
-
-    Of the dearer operand what one tile needs its neighbours in the order need as well: they start
-    together, and stay so near each other that L2 keeps it. `costs` and `tiles`: `cheapest_panel`.
+    `rows` and `columns`: tiles of the grid. `down`: lines go down the columns, and panels consist
+    of rows; else lines are rows, and panels consist of columns.
     """
-    row_bytes, column_bytes = costs
-    if column_bytes <= row_bytes:
-        width = cheapest_panel(rows, columns, tiles, row_bytes, column_bytes)
+
+    rows: int
+    columns: int
+    width: int
+    down: bool = False
+
+    @staticmethod
+    def of_sparse(
+        grid: tuple[int, int], cta_tile: tuple[int, int], densities: tuple[float, float]
+    ) -> Order:
+        """Of operands whose rows and columns of tiles have unlike numbers of bytes.
+
+        Of the dearer operand what one tile needs its neighbours in the order need as well: they
+        start together, and stay so near each other that L2 keeps it.
+        """
+        rows, columns = grid
+        row, column = (
+            extent * (2 * density + 1 / 8)
+            for extent, density in zip(cta_tile, densities, strict=True)
+        )
+        tiles = ceil_div(TOGETHER, cta_tile[0] * cta_tile[1])
+        if column <= row:
+            return Order(rows, columns, cheapest_panel(rows, columns, tiles, row, column))
+        return Order(rows, columns, cheapest_panel(columns, rows, tiles, column, row), down=True)
+
+    @property
+    def lines(self) -> int:
+        """Lines of all panels, the last one as wide as the others."""
+        return ceil_div(self.rows * self.columns, self.width)
+
+    def places(self) -> NDArray[np.intp]:
+        """Of each tile in this order, its number counted along whole rows: (tiles,)."""
+        grid = np.arange(self.rows * self.columns).reshape(self.rows, self.columns)
+        if self.down:
+            grid = grid.T
+        cuts = range(self.width, grid.shape[1], self.width)
+        panels = [panel.reshape(-1) for panel in np.split(grid, cuts, axis=1)]
+        return np.concatenate(panels)
+
+    def place(self, b: KernelBuilder, number: Value | None = None) -> tuple[Value, Value]:
+        """Row and column of the tile with a number, the CTA's if not given (grid y, grid x)."""
+        if number is None and self.width == self.columns and not self.down:
+            x, y = b.id(tile.Id.CTA_X), b.id(tile.Id.CTA_Y)
+            return y, x
         if number is None:
-            return tile_place(b, rows, columns, width)
-        return _numbered(b, number, rows, columns, width)
-    width = cheapest_panel(columns, rows, tiles, column_bytes, row_bytes)
-    if number is None:
-        number = b.mad(b.id(tile.Id.CTA_Y), columns, b.id(tile.Id.CTA_X))
-    column, row = _numbered(b, number, columns, rows, width)
-    return row, column
+            number = b.mad(b.id(tile.Id.CTA_Y), self.columns, b.id(tile.Id.CTA_X))
+        if self.down:
+            column, row = _numbered(b, number, self.columns, self.rows, self.width)
+            return row, column
+        return _numbered(b, number, self.rows, self.columns, self.width)
 
 
-def tile_place(
-    b: KernelBuilder, rows: int, columns: int, width: int | None = None
-) -> tuple[Value, Value]:
-    """Row and column of the CTA's tile in a grid of `rows` x `columns` tiles (grid y, grid x).
-
-    `width`: columns of a panel, `panel_columns` of the grid if not given.
-    """
-    width = panel_columns(rows, columns) if width is None else width
-    x, y = b.id(tile.Id.CTA_X), b.id(tile.Id.CTA_Y)
-    if width == columns:
-        return y, x
-    return _numbered(b, b.mad(y, columns, x), rows, columns, width)
+def tile_place(b: KernelBuilder, rows: int, columns: int) -> tuple[Value, Value]:
+    """Row and column of the CTA's tile in panels of `panel_columns`, of a grid of tiles."""
+    return Order(rows, columns, panel_columns(rows, columns)).place(b)
 
 
 def _numbered(

@@ -37,11 +37,12 @@ from .cost_chip import Chip
 from .cost_image import ENCODE_INSTRUCTIONS, encoded_bytes
 from .cost_windows import Windows
 from .encode_image import WARPS, encode_image_ctas
+from .known_counts import KnownCounts
 from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
-_Known = dict[tuple[ScheduledProduct, tuple[float, float | None], str], Choice]
-"""What was chosen for a product, its cycles of encoding and an engine."""
+_Known = dict[tuple[object, ...], Choice]
+"""What was chosen for a product, its cycles of encoding, an engine, the op if its zeros count."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class SelectSchedule(ModulePass):
         for inner in op.walk():
             if isinstance(inner, MatmulOp) and inner.schedule is None:
                 self._state_patterns(inner, machine, pool)
-                choice = self._choice(inner, machine, chooser, known)
+                choice = self._choice(inner, machine, chooser, known, pool)
                 inner.schedule = choice.best.schedule
                 chooser.choices.append(choice)
 
@@ -81,6 +82,7 @@ class SelectSchedule(ModulePass):
         machine: Machine,
         chooser: Chooser,
         known: _Known,
+        pool: ConstantPool,
     ) -> Choice:
         """The choice for one product; products alike are chosen for once."""
         any_schedule = next(candidates(op.total_sizes, machine, self.engine))
@@ -92,11 +94,13 @@ class SelectSchedule(ModulePass):
         if op.group_count > 1:
             engine = Engine.DENSE  # the only one whose kernel takes groups
         image = self._image_encoding(op, machine)
-        key = product, (encoding, image), f"{engine}/{op.matrices}"
+        dual = Engine.DUAL in engines(machine, engine) and op.matrices == op.group_count == 1
+        counts = KnownCounts.of(op, pool) if dual else None
+        key = product, encoding, image, engine, op.matrices, op if counts else None
         if key not in known:
             choice = choose(
                 product, machine, engine, encoding=encoding, image_encoding=image,
-                whole=op.matrices > 1,
+                counted=None if counts is None else counts.operands, whole=op.matrices > 1,
             )  # fmt: skip
             if self.tune and chooser.measure is not None:
                 choice = tuned(choice, machine, chooser.measure, self.tune)

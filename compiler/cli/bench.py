@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...backend.isa.errors import CheckFailed
+from ..run_facts import changed, percent
 from . import bench_conv
-from .common import add_options, densities, key_values, write_json
+from .bench_rows import cycles_column, measure, print_rows, run_options, time_columns
+from .common import add_options, densities, key_values
 
 
 def add_parsers(subparsers: Any) -> None:
@@ -86,8 +87,6 @@ def gemm(args: argparse.Namespace) -> int:
     from ...runtime.machine import Machine
     from ..bench import products, run_gemm
     from ..tune import Tuner
-    from .progress import steps_shown
-    from .tables import print_choices
 
     machine = Machine.load(args.machine, key_values(args.set))
     changes = machine.settings(key_values(args.set))
@@ -102,79 +101,38 @@ def gemm(args: argparse.Namespace) -> int:
         out=args.out,
         pattern_side=args.pattern_side,
     )
-    rows: list[dict[str, Any]] = []
-    with steps_shown("bench") as progress:
-        for i, one in enumerate(todo):
-            progress(i, len(todo), f"A {one.a_density:g}, B {one.b_density:g}")
-            rows.append(
-                run_gemm(
-                    one,
-                    machine=machine,
-                    engine=args.engine,
-                    mode=args.mode,
-                    threads=args.threads,
-                    checks=args.checks,
-                    check=args.check,
-                    tune=args.tune,
-                    tuner=Tuner(threads=args.threads),
-                    explain=args.explain,
-                )
-            )
-    if args.json:
-        write_json(args.json, {"schema": 1, "set": changes, "rows": rows})
-    if args.json != "-":
-        print_rows(rows, changes)
-        print_choices([row["choice"] for row in rows if row["choice"] is not None])
-        if args.json:
-            print(f"wrote {args.json}")
-    wrong = [r for r in rows if r["bit_exact"] is False]
-    if wrong:
-        raise CheckFailed(
-            f"{len(wrong)} of {len(rows)} results are not numpy's, bit for bit; the first at "
-            f"densities {wrong[0]['a_density']:g} and {wrong[0]['b_density']:g}"
-        )
-    return 0
+    tuner = Tuner(threads=args.threads)
+    return measure(
+        args,
+        changes,
+        todo,
+        lambda one: run_gemm(
+            one, machine=machine, tune=args.tune, tuner=tuner, **run_options(args)
+        ),
+        lambda rows: _print(rows, changes),
+        (("a_density", "A"), ("b_density", "B")),
+    )
 
 
-def print_rows(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
+def _print(rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
     """A table of the rows of the JSON, for a machine with parameters that the user changed."""
-    from rich.console import Console
+    from ...passes.choose import in_words
 
-    from ..bench import tightest
-    from ..run_facts import changed, count, percent
-    from .tables import table
-
-    lines: list[list[str]] = []
-    for r in rows:
-        s, (name, bound) = r["schedule"], tightest(r)
-        tile = f"{s['cta'][0]}x{s['cta'][1]}/{s['warp'][0]}x{s['warp'][1]}"
-        cycles = r["cycles"]
-        if r["limit"] is not None:
-            name, bound = r["limit"], r["estimate"][r["limit"]]
-        lines.append(
-            [
-                percent(r["a_density_measured"]),
-                percent(r["b_density_measured"]),
-                r["engine"],
-                tile
-                + (" swap" if s["swap"] else "")
-                + (f" /{s['split']}" if s["split"] > 1 else "")
-                + (f" w{s['window']}" if s["window"] > 32 else ""),
-                count(cycles) if cycles is not None else "-",
-                f"{r['time_us']:.1f}" if cycles is not None else "-",
-                f"{r['tflops']:.1f}" if r["tflops"] is not None else "-",
-                f"{percent(bound / cycles) if cycles else '-'} {name.replace('_', ' ')}",
-                {None: "-", True: "yes", False: "NO"}[r["bit_exact"]],
-                f"{r['wall_seconds']:.1f}",
-            ]
-        )
+    lines = [
+        {
+            "A": percent(r["a_density_measured"]),
+            "B": percent(r["b_density_measured"]),
+            "engine": r["engine"],
+            "tiles": in_words(r["schedule"], engine=False),
+            "cycles": cycles_column([r["cycles"]]),
+            **time_columns(r, r["cycles"]),
+            "s": f"{r['wall_seconds']:.1f}",
+        }
+        for r in rows
+    ]
     first = rows[0]
     machine = changed(first["machine"], changes)
     form = "".join(f", {x.upper()} transposed" for x in "ab" if first[f"trans_{x}"])
     form += ", f16 result" if first["out"] == "f16" else ""
     title = f"{first['m']} x {first['n']} x {first['k']}{form} on {machine} ({first['mode']})"
-    columns = ["A", "B", "engine", "tiles", "cycles", "us", "TFLOP/s", "of bound", "exact", "s"]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
-    console.print(table(title, columns, lines))
+    print_rows(title, lines, width=120)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...backend.isa.errors import CheckFailed, DstcError
-from .common import add_options, densities, key_values, write_json
+from ...backend.isa.errors import DstcError
+from ..run_facts import changed, percent
+from .bench_rows import cycles_column, measure, print_rows, run_options, time_columns
+from .common import add_options, densities, key_values
 
 _SIZES = (
     ("batch", 1, "images"),
@@ -116,8 +118,6 @@ def conv(args: argparse.Namespace) -> int:
     """`dstc bench conv`."""
     from ...runtime.machine import Machine
     from ..bench_conv import Conv, run_conv
-    from .progress import steps_shown
-    from .tables import print_choices
 
     machine = Machine.load(args.machine, key_values(args.set))
     changes = machine.settings(key_values(args.set))
@@ -143,76 +143,33 @@ def conv(args: argparse.Namespace) -> int:
         for a in densities(args.a_density, "--a-density")
         for w in densities(args.w_density, "--w-density")
     ]
-    rows: list[dict[str, Any]] = []
-    with steps_shown("bench") as progress:
-        for i, one in enumerate(todo):
-            progress(i, len(todo), f"images {one.a_density:g}, filters {one.w_density:g}")
-            rows.append(
-                run_conv(
-                    one,
-                    machine=machine,
-                    engine=args.engine,
-                    lowering=args.lowering,
-                    mode=args.mode,
-                    threads=args.threads,
-                    checks=args.checks,
-                    check=args.check,
-                    explain=args.explain,
-                )
-            )
-    if args.json:
-        write_json(args.json, {"schema": 1, "set": changes, "rows": rows})
-    if args.json != "-":
-        _print(todo[0].label, rows, changes)
-        print_choices([row["choice"] for row in rows if row["choice"] is not None])
-        if args.json:
-            print(f"wrote {args.json}")
-    wrong = [r for r in rows if r["bit_exact"] is False]
-    if wrong:
-        raise CheckFailed(
-            f"{len(wrong)} of {len(rows)} results are not numpy's, bit for bit; the first at "
-            f"densities {wrong[0]['a_density']:g} and {wrong[0]['w_density']:g}"
-        )
-    return 0
+    return measure(
+        args,
+        changes,
+        todo,
+        lambda one: run_conv(one, machine=machine, lowering=args.lowering, **run_options(args)),
+        lambda rows: _print(todo[0].label, rows, changes),
+        (("a_density", "images"), ("w_density", "filters")),
+    )
 
 
 def _print(label: str, rows: list[dict[str, Any]], changes: dict[str, Any]) -> None:
-    from rich.console import Console
+    from ...passes.choose import in_words
 
-    from ..bench import tightest
-    from ..run_facts import changed, count, percent
-    from .tables import table
-
-    lines: list[list[str]] = []
-    for r in rows:
-        s, (name, bound), cycles = r["schedule"], tightest(r), r["cycles"]
-        tile = f"{s['cta'][0]}x{s['cta'][1]}/{s['warp'][0]}x{s['warp'][1]}"
-        product = r["kernels"][-1]["cycles"]
-        if r["limit"] is not None:
-            name, bound = r["limit"], r["estimate"][r["limit"]]
-        lines.append(
-            [
-                percent(r["a_density_measured"]),
-                percent(r["w_density_measured"]),
-                r["engine"],
-                r["lowering"],
-                tile
-                + (" swap" if s["swap"] else "")
-                + (f" /{s['split']}" if s["split"] > 1 else "")
-                + (f" w{s['window']}" if s["window"] > 32 else ""),
-                " + ".join(count(k["cycles"]) for k in r["kernels"]) if cycles else "-",
-                f"{r['time_us']:.1f}" if cycles else "-",
-                f"{r['tflops']:.1f}" if r["tflops"] is not None else "-",
-                f"{percent(bound / product) if product else '-'} {name.replace('_', ' ')}",
-                {None: "-", True: "yes", False: "NO"}[r["bit_exact"]],
-            ]
-        )
+    lines = [
+        {
+            "images": percent(r["a_density_measured"]),
+            "filters": percent(r["w_density_measured"]),
+            "engine": r["engine"],
+            "lowering": r["lowering"],
+            "tiles": in_words(r["schedule"], engine=False),
+            "cycles": cycles_column([k["cycles"] for k in r["kernels"]]),
+            **time_columns(r, r["kernels"][-1]["cycles"]),
+        }
+        for r in rows
+    ]
     m, n, k = (rows[0][key] for key in "mnk")
     groups = f"{rows[0]['groups']} groups of " if rows[0]["groups"] > 1 else ""
     machine = changed(rows[0]["machine"], changes)
     title = f"{label}: {groups}{m} x {n} x {k} on {machine} ({rows[0]['mode']})"
-    columns = ["images", "filters", "engine", "lowering", "tiles", "cycles", "us", "TFLOP/s"]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=140)
-    console.print(table(title, [*columns, "of bound", "exact"], lines))
+    print_rows(title, lines, width=140)

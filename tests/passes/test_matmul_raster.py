@@ -3,7 +3,7 @@
 import pytest
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm
 from dstc.dialects.dstc import Engine, ScheduleAttr
-from dstc.passes import matmul_dual
+from dstc.passes import matmul_raster
 from dstc.passes.matmul_raster import PANEL, at_once, cheapest_panel, panel_columns
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
@@ -80,7 +80,7 @@ def test_the_cheapest_panel(
 def test_panels_of_the_dual_engine_cover_the_result(
     densities: tuple[float, float], grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul_dual, "_TOGETHER", 6 * 32 * 32)
+    monkeypatch.setattr(matmul_raster, "TOGETHER", 6 * 32 * 32)
     schedule = ScheduleAttr.of(Engine.DUAL, (32, 32), (32, 32), 4)
     gemm = Gemm(32 * grid[0] - 3, 32 * grid[1], 32, *densities)
     machine = Machine.load("dstc", {"sm.count": 4})
