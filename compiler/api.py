@@ -28,7 +28,7 @@ from ..passes.calibration import attach_calibration
 from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
-from ..runtime.executor import Progress, RunResult, run_program
+from ..runtime.executor import Observer, Progress, RunResult, run_program
 from ..runtime.machine import Machine
 from .cache import CompileCache, Entry
 from .driver import OnPass, PassRecord, new_context, run_pipeline
@@ -86,11 +86,13 @@ class Compiled:
         statistics: bool = True,
         progress: Progress | None = None,
         pictures: bool = False,
+        observer: Observer | None = None,
     ) -> RunResult:
         """Run on a device (default: a new one of the machine compiled for).
 
         `inputs`: arrays by name, or the array of a lone input. `pictures`: keep what the operands
-        of products look like, for a profile. Raises `DstcError` for unfit inputs,
+        of products look like, for a profile; `observer`: told of each launch, such as a
+        `TraceWriter`. Raises `DstcError` for unfit inputs,
         `Trap` when the program goes wrong.
         """
         if device is None:
@@ -102,6 +104,7 @@ class Compiled:
             statistics_=statistics,
             progress=progress,
             pictures=pictures,
+            observer=observer,
         )
 
     def profile(self, result: RunResult, *, name: str | None = None) -> Profile:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from .layers import Layer, layers_of, limit_of
 from .lowered import lowered
 from .pictures import Picture
 from .sim.engine import LaunchResult
+from .sim.timeline import Recording
 
 Array = NDArray[Any]
 
@@ -149,6 +150,18 @@ class RunResult:
         return sum(k.result.warp_instructions for k in self.kernels)
 
 
+class Observer(Protocol):
+    """Watches the launches of a run."""
+
+    def before(self, launch: Launch) -> Recording | None:
+        """What to record of a launch; None: nothing."""
+        ...
+
+    def after(self, run: KernelRun) -> None:
+        """A launch has run; its timeline is in its result."""
+        ...
+
+
 Progress = Callable[[int, int, str], None]
 """Called before each step with its index, the number of steps and its name."""
 
@@ -188,24 +201,33 @@ def run_program(
     statistics_: bool = True,
     progress: Progress | None = None,
     pictures: bool = False,
+    observer: Observer | None = None,
 ) -> RunResult:
     """Run `program` on `device`.
 
     `statistics_`: look at each product's operands for densities and effective products;
-    `pictures`: keep what they look like, too.
+    `pictures`: keep what they look like, too. `observer`: told of each launch, and may have it
+    recorded.
     Raises `DstcError` for unfit inputs, `Trap` when a kernel goes wrong.
     """
     plan = program.plan
     if plan is None:
         raise DstcError("the program has no launch plan; run its kernels with `dstc sim`")
     check_inputs(plan, inputs)
-    return _Run(program, plan, device, pictures).run(inputs, statistics_, progress)
+    return _Run(program, plan, device, pictures, observer).run(inputs, statistics_, progress)
 
 
 class _Run:
-    def __init__(self, program: Program, plan: Plan, device: Device, pictures: bool = False):
+    def __init__(
+        self,
+        program: Program,
+        plan: Plan,
+        device: Device,
+        pictures: bool,
+        observer: Observer | None,
+    ) -> None:
         self.program, self.plan, self.device = program, plan, device
-        self.pictures = pictures
+        self.pictures, self.observer = pictures, observer
         self.buffers: dict[str, Buffer] = {b.name: b for b in plan.buffers}
         self.addresses: dict[str, int] = {}
         self.arena: int | None = None
@@ -331,8 +353,13 @@ class _Run:
 
     def _launch(self, launch: Launch, look: bool) -> KernelRun:
         args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
+        if self.observer is not None:
+            self.device.recording = self.observer.before(launch)
         result = self.device.launch(self.program.kernels[launch.kernel], launch.grid, args)
         run = KernelRun(launch, result)
+        if self.observer is not None:
+            self.observer.after(run)
+            run.result = replace(result, timeline=None)
         if look and launch.window and launch.a_operand is not None:
             self._look_at_windows(run)
         elif look and launch.a_operand is not None and launch.b_operand is not None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ...backend.isa.errors import CheckFailed, DstcError
 from ...backend.isa.files import write_npz
 from .common import add_options, check_outputs, key_values, write_json, write_text
+from .tracing import OPTIONS, tracer, write_trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...runtime.executor import RunResult
+    from ...runtime.executor import Observer, RunResult
     from ...runtime.machine import Machine
     from ..api import Compiled
     from ..cache import CompileCache
@@ -66,7 +67,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
         p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune",
-        "mode-or-estimate", "threads", "checks", "check", "cache", "json",
+        "mode-or-estimate", "threads", "checks", *OPTIONS, "check", "cache", "json",
     )  # fmt: skip
     p.set_defaults(run=run, machine=None)
 
@@ -341,7 +342,7 @@ class _Job:
             names = [p.name for p in ports if self.seed is None or p.name in self.arrays]
             self.inputs.update(for_names(self.arrays, names, self.labels))
 
-    def run(self, compiled: Compiled) -> RunResult:
+    def run(self, compiled: Compiled, observer: Observer | None = None) -> RunResult:
         """Run on a fresh device."""
         from .progress import steps_shown
 
@@ -353,6 +354,7 @@ class _Job:
                 checks=self.args.checks,
                 progress=progress,
                 pictures=bool(self.args.report),
+                observer=observer,
             )
 
     def check_labels(self, compiled: Compiled) -> None:
@@ -394,6 +396,8 @@ def _x(shape: Sequence[int]) -> str:
 def run(args: argparse.Namespace) -> int:
     """`dstc run`."""
     check_outputs(args.json, args.output, args.report)
+    if args.format == "perfetto":
+        check_outputs(args.trace)
     job = _Job(args)
     if args.mode == "estimate":
         return _estimate(args, job)
@@ -402,7 +406,9 @@ def run(args: argparse.Namespace) -> int:
         compiled = job.compiled(target, main=i == 0)
         if i == 0:
             job.check_labels(compiled)
-        runs.append((compiled, job.run(compiled)))
+        writer = tracer(args, compiled.program, target) if i == 0 else None
+        runs.append((compiled, job.run(compiled, writer)))
+        write_trace(args, writer, job.notes)
     compiled, result = runs[0]
     check: dict[str, Any] | None = None
     if args.check and compiled.model is not None:
@@ -425,7 +431,7 @@ def run(args: argparse.Namespace) -> int:
 
         print_run(facts)
         print_choices(facts.get("choices", []))
-        for path in (args.json, args.report, args.output):
+        for path in (args.json, args.report, args.trace, args.output):
             if path:
                 print(f"wrote {path}")
     if check is not None and not check["ok"]:
@@ -440,7 +446,7 @@ def _estimate(args: argparse.Namespace, job: _Job) -> int:
     """`dstc run --mode estimate`: cycles in closed form, no values."""
     from ..estimate import KernelEstimate, estimate_kernels
 
-    for option in ("output", "report", "labels"):
+    for option in ("output", "report", "trace", "labels"):
         if getattr(args, option):
             raise DstcError(f"--{option} needs values; --mode estimate computes none: use cycle")
     runs: list[tuple[Compiled, list[KernelEstimate]]] = []
