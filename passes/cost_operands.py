@@ -162,8 +162,11 @@ def _sums(x: F64, y: F64, count: int) -> F64:
     """Of the products of each strip of `x` with each of `y`, over `count` columns."""
     if x.shape[1] == y.shape[1]:
         found: F64 = np.asarray(x @ y.T, np.float64)
-        return found * float(count if x.shape[1] == 1 else 1)
-    rows, columns = (z.sum(axis=1, dtype=np.float64) for z in (x, y))
+        if x.shape[1] == 1:
+            found *= count
+        return found
+    rows: F64 = np.asarray(x.sum(axis=1), np.float64)
+    columns: F64 = np.asarray(y.sum(axis=1), np.float64)
     return np.outer(rows, columns)
 
 
