@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,14 @@ from ..passes.calibration import attach_calibration
 from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
-from ..runtime.executor import Progress, RunResult, run_program
+from ..runtime.executor import Observer, Progress, RunResult, run_program
 from ..runtime.machine import Machine
 from .cache import CompileCache, Entry
 from .driver import OnPass, PassRecord, new_context, run_pipeline
 from .frontends.onnx_import import load_onnx
 from .frontends.onnx_prune import prune_weights
 from .graph import ModelGraph
+from .ir_input import is_ours, read_ours
 from .package import package
 from .pipelines import pipeline
 from .reference import Comparison, compare, error_bound, onnx_reference
@@ -43,6 +44,7 @@ from .tune import Tuner
 if TYPE_CHECKING:
     from .check_passes import Inputs
     from .instruments import Instrument
+    from .profile import Profile
 
 Array = NDArray[Any]
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
@@ -84,10 +86,14 @@ class Compiled:
         checks: str = "basic",
         statistics: bool = True,
         progress: Progress | None = None,
+        pictures: bool = False,
+        observer: Observer | None = None,
     ) -> RunResult:
         """Run on a device (default: a new one of the machine compiled for).
 
-        `inputs`: arrays by name, or the array of a lone input. Raises `DstcError` for unfit inputs,
+        `inputs`: arrays by name, or the array of a lone input. `pictures`: keep what the operands
+        of products look like, for a profile; `observer`: told of each launch, such as a
+        `TraceWriter`. Raises `DstcError` for unfit inputs,
         `Trap` when the program goes wrong.
         """
         if device is None:
@@ -98,7 +104,19 @@ class Compiled:
             self.named(inputs),
             statistics_=statistics,
             progress=progress,
+            pictures=pictures,
+            observer=observer,
         )
+
+    def profile(self, result: RunResult, *, name: str | None = None) -> Profile:
+        """What a run took, for tables, notebooks and pages; `name`: of the model, for titles."""
+        from .profile import Profile
+        from .run_json import run_json
+
+        assert self.program.plan is not None
+        title = name or self.program.plan.model
+        mode = "cycle" if result.cycles else "functional"
+        return Profile.of(run_json(self, result, model=title, mode=mode))
 
     def named(self, inputs: Mapping[str, Array] | Array) -> Mapping[str, Array]:
         """Inputs by name."""
@@ -145,7 +163,8 @@ def compile_model(
     check: Inputs | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Compiled:
-    """Compile an ONNX model.
+    """Compile an ONNX model, or one in an MLIR file: linalg on tensors, torch-mlir's form of ONNX,
+    or IR of our own, which is not checked against a reference.
 
     `engine`: auto, dense or dual; `dims`: sizes of dynamic dimensions by name; `input_shapes`:
     shapes of inputs by name, another way to bind them; `ir_dir`: a folder for the IR before the
@@ -161,6 +180,18 @@ def compile_model(
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
+    if is_ours(model):
+        for option, given in {"dims": dims, "prune": prune}.items():
+            if given:
+                raise DstcError(
+                    f"{model}: {option} bears on ONNX models; the sizes of IR are fixed"
+                )
+        ctx, module = read_ours(cast("str", model))
+        _attach_densities(ctx, densities, calibrate)
+        return compile_module(
+            ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass, tune=tune,
+            name=Path(cast("str", model)).name, tuner=tuner, check=check, instruments=instruments,
+        )  # fmt: skip
     name = Path(model).name if isinstance(model, str | os.PathLike) else None
     entry: Entry | None = None
     watched = ir_dir is not None or check is not None or bool(instruments)
@@ -184,9 +215,7 @@ def compile_model(
     graph = load_onnx(model, dims, input_shapes)
     ctx = new_context()
     module = graph.to_module(ctx)
-    attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
-    if calibrate is not None:
-        attach_calibration(ctx, calibrate)
+    _attach_densities(ctx, densities, calibrate)
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
         graph=graph, name=name or graph.name, tune=tune, tuner=tuner, check=check,
@@ -198,6 +227,14 @@ def compile_model(
         entry.save(compiled.program, compiled.notes, compiled.passes)
     compiled.seconds = time.perf_counter() - started
     return compiled
+
+
+def _attach_densities(
+    ctx: Context, densities: Mapping[str, float] | None, calibrate: Mapping[str, Array] | None
+) -> None:
+    attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
+    if calibrate is not None:
+        attach_calibration(ctx, calibrate)
 
 
 def compile_module(

@@ -65,7 +65,7 @@ from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
 from .image_type import ImageType
 from .provenance import locate
-from .tiles import cut_tiles, pieces_of, warps_of
+from .tiles import piece_tiles, pieces_of, warps_of
 
 
 class Side(StrEnum):
@@ -385,7 +385,7 @@ class ScheduleAttr(ParametrizedAttribute):
         """The schedule of smaller tiles."""
         return ScheduleAttr.of(
             Engine.DUAL,
-            *cut_tiles(self.cta_tile, self.warp_tile, self.vectors),
+            *piece_tiles(self.cta_tile, self.warp_tile, self.vectors),
             self.stages.value.data,
             self.swapped,
             window=self.vectors,

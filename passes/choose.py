@@ -28,6 +28,9 @@ from .plain_schedule import Schedule
 Measure = Callable[[ScheduledProduct, Sequence[ScheduleAttr], Machine], list[int]]
 """Cycles of a product with each of some schedules, on the simulator: what the compiler provides."""
 
+Counted = Callable[[ScheduledProduct, Chip], Operands]
+"""Popcounts of a scheduled product's operands."""
+
 ALIKE = 0.02
 """Predictions this near each other do not decide: parts of a split product that stay in L2 are the
 next kernel's to write back, so that fewer are better."""
@@ -189,20 +192,20 @@ def choose(
     *,
     encoding: float = 0.0,
     image_encoding: float | None = None,
-    operands: Mapping[int, Operands] | None = None,
+    counted: Counted | None = None,
     whole: bool = False,
 ) -> Choice:
     """Every candidate of a product, the one that is predicted fastest first.
 
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before,
     `image_encoding` where its kernel forms windows itself, None if it does not;
-    `operands`: by window, popcounts, if they are known; `whole`: K is not split. Of the best
-    engine's candidates within `ALIKE` of the best, the one of the fewest parts is first. Raises
-    `DstcError` if no candidate fits the machine.
+    `counted`: popcounts of a schedule's operands, if any are known; `whole`: K is not split. Of
+    the best engine's candidates within `ALIKE` of the best, the one of the fewest parts is first.
+    Raises `DstcError` if no candidate fits the machine.
     """
     started = time.perf_counter()
     chip = Chip.of(machine)
-    counted = dict(operands or {})
+    operands: dict[int, Operands] = {}
     found: list[Candidate] = []
     least: dict[Schedule, float] = {}
     """By schedule without its split, cycles of its best so far."""
@@ -222,13 +225,15 @@ def choose(
                     continue
                 scheduled = replace(scheduled, formed=True)
                 forms = [scheduled]
-            if window not in counted and not any(product.occupied):
-                counted[window] = scheduled.operands(chip)
+            if window not in operands and counted is not None:
+                operands[window] = counted(scheduled, chip)
+            elif window not in operands and not any(product.occupied):
+                operands[window] = scheduled.operands(chip)
         fastest = inf
         for form in forms:
             if form is None:
                 continue
-            prediction = form.predict(chip, counted.get(window) if dual else None)
+            prediction = form.predict(chip, operands.get(window) if dual else None)
             fastest = min(fastest, prediction.cycles)
             if isfinite(prediction.cycles):
                 before = encoding if image_encoding is None else image_encoding

@@ -50,72 +50,72 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 163
+    start: float = 234
     """Cycles before the first load and after the last product, of a CTA alone."""
-    gap: float = 65
+    gap: float = 52.2
     """Of a step, what neither loads nor products of the CTA overlap: barrier, first fragments."""
-    alone_share: float = 0.866
+    alone_share: float = 1.27
     """Share of the tensor peak that a sub-core's only warps reach between barriers,"""
-    tensor_share: float = 0.892
+    tensor_share: float = 0.667
     """and that full sub-cores reach."""
-    latency_extra: float = 40.2
+    latency_extra: float = 51
     """Cycles of a load beside the memory's latency: issue, stores to shared memory."""
-    sharpness: float = 4.55
+    sharpness: float = 5.94
     """How little the resources of an SM disturb each other (`smooth_max`)."""
-    sharp_l2: float = 14
+    sharp_l2: float = 13.8
     """The same of an SM and L2,"""
-    sharp_finish: float = 8.67
+    sharp_finish: float = 28.5
     """of the last products and stores of CTAs of an SM,"""
-    sharp_end: float = 2.55
+    sharp_end: float = 2.45
     """of stores and what else goes on,"""
-    sharp_row: float = 1.59
+    sharp_row: float = 2.58
     """of DRAM's bus and its activations,"""
-    sharp_dram: float = 9.91
+    sharp_dram: float = 9.95
     """of DRAM and all else."""
-    l2_share: float = 0.856
+    l2_share: float = 0.793
     """Share of L2's peak that random addresses reach."""
-    dram_share: float = 0.938
+    dram_share: float = 0.948
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    open_rows: float = 6.93
+    open_rows: float = 4.25
     """Rows a bank that are read from at a time, by which most are closed before they are again,"""
-    open_power: float = 2.24
+    open_power: float = 4.04
     """and how soon more of them change that."""
-    store_share: float = 1.24
+    store_share: float = 1.18
     """The same of stores, whose addresses are less so."""
-    l2_mean: float = 0.0993
+    l2_mean: float = 0.195
     """Of a step's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.0908
+    l2_spread: float = 0.146
     """and of the spread over slices;"""
-    dram_mean: float = 0.146
+    dram_mean: float = 0.143
     """the same for DRAM's channels,"""
-    dram_spread: float = 0.124
-    row_mean: float = 0.517
+    dram_spread: float = 0.0957
+    row_mean: float = 0.335
     """and for activations."""
-    first: float = 4.88
+    first: float = 2.64
     """Share of a step's queueing that is before the first step."""
-    shared_l1: float = 0.19
+    shared_l1: float = 0.541
     """Share of what CTAs of an SM could share in L1 that they do."""
-    pack: float = 0.172
+    pack: float = 0.117
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 1.65
+    overlap: float = 1.27
     """Share of a CTA's stores that delay the CTA after it."""
-    prologue: float = 14.4
+    prologue: float = 9.71
     """Instructions of a warp before its first load, which others wait for,"""
-    epilogue: float = 1.82
+    epilogue: float = 1.41
     """and those an accumulator: rounding, moves, addresses, stores."""
-    part_share: float = 0.805
+    part_share: float = 0.835
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product,"""
-    part_wait: float = 174
+    part_wait: float = 184
     """cycles that a part of one accumulator takes it,"""
-    part_power: float = 0.351
+    part_power: float = 0.327
     """and by which power of the accumulators a warp holds these grow."""
-    arrive: float = 464
+    arrive: float = 442
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    stagger: float = 0.245
+    stagger: float = 0.283
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    written_rows: float = 0.646
+    written_rows: float = 0.53
     """DRAM rows opened for results over the lines of L2, where none stays open."""
-    write: float = 1.04
+    write: float = 1.05
     """Cycles that L2 takes to write back, over those of bytes and activations."""
 
 

@@ -1,8 +1,8 @@
 """What the cost of a dual-side product hangs on: popcounts of its operands. Not a pass.
 
-In: two bitmaps (counted), or sizes and densities (expected, for zeros that are independent of each
-other). Out: `Operands`: what each pair of 32-long strips keeps the tensor core busy with, and how
-many bytes the tiles of a strip have.
+In: two bitmaps or their popcounts (counted), or sizes and densities (expected, for zeros that are
+independent of each other), or one of each. Out: `Operands`: what each pair of strips keeps the
+tensor core busy with, and how many bytes the tiles of a strip have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..backend.isa.layout import NARROW_VALUES, VALUE_ALIGN, ceil_div
 from ..backend.isa.table import TILE_K, TILE_M
-from ..runtime.formats import OHMMA_A, OHMMA_B, Bitmap
+from ..runtime.formats import OHMMA_A, OHMMA_B, Bitmap, Counts
 
 F64 = NDArray[np.float64]
 Size2 = tuple[int, int]
@@ -83,15 +83,24 @@ class Operands:
     @staticmethod
     def counted(a: Bitmap, b: Bitmap, empty: float = 1.0) -> Operands:
         """From the popcounts of two encoded operands."""
-        occupied = [(_tile_counts(x) > 0).astype(np.float32) for x in (a, b)]
-        both = (occupied[0] @ occupied[1].T).astype(np.float64)
-        chunks = [_chunks(a, b), _chunks(a, b, swap=True)]
-        busy = [
-            _with_empty((x @ y.T).astype(np.float64), both, a.layout.k_tiles, empty)
-            for x, y in chunks
-        ]
-        sides = [_counted_side(x) for x in (a, b)]
-        return Operands((sides[0], sides[1]), a.layout.k_tiles, (busy[0], busy[1]), both)
+        return _combined((_counted(a, 0), _counted(b, 1)), a.layout.depth, empty)
+
+    @staticmethod
+    def partly(
+        counts: tuple[Counts | None, Counts | None],
+        sizes: tuple[int, int, int],
+        densities: tuple[float, float],
+        empty: float = 1.0,
+        window: int = TILE_M,
+    ) -> Operands:
+        """From the popcounts of the operands that are known, as `expected` of the others."""
+        m, n, k = sizes
+        known = zip(counts, (m, n), densities, strict=True)
+        a, b = (
+            _expected(size, k, density, window, which) if found is None else _counted(found, which)
+            for which, (found, size, density) in enumerate(known)
+        )
+        return _combined((a, b), k, empty)
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -102,26 +111,63 @@ class Operands:
         window: int = TILE_M,
     ) -> Operands:
         """From sizes M, N, K and the shares of non-zeros; vectors condense over `window`."""
-        m, n, k = sizes
-        tiles = ceil_div(k, TILE_K)
-        extents = [_strip_extents(size, window) for size in (m, n)]
-        sides = [
-            _expected_side(rows, k, density, window)
-            for rows, density in zip(extents, densities, strict=True)
-        ]
-        busy: list[F64] = []
-        full = [
-            _by_strip(rows, lambda r, d=d: 1 - (1 - d) ** (r * min(k, TILE_K)))
-            for rows, d in zip(extents, densities, strict=True)
-        ]
-        both = tiles * np.outer(*full)
-        for chunk in ((OHMMA_A, OHMMA_B), (OHMMA_B, OHMMA_A)):
-            means = [
-                _by_strip(rows, lambda r, d=d, c=c: expected_chunks(d, c, r))
-                for rows, d, c in zip(extents, densities, chunk, strict=True)
-            ]
-            busy.append(_with_empty(k * np.outer(*means), both, tiles, empty))
-        return Operands((sides[0], sides[1]), tiles, (busy[0], busy[1]), both)
+        return Operands.partly((None, None), sizes, densities, empty, window)
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """One operand: OHMMAs' worth of its vectors, each k's or, in one column, what every k has.
+
+    `chunks[swap]`: (strips, K or 1); `occupied`: tiles with non-zeros, (strips, tiles along K or
+    1).
+    """
+
+    side: Side
+    chunks: tuple[F64, F64]
+    occupied: F64
+
+
+_TAKES = (OHMMA_A, OHMMA_B), (OHMMA_B, OHMMA_A)
+"""By `swap`: values of A, of B that an OHMMA takes."""
+
+
+def _counted(x: Bitmap | Counts, which: int) -> _Vectors:
+    counts = x.counts()
+    one, other = ((-(-counts // takes[which])).astype(np.float32) for takes in _TAKES)
+    return _Vectors(_counted_side(x), (one, other), (x.tile_counts() > 0).astype(np.float32))  # type: ignore[arg-type]
+
+
+def _expected(size: int, k: int, density: float, window: int, which: int) -> _Vectors:
+    extents = _strip_extents(size, window)
+    one, other = (
+        _by_strip(extents, lambda r, c=takes[which]: expected_chunks(density, c, r))[:, None]
+        for takes in _TAKES
+    )
+    full = _by_strip(extents, lambda r: 1 - (1 - density) ** (r * min(k, TILE_K)))
+    return _Vectors(_expected_side(extents, k, density, window), (one, other), full[:, None])
+
+
+def _combined(sides: tuple[_Vectors, _Vectors], k: int, empty: float) -> Operands:
+    a, b = sides
+    tiles = ceil_div(k, TILE_K)
+    both = _sums(a.occupied, b.occupied, tiles)
+    first, second = (
+        _with_empty(_sums(x, y, k), both, tiles, empty)
+        for x, y in zip(a.chunks, b.chunks, strict=True)
+    )
+    return Operands((a.side, b.side), tiles, (first, second), both)
+
+
+def _sums(x: F64, y: F64, count: int) -> F64:
+    """Of the products of each strip of `x` with each of `y`, over `count` columns."""
+    if x.shape[1] == y.shape[1]:
+        found: F64 = np.asarray(x @ y.T, np.float64)
+        if x.shape[1] == 1:
+            found *= count
+        return found
+    rows: F64 = np.asarray(x.sum(axis=1), np.float64)
+    columns: F64 = np.asarray(y.sum(axis=1), np.float64)
+    return np.outer(rows, columns)
 
 
 def _by_warp(strips: F64, grid: Size2, cta: Size2, warp: Size2, window: int) -> F64:
@@ -145,20 +191,8 @@ def _with_empty(ohmmas: F64, both: F64, k_tiles: int, empty: float) -> F64:
     return ohmmas + empty * (k_tiles - both) + both * short
 
 
-def _tile_counts(x: Bitmap) -> NDArray[np.int64]:
-    """Non-zeros of each tile: (strips, k_tiles)."""
-    return x.tile_counts()
-
-
-def _chunks(a: Bitmap, b: Bitmap, *, swap: bool = False) -> tuple[F64, F64]:
-    """ceil(popcount / what an OHMMA takes) of each vector, f32: (strips, K)."""
-    takes = (OHMMA_B, OHMMA_A) if swap else (OHMMA_A, OHMMA_B)
-    found = [(-(-x.counts() // t)).astype(np.float32) for x, t in zip((a, b), takes, strict=True)]
-    return found[0], found[1]  # type: ignore[return-value]
-
-
-def _counted_side(x: Bitmap) -> Side:
-    counts, window = _tile_counts(x), x.layout.window
+def _counted_side(x: Bitmap | Counts) -> Side:
+    counts, window = x.tile_counts(), x.layout.window
     pieces = -(-counts // _PIECE)
     occupied, full = counts > 0, window * TILE_K
     return Side(

@@ -8,23 +8,11 @@ from __future__ import annotations
 
 from ..backend.isa.errors import DstcError
 from ..dialects.constants import ConstantPool
-from ..dialects.dstc import ConstantOp, MatmulOp, NmType, source_of
+from ..dialects.dstc import MatmulOp, NmType, source_of
 from ..runtime.nm_format import PATTERNS, Pattern, pattern_of, violation
+from .known_counts import constant_operand, stored_side
 
 Patterns = tuple[Pattern | None, Pattern | None]
-
-
-def _constant(op: MatmulOp, which: int, pool: ConstantPool) -> str | None:
-    """Name of the constant that is an operand, if its values are there."""
-    owner = (op.lhs, op.rhs)[which].owner
-    if isinstance(owner, ConstantOp) and owner.constant.data in pool:
-        return owner.constant.data
-    return None
-
-
-def _side(op: MatmulOp, which: int) -> str:
-    """The operand's side as it is stored: groups lie along K."""
-    return "ab"[which] if not op.transposed[which] else "ba"[which]
 
 
 def patterns_of(op: MatmulOp, pool: ConstantPool) -> Patterns:
@@ -32,13 +20,13 @@ def patterns_of(op: MatmulOp, pool: ConstantPool) -> Patterns:
     found: list[Pattern | None] = []
     for which, stated in enumerate((op.a_pattern, op.b_pattern)):
         type_ = (op.lhs, op.rhs)[which].type
-        name = _constant(op, which, pool)
+        name = constant_operand(op, which, pool)
         if isinstance(type_, NmType):
             found.append(type_.pattern)
         elif stated is not None:
             found.append(Pattern.parse(stated.data))
         else:
-            found.append(None if name is None else pattern_of(pool[name], _side(op, which)))
+            found.append(None if name is None else pattern_of(pool[name], stored_side(op, which)))
     return found[0], found[1]
 
 
@@ -47,9 +35,11 @@ def refusal(op: MatmulOp, pool: ConstantPool) -> DstcError:
     source = source_of(op)
     where = f"node {source[0]!r}" if source else op.name
     for which in range(2):
-        name = _constant(op, which, pool)
+        name = constant_operand(op, which, pool)
         if name is not None:
-            broken = [f"not {p}: {violation(pool[name], p, _side(op, which))}" for p in PATTERNS]
+            broken = [
+                f"not {p}: {violation(pool[name], p, stored_side(op, which))}" for p in PATTERNS
+            ]
             return DstcError(
                 f"{where}: constant {name!r} is {'; '.join(broken)}; prune it "
                 "(runtime/nm_format.py) or use another engine"

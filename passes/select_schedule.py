@@ -44,11 +44,12 @@ from .cost_image import ENCODE_INSTRUCTIONS, encoded_bytes
 from .cost_windows import Windows
 from .encode_image import WARPS, Positions, encode_image_grid
 from .fuse_encode import group_of, writes_encoded
+from .known_counts import KnownCounts
 from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
-_Known = dict[tuple[ScheduledProduct, tuple[float, float | None], str], Choice]
-"""What was chosen for a product, its cycles of encoding and an engine."""
+_Known = dict[tuple[object, ...], Choice]
+"""What was chosen for a product, its cycles of encoding, an engine, the op if its zeros count."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class SelectSchedule(ModulePass):
         for inner in op.walk():
             if isinstance(inner, MatmulOp) and inner.schedule is None:
                 self._state_patterns(inner, machine, pool)
-                nodes[inner] = self._node(inner, machine, known, nodes)
+                nodes[inner] = self._node(inner, machine, known, pool, nodes)
         for product, choice in zip(nodes, settle([*nodes.values()]), strict=True):
             if self.tune and chooser.measure is not None:
                 choice = tuned(choice, machine, chooser.measure, self.tune)
@@ -87,7 +88,12 @@ class SelectSchedule(ModulePass):
             chooser.choices.append(choice)
 
     def _node(
-        self, op: MatmulOp, machine: Machine, known: _Known, nodes: Mapping[MatmulOp, Node]
+        self,
+        op: MatmulOp,
+        machine: Machine,
+        known: _Known,
+        pool: ConstantPool,
+        nodes: Mapping[MatmulOp, Node],
     ) -> Node:
         """A product as part of the graph."""
         for side, value in ((Side.B, op.rhs), (Side.A, op.lhs)):
@@ -98,18 +104,19 @@ class SelectSchedule(ModulePass):
                 and value.has_one_use()
                 and (op.window is None or self._forms(op, machine))
             ):
-                choice = self._choice(op, machine, known, given=value)
+                choice = self._choice(op, machine, known, pool, given=value)
                 form = partial(_encoded_as, op, value, side)
                 launch, epilogue = self._operand_encoding(op, value, machine)
                 write = _Written(before, form, epilogue, Chip.of(machine))
                 return Node(choice, nodes[before], launch, write)
-        return Node(self._choice(op, machine, known))
+        return Node(self._choice(op, machine, known, pool))
 
     def _choice(
         self,
         op: MatmulOp,
         machine: Machine,
         known: _Known,
+        pool: ConstantPool,
         given: SSAValue | None = None,
     ) -> Choice:
         """The choice for one product alone; products alike are chosen for once.
@@ -126,11 +133,13 @@ class SelectSchedule(ModulePass):
         if op.group_count > 1:
             engine = Engine.DENSE  # the only one whose kernel takes groups
         image = self._image_encoding(op, machine, given)
-        key = product, (encoding, image), f"{engine}/{op.matrices}"
+        dual = Engine.DUAL in engines(machine, engine) and op.matrices == op.group_count == 1
+        counts = KnownCounts.of(op, pool) if dual else None
+        key = product, encoding, image, engine, op.matrices, op if counts else None
         if key not in known:
             known[key] = choose(
                 product, machine, engine, encoding=encoding, image_encoding=image,
-                whole=op.matrices > 1,
+                counted=None if counts is None else counts.operands, whole=op.matrices > 1,
             )  # fmt: skip
         return replace(known[key], source=source_of(op))
 

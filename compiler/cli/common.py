@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from ...backend.isa.errors import DstcError
+from ...backend.isa.errors import DstcError, SourceError
 from ...backend.isa.files import write_atomic
 
 TUNED = 4
@@ -95,6 +95,48 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "seed": (
         ("--seed",),
         {"type": int, "default": 0, "metavar": "N", "help": "seed of generated data (default: 0)"},
+    ),
+    "trace": (
+        ("--trace",),
+        {
+            "metavar": "OUT.json|DIR",
+            "help": "record what happens when: a timeline for ui.perfetto.dev or chrome://tracing; "
+            "with --format accelsim a folder",
+        },
+    ),
+    "format": (
+        ("--format",),
+        {
+            "choices": ("perfetto", "accelsim"),
+            "default": "perfetto",
+            "help": "of --trace: perfetto (default); accelsim: the executed instructions of "
+            "kernels without sparse ones, for that simulator",
+        },
+    ),
+    "trace-kernel": (
+        ("--trace-kernel",),
+        {
+            "metavar": "NAME[,...]",
+            "default": "",
+            "help": "launches to trace in detail (default: all)",
+        },
+    ),
+    "trace-sm": (
+        ("--trace-sm",),
+        {
+            "metavar": "N[,...]",
+            "default": "0",
+            "help": "SMs whose instructions and stalls are shown one by one (default: 0)",
+        },
+    ),
+    "trace-window": (
+        ("--trace-window",),
+        {
+            "metavar": "FROM:TO",
+            "default": "",
+            "help": "cycles of a launch in which they are (default: from its start as far as the "
+            "file stays below 20 MB)",
+        },
     ),
     "check": (
         ("--check",),
@@ -312,11 +354,15 @@ def guarded(program: str, action: Callable[[], int], debug: bool) -> int:
         if debug:
             raise
         message, code = _told(e)
-        print(f"{program}: {message}", file=sys.stderr)
+        print(message if isinstance(e, SourceError) else f"{program}: {message}", file=sys.stderr)
+        if isinstance(e, DstcError) and e.note is not None and (said := e.note()):
+            print(said, file=sys.stderr)
         return code
 
 
 def _told(error: Exception) -> tuple[str, int]:
+    if isinstance(error, SourceError):
+        return str(error), error.exit_code
     if isinstance(error, DstcError):
         return f"error: {error}", error.exit_code
     if isinstance(error, OSError) and error.filename is not None:

@@ -2,14 +2,20 @@
 
 import time
 
+import numpy as np
 import pytest
 from dstc.backend.isa.errors import DstcError
-from dstc.dialects.dstc import Engine, ScheduleAttr
+from dstc.compiler.driver import new_context
+from dstc.dialects.constants import ConstantPool, attach, constants_of
+from dstc.dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from dstc.passes.candidates import KERNELS, candidates
 from dstc.passes.choose import Choice, choose
 from dstc.passes.cost import ScheduledProduct
+from dstc.passes.cost_chip import Chip
+from dstc.passes.known_counts import KnownCounts
 from dstc.runtime.machine import Machine
 from dstc.runtime.nm_format import Pattern
+from xdsl.parser import Parser
 
 DSTC, V100 = Machine.load("dstc"), Machine.load("v100")
 SQUARE = 1024, 1024, 1024
@@ -165,3 +171,30 @@ def test_ctas_take_sparse_tiles_in_turn() -> None:
     assert few.persistent == of_a_round and few.cut_tiles == 16
     assert best(2048 + 3 * 128, (0.1, 0.1)).cut_tiles == 0
     assert best(1024, (0.6, 0.6)).persistent == 0
+
+
+@pytest.mark.parametrize("chance", [False, True])
+def test_constants_are_counted_where_their_zeros_are_not_by_chance(chance: bool) -> None:
+    """Every other row of the weights is zero: OHMMAs are full, fewer than their density says."""
+    rng = np.random.default_rng(3)
+    weights = rng.random((512, 512)) + 1
+    weights *= rng.random(weights.shape) < 0.5 if chance else (np.arange(512) % 2)[:, None]
+    ctx = new_context()
+    attach(ctx, ConstantPool({"w": weights.astype(np.float16)}))
+    module = Parser(
+        ctx,
+        """func.func @main(%a: tensor<512x512xf16>) -> tensor<512x512xf32> {
+          %w = dstc.constant "w" {density = 0.5 : f64} : tensor<512x512xf16>
+          %c = dstc.matmul %a, %w {a_density = 0.5 : f64, b_density = 0.5 : f64}
+            : tensor<512x512xf16>, tensor<512x512xf16> -> tensor<512x512xf32>
+          func.return %c : tensor<512x512xf32> }""",
+    ).parse_module()
+    (op,) = (op for op in module.walk() if isinstance(op, MatmulOp))
+    known = KnownCounts.of(op, constants_of(ctx))
+    if chance:
+        assert known is None
+        return
+    assert known is not None
+    product = ScheduledProduct.of(op, next(candidates(SQUARE, DSTC, "dual")))
+    counted, expected = known.operands(product, Chip.of(DSTC)), product.operands(Chip.of(DSTC))
+    assert counted.busy[0].mean() < 0.85 * expected.busy[0].mean()
