@@ -1,17 +1,17 @@
 """Every convolution layer of ResNet-18, VGG-16 and Mask R-CNN's ResNet-50-FPN backbone, by engine.
 
-In: a network's name. Out: of each layer cycles of the dense kernel (v100), of n:m (v100-nm, 4:16) and
-of the dual-side one (dstc), effective products against those of issued OHMMAs, bounds; mean and best
-speedup. Activations are what the network itself makes of an image, after ReLU, in f32 on numpy; its
-weights are random (He) and pruned by magnitude: 70 % of the first layer's, 80 % of others', 90 % of
-those with 512 channels or more. Batch norms take the statistics of their own input.
+In: a network's name. Out: of each layer cycles of the dense kernel (v100), of n:m (v100-nm, 4:16)
+and of the dual-side one (dstc), effective products against those of issued OHMMAs, bounds; mean and
+best speedup. Activations are what the network itself makes of an image, after ReLU, in f32 on
+numpy; its weights are random (He) and pruned by magnitude: 70 % of the first layer's, 80 % of
+others', 90 % of those with 512 channels or more. Batch norms take the statistics of their input.
 
     python benchmarks/conv_layers.py resnet18 --json layers.json
     python benchmarks/conv_layers.py --table layers.json
 
-Layers of more than `--most` multiply-adds are estimated, not simulated. The dual-side kernel's time is
-that of the product on an encoded image, which the layer before writes; encoding kernels (1x1 windows,
-strides) are listed beside it.
+Layers of more than `--most` multiply-adds are estimated, not simulated. The dual-side kernel's time
+is that of the product on an encoded image, which the layer before writes; the kernel that encodes a
+dense one is listed beside it.
 """
 
 from __future__ import annotations
