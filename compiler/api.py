@@ -28,7 +28,7 @@ from ..passes.calibration import attach_calibration
 from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
-from ..runtime.executor import Progress, RunResult, run_program
+from ..runtime.executor import Observer, Progress, RunResult, run_program
 from ..runtime.machine import Machine
 from .cache import CompileCache, Entry
 from .driver import OnPass, PassRecord, new_context, run_pipeline
@@ -44,6 +44,7 @@ from .tune import Tuner
 if TYPE_CHECKING:
     from .check_passes import Inputs
     from .instruments import Instrument
+    from .profile import Profile
 
 Array = NDArray[Any]
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
@@ -85,10 +86,14 @@ class Compiled:
         checks: str = "basic",
         statistics: bool = True,
         progress: Progress | None = None,
+        pictures: bool = False,
+        observer: Observer | None = None,
     ) -> RunResult:
         """Run on a device (default: a new one of the machine compiled for).
 
-        `inputs`: arrays by name, or the array of a lone input. Raises `DstcError` for unfit inputs,
+        `inputs`: arrays by name, or the array of a lone input. `pictures`: keep what the operands
+        of products look like, for a profile; `observer`: told of each launch, such as a
+        `TraceWriter`. Raises `DstcError` for unfit inputs,
         `Trap` when the program goes wrong.
         """
         if device is None:
@@ -99,7 +104,19 @@ class Compiled:
             self.named(inputs),
             statistics_=statistics,
             progress=progress,
+            pictures=pictures,
+            observer=observer,
         )
+
+    def profile(self, result: RunResult, *, name: str | None = None) -> Profile:
+        """What a run took, for tables, notebooks and pages; `name`: of the model, for titles."""
+        from .profile import Profile
+        from .run_json import run_json
+
+        assert self.program.plan is not None
+        title = name or self.program.plan.model
+        mode = "cycle" if result.cycles else "functional"
+        return Profile.of(run_json(self, result, model=title, mode=mode))
 
     def named(self, inputs: Mapping[str, Array] | Array) -> Mapping[str, Array]:
         """Inputs by name."""

@@ -7,11 +7,8 @@ kept in it compressed, a function or kernel at a time, once where it does not ch
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from ..dialects.dstc_isa import KernelOp
 from ..dialects.dstc_tile import LaunchOp
 from ..runtime.executor import KernelRun, RunResult
 from .api import Compiled
+from .blobs import Blobs
 from .graph import OpNode
 from .graph_layout import HEIGHT, WIDTH, layout, path_of
 from .inspect_stages import Piece, Stages
@@ -30,23 +28,6 @@ from .rewrites import Rewrites
 _FOLDER = Path(__file__).parent
 LEVELS = ("model", "dstc", "tile", "isa")
 """What the page calls the levels of IR; each stands for its last stage."""
-
-
-@dataclass
-class Blobs:
-    """Compressed JSON by number; equal content is kept once."""
-
-    texts: list[str] = field(default_factory=list[str])
-    _known: dict[str, int] = field(default_factory=dict[str, int])
-
-    def add(self, content: Any) -> int:
-        """The number of `content`."""
-        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-        if text not in self._known:
-            self._known[text] = len(self.texts)
-            packed = gzip.compress(text.encode(), 6, mtime=0)
-            self.texts.append(base64.b64encode(packed).decode())
-        return self._known[text]
 
 
 def render_page(

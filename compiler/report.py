@@ -1,28 +1,28 @@
 """The report of a run: one HTML page that needs nothing else.
 
-In: the dictionary that `dstc run --json` writes. Out: HTML with the same numbers: summary, kernels,
-where the cycles go, products, other machines, host operators.
+In: a `Profile`. Out: HTML with its numbers: what limits the run, layers beside other machines,
+speed of light by unit, rooflines, where the cycles go, sparsity, and each kernel line by line.
 """
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..runtime.formats import OHMMA_A, OHMMA_B
-from .run_facts import (
-    changed,
-    count,
-    layers_compared,
-    limit_text,
-    number,
-    on_machine,
-    percent,
-    short,
-)
+from ..runtime.pictures import Picture
+from .blobs import Blobs
+from .profile import KernelProfile, Profile
+from .roofline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, rooflines
+from .run_facts import changed, count, limit_text, number, percent, short
+from .units import UNITS
 
 TEMPLATE = "report.html.jinja"
+_FOLDER = Path(__file__).parent
 
 CAUSES: dict[str, tuple[str, str, str]] = {
     "issued": ("issued", "#2f7ed8", "an instruction issued"),
@@ -46,17 +46,18 @@ CAUSES: dict[str, tuple[str, str, str]] = {
 
 UNKNOWN = ("#5f6b76", "a cause of the simulator")
 """Colour and meaning of a cause that is not listed."""
+HOT_LINES = 12
+"""Lines of a kernel that the page shows at once."""
+_INK = (0x24, 0x68, 0xC8)
+"""Colour of a non-zero in a picture; zeros are transparent."""
 
 
-def render_report(facts: Mapping[str, Any]) -> str:
-    """The page for `facts`, with every name in it escaped.
-
-    Cycles and time_us are those of the facts; sums in the tables are over the facts' kernels.
-    """
+def render_report(profile: Profile) -> str:
+    """The page, with every name in it escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment: Any = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -65,19 +66,34 @@ def render_report(facts: Mapping[str, Any]) -> str:
     environment.filters.update(
         count=count, percent=percent, short=short, number=number, limit_text=limit_text
     )
+    facts = profile.facts
+    blobs = Blobs()
     return environment.get_template(TEMPLATE).render(
+        p=profile,
         f=facts,
-        model=Path(facts["model"]).name,
-        machine=on_machine(facts),
+        css=(_FOLDER / "report.css").read_text(),
+        js=(_FOLDER / "report.js").read_text(),
         changed=changed,
-        timed=facts["cycles"] > 0,
-        longest=max((k["cycles"] for k in facts["kernels"]), default=0),
-        causes=_causes(facts),
-        products=_products(facts),
-        layers=layers_compared(facts),
+        causes=_causes(profile),
+        cause_of=cause_of,
+        units=[unit for unit in UNITS if profile.rates["units"][unit.key]],
+        layers=_layers(facts),
+        others=list(facts["compare"]),
         total=_total(facts),
+        rooflines=rooflines(profile),
+        chart={"w": WIDTH, "h": HEIGHT, "l": LEFT, "r": RIGHT, "t": TOP, "b": BOTTOM},
+        pictured=[(k, _pictures(k)) for k in profile.kernels if k.pictures],
+        listings=[_listing(k, blobs) for k in profile.kernels],
+        cause_table={key: [entry[0], entry[1]] for key, entry in CAUSES.items()},
+        blobs=blobs.texts,
+        hot_lines=HOT_LINES,
         volume=OHMMA_A * OHMMA_B,
     )
+
+
+def cause_of(cause: str) -> tuple[str, str]:
+    """Label and colour of a cause."""
+    return CAUSES[cause][:2] if cause in CAUSES else (cause, UNKNOWN[0])
 
 
 def _total(facts: Mapping[str, Any]) -> dict[str, float]:
@@ -86,26 +102,83 @@ def _total(facts: Mapping[str, Any]) -> dict[str, float]:
     return {key: sum(k[key] for k in facts["kernels"]) for key in keys}
 
 
-def _causes(facts: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _causes(profile: Profile) -> list[tuple[str, str, str, str]]:
     """(key, label, colour, meaning) of the causes that occur."""
-    occur = {c: None for k in facts["kernels"] for c, cycles in k["stalls"].items() if cycles}
+    occur = [cause for cause, cycles in profile.stalls.items() if cycles]
     known = [(key, *CAUSES[key]) for key in CAUSES if key in occur]
     return known + [(key, key, *UNKNOWN) for key in occur if key not in CAUSES]
 
 
-def _products(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Kernels that multiply: multiply-adds and OHMMAs, and how well the latter are filled."""
-    rows: list[dict[str, Any]] = []
-    for k in facts["kernels"]:
-        if k["macs_dense"]:
-            issued, skipped = k["ohmma_issued"], k["ohmma_skipped"]
-            slots = issued * OHMMA_A * OHMMA_B
-            rows.append(
-                {
-                    **k,
-                    "effective_share": k["macs_effective"] / k["macs_dense"],
-                    "issued_share": issued / (issued + skipped) if issued + skipped else None,
-                    "filled": k["macs_effective"] / slots if slots else None,
-                }
-            )
+def _layers(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The layers, each with its cycles on the machines compared; then those that only they have."""
+    others = [
+        {layer["name"]: layer["cycles"] for layer in other["layers"]}
+        for other in facts["compare"].values()
+    ]
+    rows = [
+        {**layer, "others": [other.get(layer["name"], 0) for other in others]}
+        for layer in facts["layers"]
+    ]
+    known = {layer["name"] for layer in facts["layers"]}
+    for name in dict.fromkeys(n for other in others for n in other if n not in known):
+        blank = dict.fromkeys(("engine", "a_density", "b_density", "share", "limit"))
+        zero = dict.fromkeys(("cycles", "time_us", "macs_dense", "macs_effective", "kernels"), 0)
+        cycles = [other.get(name, 0) for other in others]
+        rows.append({"name": name, "op": "-", **blank, **zero, "others": cycles})
     return rows
+
+
+def _listing(kernel: KernelProfile, blobs: Blobs) -> dict[str, int] | None:
+    """The numbers of the blobs with texts, and with counts, of a launch's lines."""
+    if not kernel.lines:
+        return None
+    code = kernel.code
+    return {
+        "text": blobs.add({"text": code["text"], "sources": code["sources"]}),
+        "counts": blobs.add(
+            {"issued": kernel.row["pc_issued"], "stalled": kernel.row["pc_stalled"]}
+        ),
+    }
+
+
+def _pictures(kernel: KernelProfile) -> list[dict[str, Any]]:
+    """Of a product's operands: image, shape, density, and the bars of the histogram."""
+    assert kernel.pictures is not None
+    found: list[dict[str, Any]] = []
+    for side, chunk, picture in zip("AB", (OHMMA_A, OHMMA_B), kernel.pictures, strict=True):
+        most = int(picture.histogram.max()) or 1
+        rows, columns = picture.cells.shape
+        found.append(
+            {
+                "side": side,
+                "chunk": chunk,
+                "uri": png(picture),
+                "shape": picture.shape,
+                "rows": rows,
+                "columns": columns,
+                "density": picture.nonzeros / (picture.shape[0] * picture.shape[1]),
+                "window": picture.window,
+                "vectors": int(picture.histogram.sum()),
+                "empty": int(picture.histogram[0]) / max(1, int(picture.histogram.sum())),
+                "bars": [(i, int(n), int(n) / most) for i, n in enumerate(picture.histogram)],
+            }
+        )
+    return found
+
+
+def png(picture: Picture) -> str:
+    """The picture as a data URI: the more non-zeros in a block, the less transparent."""
+    rows, columns = picture.cells.shape
+    pixels = b"".join(b"\0" + row.tobytes() for row in picture.cells)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
+        (b"PLTE", bytes(_INK) * 256),
+        (b"tRNS", bytes(range(256))),
+        (b"IDAT", zlib.compress(pixels, 9)),
+        (b"IEND", b""),
+    )
+    raw = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        raw += struct.pack(">I", len(body)) + kind + body
+        raw += struct.pack(">I", zlib.crc32(kind + body))
+    return "data:image/png;base64," + base64.b64encode(raw).decode()

@@ -64,7 +64,7 @@ def group_name(op: Operation) -> str:
 
 MOST_NAMES = 4
 """Ops that a kernel's name names."""
-_SILENT = ("fill", "reshape", "cast", "expand")
+_SILENT = ("fill", "reshape", "cast", "expand", "encode")
 """Ops that are not worth a name beside others."""
 
 

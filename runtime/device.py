@@ -16,6 +16,7 @@ from ..backend.isa.errors import DstcError
 from .machine import Machine
 from .memory import Memory
 from .sim.engine import L2State, LaunchResult, launch
+from .sim.timeline import Recording
 
 MODES = ("cycle", "functional")
 CHECKS = ("off", "basic", "full")
@@ -54,6 +55,7 @@ class Device:
         max_instructions: int = MAX_INSTRUCTIONS,
         overrides: Mapping[str, object] | None = None,
         max_ctas: int | None = None,
+        recording: Recording | None = None,
     ) -> None:
         if mode not in MODES:
             raise DstcError(f"mode '{mode}': there are {', '.join(MODES)}")
@@ -73,6 +75,7 @@ class Device:
         )
         self.mode, self.threads, self.checks = mode, threads, checks
         self.max_instructions, self.max_ctas = max_instructions, max_ctas
+        self.recording = recording
         self.memory = Memory(track=checks == "full")
         self._l2 = L2State(self.machine)
 
@@ -156,4 +159,5 @@ class Device:
             max_instructions=self.max_instructions,
             max_ctas=self.max_ctas,
             threads=self.threads,
+            recording=self.recording,
         )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +23,26 @@ from .host_ops import run_host_op
 from .images import bitmap_of, from_image, padding_of, to_image
 from .layers import Layer, layers_of, limit_of
 from .lowered import lowered
+from .pictures import Picture
 from .sim.engine import LaunchResult
+from .sim.timeline import Recording
 
 Array = NDArray[Any]
 
 
 @dataclass
 class KernelRun:
-    """One launch: what it was, what it took, and its operands' densities (0 to 1)."""
+    """One launch: what it was, what it took, and its operands' densities (0 to 1).
+
+    `pictures`: of the operands of its first product, if they were asked for.
+    """
 
     launch: Launch
     result: LaunchResult
     a_density: float | None = None
     b_density: float | None = None
     operands: Statistics | None = None
+    pictures: tuple[Picture, Picture] | None = None
 
     @property
     def macs_effective(self) -> int:
@@ -71,6 +77,27 @@ class KernelRun:
             "limit": self.limit,
             "counters": r.counters,
             "stalls": r.stalls,
+            "opcodes": r.opcodes,
+            "ctas": r.ctas,
+            "occupancy": r.occupancy,
+            "occupancy_limits": r.limits,
+        }
+
+    def detail_to_json(self) -> dict[str, Any]:
+        """By instruction, and the operands' pictures: what a report has beyond `to_json`.
+
+        `pc_stalled`: for each cause that occurs, [instruction, sub-core cycles] pairs.
+        """
+        r = self.result
+        stalled: dict[str, list[list[int]]] = {}
+        for cause, column in zip(r.stalls, r.pc_stalled.T, strict=bool(r.stalls)):
+            places = np.flatnonzero(column)
+            if places.size:
+                stalled[cause] = np.stack([places, column[places]], axis=1).tolist()
+        return {
+            "pc_issued": r.pc_issued.tolist(),
+            "pc_stalled": stalled,
+            "pictures": None if self.pictures is None else [p.to_json() for p in self.pictures],
         }
 
 
@@ -123,6 +150,18 @@ class RunResult:
         return sum(k.result.warp_instructions for k in self.kernels)
 
 
+class Observer(Protocol):
+    """Watches the launches of a run."""
+
+    def before(self, launch: Launch) -> Recording | None:
+        """What to record of a launch; None: nothing."""
+        ...
+
+    def after(self, run: KernelRun) -> None:
+        """A launch has run; its timeline is in its result."""
+        ...
+
+
 Progress = Callable[[int, int, str], None]
 """Called before each step with its index, the number of steps and its name."""
 
@@ -161,22 +200,34 @@ def run_program(
     *,
     statistics_: bool = True,
     progress: Progress | None = None,
+    pictures: bool = False,
+    observer: Observer | None = None,
 ) -> RunResult:
     """Run `program` on `device`.
 
-    `statistics_`: look at each product's operands for densities and effective products.
+    `statistics_`: look at each product's operands for densities and effective products;
+    `pictures`: keep what they look like, too. `observer`: told of each launch, and may have it
+    recorded.
     Raises `DstcError` for unfit inputs, `Trap` when a kernel goes wrong.
     """
     plan = program.plan
     if plan is None:
         raise DstcError("the program has no launch plan; run its kernels with `dstc sim`")
     check_inputs(plan, inputs)
-    return _Run(program, plan, device).run(inputs, statistics_, progress)
+    return _Run(program, plan, device, pictures, observer).run(inputs, statistics_, progress)
 
 
 class _Run:
-    def __init__(self, program: Program, plan: Plan, device: Device):
+    def __init__(
+        self,
+        program: Program,
+        plan: Plan,
+        device: Device,
+        pictures: bool,
+        observer: Observer | None,
+    ) -> None:
         self.program, self.plan, self.device = program, plan, device
+        self.pictures, self.observer = pictures, observer
         self.buffers: dict[str, Buffer] = {b.name: b for b in plan.buffers}
         self.addresses: dict[str, int] = {}
         self.arena: int | None = None
@@ -261,15 +312,24 @@ class _Run:
     def _bytes(self, name: str) -> NDArray[np.uint8]:
         return self.device.read(self.addresses[name], self.buffers[name].bytes)
 
-    def _operands(self, launch: Launch, name: str, side: str) -> list[Bitmap | Counts]:
-        """An operand of each product of a launch."""
+    def _operands(
+        self, launch: Launch, name: str, side: str, seen: list[Picture]
+    ) -> list[Bitmap | Counts]:
+        """An operand of each product of a launch; `seen` gets the first one's picture."""
         buffer = self.buffers[name]
         if buffer.bitmap is not None:
-            return [bitmap_of(self._bytes(name), buffer)]
+            bitmap = bitmap_of(self._bytes(name), buffer)
+            if self.pictures:
+                seen.append(Picture.of_bitmap(bitmap))
+            return [bitmap]
         array = self.get(name) != 0
         shape = launch.a_shape if side == "a" else launch.b_shape
         parts = np.split(array.reshape(shape or (array.shape[0], -1)), launch.batch)
-        return [counted(p.T if side in launch.transposed else p, side) for p in parts]
+        turned = [p.T if side in launch.transposed else p for p in parts]
+        operands: list[Bitmap | Counts] = [counted(p, side) for p in turned]
+        if self.pictures:
+            seen.append(Picture.of(turned[0], operands[0]))
+        return operands
 
     def _look_at_windows(self, run: KernelRun) -> None:
         """What a product on windows of an image multiplies, over all groups."""
@@ -281,8 +341,11 @@ class _Run:
         # a reshape is an alias: the buffer's shape may be another
         occupied = self.get(launch.b_operand).reshape(image) != 0
         columns = lowered(occupied, window, numbers[10:12])
-        pairs = zip(left, np.split(columns, groups), strict=True)
+        pairs = list(zip(left, np.split(columns, groups), strict=True))
         operands = [(counted(a, "a"), counted(b, "b")) for a, b in pairs]
+        if self.pictures:
+            (a, b), (counts_a, counts_b) = pairs[0], operands[0]
+            run.pictures = Picture.of(a, counts_a), Picture.of(b, counts_b)
         run.a_density, run.b_density = (
             sum(pair[i].density for pair in operands) / groups for i in range(2)
         )
@@ -290,13 +353,21 @@ class _Run:
 
     def _launch(self, launch: Launch, look: bool) -> KernelRun:
         args = [self.addresses[a] if isinstance(a, str) else a for a in launch.args]
+        if self.observer is not None:
+            self.device.recording = self.observer.before(launch)
         result = self.device.launch(self.program.kernels[launch.kernel], launch.grid, args)
         run = KernelRun(launch, result)
+        if self.observer is not None:
+            self.observer.after(run)
+            run.result = replace(result, timeline=None)
         if look and launch.window and launch.a_operand is not None:
             self._look_at_windows(run)
         elif look and launch.a_operand is not None and launch.b_operand is not None:
             sides = ((launch.a_operand, "a"), (launch.b_operand, "b"))
-            pairs = list(zip(*(self._operands(launch, *side) for side in sides), strict=True))
+            seen: list[Picture] = []
+            pairs = list(zip(*(self._operands(launch, *side, seen) for side in sides), strict=True))
+            if seen:
+                run.pictures = seen[0], seen[1]
             run.a_density, run.b_density = (
                 sum(pair[i].density for pair in pairs) / len(pairs) for i in (0, 1)
             )

@@ -96,6 +96,48 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--seed",),
         {"type": int, "default": 0, "metavar": "N", "help": "seed of generated data (default: 0)"},
     ),
+    "trace": (
+        ("--trace",),
+        {
+            "metavar": "OUT.json|DIR",
+            "help": "record what happens when: a timeline for ui.perfetto.dev or chrome://tracing; "
+            "with --format accelsim a folder",
+        },
+    ),
+    "format": (
+        ("--format",),
+        {
+            "choices": ("perfetto", "accelsim"),
+            "default": "perfetto",
+            "help": "of --trace: perfetto (default); accelsim: the executed instructions of "
+            "kernels without sparse ones, for that simulator",
+        },
+    ),
+    "trace-kernel": (
+        ("--trace-kernel",),
+        {
+            "metavar": "NAME[,...]",
+            "default": "",
+            "help": "launches to trace in detail (default: all)",
+        },
+    ),
+    "trace-sm": (
+        ("--trace-sm",),
+        {
+            "metavar": "N[,...]",
+            "default": "0",
+            "help": "SMs whose instructions and stalls are shown one by one (default: 0)",
+        },
+    ),
+    "trace-window": (
+        ("--trace-window",),
+        {
+            "metavar": "FROM:TO",
+            "default": "",
+            "help": "cycles of a launch in which they are (default: from its start as far as the "
+            "file stays below 20 MB)",
+        },
+    ),
     "check": (
         ("--check",),
         {

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from ...backend.isa.errors import CheckFailed, DstcError
 from ...backend.isa.files import write_npz
 from .common import add_options, check_outputs, key_values, write_json, write_text
+from .tracing import OPTIONS, tracer, write_trace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...runtime.executor import RunResult
+    from ...runtime.executor import Observer, RunResult
     from ...runtime.machine import Machine
     from ..api import Compiled
     from ..cache import CompileCache
@@ -69,7 +70,7 @@ def add_parsers(subparsers: Any) -> None:
     p.add_argument("--report", metavar="OUT.html", help="write a report to open in a browser")
     add_options(
         p, "machine", "set", "engine", "density", "calibrate", "prune", "explain", "tune",
-        "mode-or-estimate", "threads", "checks", "check", "cache", "json",
+        "mode-or-estimate", "threads", "checks", *OPTIONS, "check", "cache", "json",
     )  # fmt: skip
     p.set_defaults(run=run, machine=None)
 
@@ -347,7 +348,7 @@ class _Job:
             names = [p.name for p in ports if self.seed is None or p.name in self.arrays]
             self.inputs.update(for_names(self.arrays, names, self.labels))
 
-    def run(self, compiled: Compiled) -> RunResult:
+    def run(self, compiled: Compiled, observer: Observer | None = None) -> RunResult:
         """Run on a fresh device."""
         from .progress import steps_shown
 
@@ -358,6 +359,8 @@ class _Job:
                 threads=self.args.threads,
                 checks=self.args.checks,
                 progress=progress,
+                pictures=bool(self.args.report),
+                observer=observer,
             )
 
     def check_labels(self, compiled: Compiled) -> None:
@@ -399,6 +402,8 @@ def _x(shape: Sequence[int]) -> str:
 def run(args: argparse.Namespace) -> int:
     """`dstc run`."""
     check_outputs(args.json, args.output, args.report)
+    if args.format == "perfetto":
+        check_outputs(args.trace)
     job = _Job(args)
     if args.mode == "estimate":
         return _estimate(args, job)
@@ -407,7 +412,9 @@ def run(args: argparse.Namespace) -> int:
         compiled = job.compiled(target, main=i == 0)
         if i == 0:
             job.check_labels(compiled)
-        runs.append((compiled, job.run(compiled)))
+        writer = tracer(args, compiled.program, target) if i == 0 else None
+        runs.append((compiled, job.run(compiled, writer)))
+        write_trace(args, writer, job.notes)
     compiled, result = runs[0]
     check: dict[str, Any] | None = None
     if args.check and compiled.model is not None:
@@ -420,18 +427,18 @@ def run(args: argparse.Namespace) -> int:
         facts["notes"].append(f"not checked: {what} has no ONNX model to compare with")
     if args.output:
         write_npz(args.output, result.outputs)
-    if args.report:
-        from ..report import render_report
-
-        write_text(args.report, render_report(facts))
     if args.json:
         write_json(args.json, facts)
+    if args.report:
+        from ..profile import Profile
+
+        write_text(args.report, Profile.of(facts).html())
     if args.json != "-":
         from .tables import print_choices, print_run
 
         print_run(facts)
         print_choices(facts.get("choices", []))
-        for path in (args.json, args.report, args.output):
+        for path in (args.json, args.report, args.trace, args.output):
             if path:
                 print(f"wrote {path}")
     if check is not None and not check["ok"]:
@@ -446,7 +453,7 @@ def _estimate(args: argparse.Namespace, job: _Job) -> int:
     """`dstc run --mode estimate`: cycles in closed form, no values."""
     from ..estimate import KernelEstimate, estimate_kernels
 
-    for option in ("output", "report", "labels"):
+    for option in ("output", "report", "trace", "labels"):
         if getattr(args, option):
             raise DstcError(f"--{option} needs values; --mode estimate computes none: use cycle")
     runs: list[tuple[Compiled, list[KernelEstimate]]] = []
@@ -517,44 +524,27 @@ def _facts(
     runs: list[tuple[Compiled, RunResult]],
     check: dict[str, Any] | None,
 ) -> dict[str, Any]:
+    from ..run_json import machine_run, run_json
+
     compiled, result = runs[0]
     facts: dict[str, Any] = {
-        "schema": 1,
-        "model": args.model,
-        "machine": compiled.machine.name,
-        "set": _changes(compiled.machine, args),
+        **run_json(
+            compiled, result, model=args.model, changes=_changes(compiled.machine, args),
+            mode=args.mode, detail=bool(args.report),
+        ),
         "engine": args.engine,
-        "mode": args.mode,
         "check": check,
-        "cycles": result.cycles,
-        "time_us": result.time_us,
-        "warp_instructions": result.warp_instructions,
-        "wall_seconds": {"compile": compiled.seconds, "simulate": result.wall_seconds},
-        "cached": compiled.cached,
         "inputs": {n: list(a.shape) for n, a in job.inputs.items()},
-        "outputs": {n: list(a.shape) for n, a in result.outputs.items()},
-        "kernels": [k.to_json() for k in result.kernels],
-        "layers": [layer.to_json() for layer in result.layers],
-        "host_ops": [h.to_json() for h in result.host_ops],
-        "memory": _memory(compiled),
         "notes": [*compiled.notes, *job.notes],
-        "compare": {},
         **_choices(args, compiled),
-    }
+    }  # fmt: skip
     accuracy = job.accuracy(result)
     if accuracy is not None:
         facts["accuracy"] = {"right": accuracy[0], "of": accuracy[1]}
     for other, ran in runs[1:]:
-        entry: dict[str, Any] = {
-            "set": _changes(other.machine, args),
-            "cycles": ran.cycles,
-            "time_us": ran.time_us,
-            "warp_instructions": ran.warp_instructions,
-            "speedup": ran.time_us / result.time_us if result.time_us else None,
-            "speedup_cycles": ran.cycles / result.cycles if result.cycles else None,
-            "kernels": [k.to_json() for k in ran.kernels],
-            "layers": [layer.to_json() for layer in ran.layers],
-        }
+        entry = machine_run(other, ran, _changes(other.machine, args), detail=False)
+        entry["speedup"] = ran.time_us / result.time_us if result.time_us else None
+        entry["speedup_cycles"] = ran.cycles / result.cycles if result.cycles else None
         right = job.accuracy(ran)
         if right is not None:
             entry["accuracy"] = {"right": right[0], "of": right[1]}

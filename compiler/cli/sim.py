@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ...backend.isa.errors import DstcError
 from ...backend.isa.files import atomic_path
 from .common import add_options, check_outputs, key_values, write_json
+from .tracing import OPTIONS, tracer, write_trace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +63,7 @@ def add_parsers(subparsers: Any) -> None:
         help="instructions of one warp before it is a runaway (default: 2^27); a launch is one "
         "after 4 * N, or 2^18 a resident warp if more, in which no warp finishes",
     )
-    add_options(p, "machine", "set", "mode", "threads", "checks", "json")
+    add_options(p, "machine", "set", "mode", "threads", "checks", *OPTIONS, "json")
     p.set_defaults(run=sim)
     p = subparsers.add_parser(
         "machines",
@@ -110,7 +111,7 @@ def sim(args: argparse.Namespace) -> int:
         check_outputs(target.partition(":")[0])
         _dumped(np.zeros(buffers[name][1], np.uint8), name, target)
     check_outputs(args.json)
-    result = device.launch(kernel, _grid(args.grid), [words[name] for name in kernel.params])
+    result = _launch(args, device, kernel, [words[name] for name in kernel.params])
     for name, target in dumps.items():
         _dump(device, name, *buffers[name], target)
     changes = device.machine.settings(key_values(args.set))
@@ -120,6 +121,25 @@ def sim(args: argparse.Namespace) -> int:
     if args.json != "-":
         _report(facts)
     return 0
+
+
+def _launch(
+    args: argparse.Namespace, device: Device, kernel: Kernel, words: list[int]
+) -> LaunchResult:
+    """Run the kernel, and trace it if that is asked for."""
+    from ...backend.isa.program import Launch, Program
+    from ...runtime.executor import KernelRun
+
+    x, y, z = (*_grid(args.grid), 1, 1)[:3]
+    writer = tracer(args, Program({kernel.name: kernel}), device.machine)
+    if writer is None:
+        return device.launch(kernel, (x, y, z), words)
+    launch = Launch(kernel.name, kernel.name, "kernel", "", (), (x, y, z), tuple(words))
+    device.recording = writer.before(launch)
+    result = device.launch(kernel, (x, y, z), words)
+    writer.after(KernelRun(launch, result))
+    write_trace(args, writer, [])
+    return dataclasses.replace(result, timeline=None)
 
 
 def machines(args: argparse.Namespace) -> int:
@@ -239,7 +259,8 @@ def _dump(device: Device, name: str, address: int, size: int, target: str) -> No
 def _facts(
     kernel: Kernel, device: Device, changes: dict[str, Any], mode: str, result: LaunchResult
 ) -> dict[str, Any]:
-    values = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    fields = [f.name for f in dataclasses.fields(result) if f.name != "timeline"]
+    values = {name: getattr(result, name) for name in fields}
     return {
         "schema": 1,
         "kernel": kernel.name,

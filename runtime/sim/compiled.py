@@ -23,7 +23,7 @@ from ...backend.isa import layout, table
 
 # _nrt off: no code here allocates, and counting references of array views costs as much as the rest
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
-_NOT_COMPILED = ("engine.py", "faults.py", "decode.py")
+_NOT_COMPILED = ("engine.py", "faults.py", "decode.py", "timeline.py")
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -88,10 +88,11 @@ def entry(function: Callable[..., Any]) -> Any:
     return compiled
 
 
-def must_compile(compiled: Any) -> bool:
-    """Whether calling the entry point compiles it: it is neither loaded nor in the cache."""
+def must_compile(compiled: Any, forms: int = 1) -> bool:
+    """Whether calling the entry point may compile it: fewer than `forms` of it, for arguments of
+    so many sets of types, are loaded or in the cache."""
     index = getattr(_store(compiled), "_load_index", None)
-    return not compiled.overloads and index is not None and not index()
+    return index is not None and max(len(compiled.overloads), len(index())) < forms
 
 
 def first_call(compiled: Any, *arguments: Any) -> Any:

@@ -333,6 +333,30 @@ R = _numbered(
 )
 """A load or atomic whose completion the quantum's end fixes."""
 
+Event = _numbered(
+    "Event",
+    """
+    ISSUE  # VALUE: active lanes whose guard held; UNTIL: when its pipe is free again
+    STALL  # from TIME until UNTIL; VALUE: the cause, or UNSETTLED; PC and WARP: who waits
+    SETTLED  # the cause of WARP's STALLs that were UNSETTLED is VALUE
+    START  # the first instruction of a warp
+    END  # its last
+    """,
+)
+"""Kinds of event."""
+
+E = _numbered(
+    "E",
+    """
+    KIND TIME SUB
+    WARP  # slot on the SM
+    PC VALUE UNTIL
+    CTA  # in the grid
+    ADDRESS  # of 32 lanes, if the recording has them
+    """,
+)
+"""Columns of an event."""
+
 PARAMETERS = (
     "predicate.latency", "branch.latency", "branch.taken_latency",
     "barrier.latency", "shared.latency", "shared.queue", "shared.shuffle_latency",

@@ -51,6 +51,7 @@ from .runs import RUN_VALUES
 from .stores import LOG_DATA
 from .tensor import WIDE_SIZE
 from .threads import SYNC_SIZE
+from .timeline import QUANTA, Recorder, Recording, Timeline, sample
 
 _TILE_WORDS = 1024
 _CHIP_PLACES = 11
@@ -92,6 +93,8 @@ class LaunchResult:
     """CTAs that ran."""
     ctas_left_out: int = 0
     """CTAs of the grid that `max_ctas` kept from running."""
+    timeline: Timeline | None = None
+    """What happened when, if that was recorded."""
 
 
 class L2State:
@@ -171,11 +174,13 @@ def launch(
     max_instructions: int,
     max_ctas: int | None = None,
     threads: int = 1,
+    recording: Recording | None = None,
 ) -> LaunchResult:
     """Run `kernel` over `grid` (CTAs in x, y, z) with parameter words `arguments`.
 
     `max_ctas`: run only that many CTAs, the first in dispatch order; None runs them all.
     `checks`: as `Device` explains; "full" needs a `memory` that tracks what is written.
+    `recording`: record a timeline (in timed launches).
     Raises `DstcError` for a kernel that does not fit, `Trap` for one that goes wrong.
     """
     if min(grid) < 1 or grid[0] * grid[1] * grid[2] >= 1 << 40:
@@ -183,7 +188,8 @@ def launch(
     decoded = decode(kernel, machine, arguments)
     limits = occupancy(kernel, machine)
     state = _State(kernel, grid, decoded, machine, min(limits.values()), memory, l2,
-                   timed, checks, max_instructions, max_ctas, threads)  # fmt: skip
+                   timed, checks, max_instructions, max_ctas, threads,
+                   recording if timed else None)  # fmt: skip
     state.run()
     return state.result(limits)
 
@@ -204,7 +210,7 @@ class _State:
     def __init__(
         self, kernel: Any, grid: tuple[int, int, int], decoded: Decoded, machine: Machine,
         resident: int, memory: Memory, l2: L2State, timed: bool, checks: str,
-        max_instructions: int, max_ctas: int | None, threads: int,
+        max_instructions: int, max_ctas: int | None, threads: int, recording: Recording | None,
     ) -> None:  # fmt: skip
         self.kernel, self.machine, self.decoded, self.timed = kernel, machine, decoded, timed
         self.threads = threads
@@ -256,6 +262,10 @@ class _State:
         self.chip_counters = zeros(len(N))
         self.grid = np.array(grid, np.int64)
         self.sync = zeros(SYNC_SIZE)
+        self.recorder: Recorder | None = None
+        if recording is not None:
+            squash = machine.get("ohmma.squash_per_cycle", 0)
+            self.recorder = Recorder(recording, count, subs, quantum, squash)
         self.arrays: tuple[Any, ...] = (
             self.sync, zeros(count), self.chip, pool, self.param, decoded.rows, regs,
             regs.view(np.float32), self.preds, acc,
@@ -279,6 +289,7 @@ class _State:
             zeros(count, machine["l1.miss_sectors"] + machine["l1.store_sectors"]),
             np.zeros((count, subs, BANKS), np.int32), np.zeros((count, SCRATCH), np.uint64),
             (written, written.view(np.uint32), marks),
+            None if self.recorder is None else self.recorder.trace,
         )  # fmt: skip
 
     def parameters(
@@ -327,8 +338,10 @@ class _State:
         from .kernel import RUNNING, run_kernel
         from .threads import Sync
 
-        if must_compile(run_kernel) and sys.stderr.isatty():
-            print("compiling the simulator, once: 20 to 30 seconds ...", file=sys.stderr)
+        recorder = self.recorder
+        if must_compile(run_kernel, 1 if recorder is None else 2) and sys.stderr.isatty():
+            what = "the simulator" if recorder is None else "the simulator that records"
+            print(f"compiling {what}, once: 20 to 30 seconds ...", file=sys.stderr)
         quantum = self.machine["simulation.quantum"]
         alone = (0, _QUANTA_ALONE, quantum, self.timed)
         status = first_call(run_kernel, *alone, *self.arrays)
@@ -342,8 +355,11 @@ class _State:
                     )  # fmt: skip
                     worker.start()
                     workers.append(worker)
+            quanta = _QUANTA_A_CALL if recorder is None else QUANTA
             while status == RUNNING:  # returns now and then, so that an interrupt is seen
-                status = run_kernel(0, _QUANTA_A_CALL, quantum, self.timed, *self.arrays)
+                self.hand_over()
+                status = run_kernel(0, quanta, quantum, self.timed, *self.arrays)
+            self.hand_over()
         finally:
             self.sync[Sync.STOP] = 1
             for worker in workers:
@@ -351,6 +367,15 @@ class _State:
         if status != 0:
             sm = int(self.chip[FAULT_SM])
             raise Trap(describe(self.kernel, self.sms[sm], self.warps, self.ctas[sm]))
+
+    def hand_over(self) -> None:
+        """Let the recorder, if there is one, take what was noted."""
+        if self.recorder is not None:
+            from .dispatch import NOW
+
+            totals = self.counters.sum(axis=0)[: len(N)] + self.chip_counters
+            issued = int(self.stalls[:, Cause.ISSUED].sum())
+            self.recorder.take(sample(int(self.chip[NOW]), issued, totals, N))
 
     def result(self, limits: dict[str, int]) -> LaunchResult:
         """Totals of the run."""
@@ -392,4 +417,7 @@ class _State:
             limits,
             self.ctas_run,
             self.grid_ctas - self.ctas_run,
+            None
+            if self.recorder is None
+            else self.recorder.timeline(cycles, self.kernel.warps, self.resident),
         )

@@ -115,7 +115,7 @@ def run_kernel(
     outs: Any, grid: Any, l1_sets: int, constant_elements: int,
     log: Any, log_data: Any, l2_tags: Any, l2_used: Any, l2_valid: Any, l2_dirty: Any,
     l2_fills: Any, slices_free: Any, dram: Any, clock: Any, chip_counters: Any, next_request: Any,
-    landings: Any, lags: Any, planes: Any, shadow: Any,
+    landings: Any, lags: Any, planes: Any, shadow: Any, trace: Any,
 ) -> int:  # fmt: skip
     """Run for `quanta` quanta at most. Returns FINISHED, RUNNING or FAULTED.
 
@@ -140,7 +140,7 @@ def run_kernel(
                     alloc_low, alloc_high, ready, release, meta, pred_ready, acc_ready,
                     acc_transfer, l1_tags, l1_used, l1_fills, requests, records, atomics, outs,
                     grid, l1_sets, constant_elements, landings, lags, planes, log,
-                    log_data, shadow,
+                    log_data, shadow, trace,
                 )  # fmt: skip
                 fetch_add(sync, Sync.FINISHED, 1)
             turn = 0
@@ -192,6 +192,8 @@ def run_kernel(
         end = begin + quantum if timed else PENDING
         chip[QUANTUM_END] = end
         chip[LIMIT] = end + AHEAD * quantum if timed else PENDING
+        if trace is not None and timed:  # its lists hold so much; the cycles are the same
+            chip[LIMIT] = end
         if not timed:
             chip[GIVEN] = chip[POOLED]  # without time, CTAs run one after the other
         listed = 0

@@ -35,6 +35,7 @@ from .constants import (
     WarpState,
 )
 from .dispatch import own_next, place_cta
+from .events import Event, note, note_issue, watched
 from .execute import atomic_kind, execute, fetch_operands, tensor_step
 from .hazards import KNOWN, hold_sources, mark_results, operands_time, pipe_time, unwritten
 from .intrinsics import natural, prefetch_1, prefetch_2
@@ -290,7 +291,7 @@ def run_sm(
     ready: Any, release: Any, meta: Any, pred_ready: Any, acc_ready: Any, acc_transfer: Any,
     tags: Any, used: Any, fills: Any, requests: Any, records: Any, atomics: Any, outs: Any,
     grid: Any, sets: int, constant_elements: int, landings: Any, lags: Any, planes: Any,
-    log: Any, log_data: Any, shadow: Any,
+    log: Any, log_data: Any, shadow: Any, trace: Any,
 ) -> None:  # fmt: skip
     """Run SM `sm` over cycles begin..end-1, and ahead up to limit-1 while nobody can tell.
 
@@ -344,6 +345,12 @@ def run_sm(
                     own_stalls[sub[S.IDLE_CAUSE]] += idle
                     if sub[S.IDLE_PC] >= 0:
                         own_stalled[sub[S.IDLE_PC], sub[S.IDLE_CAUSE]] += idle
+                if trace is not None and watched(trace, sm, now):
+                    note(
+                        trace, sm, Event.STALL, sub[S.IDLE_FROM], s,
+                        max(0, sub[S.IDLE_WARP] - sm * resident), max(0, sub[S.IDLE_PC]),
+                        sub[S.IDLE_CAUSE], now, 0,
+                    )  # fmt: skip
                 sub[S.IDLE_FROM] = now
             squashes = param[P.SQUASH]
             while True:
@@ -376,6 +383,11 @@ def run_sm(
                                 own_stalls[cause] += warp[W.OWED]
                                 own_stalled[natural(pc), cause] += warp[W.OWED]
                                 warp[W.OWED] = 0
+                                if trace is not None and watched(trace, sm, now):
+                                    note(
+                                        trace, sm, Event.SETTLED, now, s, w - sm * resident, 0,
+                                        cause, now, 0,
+                                    )  # fmt: skip
                         free, pipe_cause = pipe_time(row, sub, own_ring[s], chip_sm, param)
                         if free <= now and time <= now:
                             chosen = w
@@ -477,6 +489,8 @@ def run_sm(
                     chip_sm[M.FAULT_TIME] = now
                     return
                 own_issued[place] += 1
+                if trace is not None:
+                    note_issue(trace, sm, s, now, w, pc, mask, row, warp, sub, sms, addr, param)
                 if warp[W.STATE] == WarpState.RUNNING:
                     sub[S.GREEDY] = w
                 if op == Op.EXIT and warp[W.ALIVE] == 0:

@@ -1,13 +1,26 @@
-"""The HTML report: it parses, needs nothing from outside and says what the facts say."""
+"""The report of a run: its numbers are the run's, it needs nothing from outside, it opens."""
 
+import json
 import re
+import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from dstc.compiler.report import CAUSES, render_report
-from dstc.compiler.run_facts import layers_compared, short
+from dstc.backend.isa.errors import DstcError
+from dstc.compiler.cli.main import main
+from dstc.compiler.profile import Profile
+from dstc.compiler.report import CAUSES, HOT_LINES, png
+from dstc.compiler.run_facts import short
+from dstc.runtime.formats import count
+from dstc.runtime.pictures import MOST_COLUMNS, MOST_ROWS, Picture
 from dstc.runtime.sim.constants import Cause
+
+from .onnx_models import model, node, random
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -28,105 +41,168 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         a = dict(attrs)
-        self.links += [v for k, v in attrs if k in ("src", "href") and v]
+        found = [v for k, v in attrs if k in ("src", "href") and v]
+        self.links += [v for v in found if not v.startswith(("#", "data:"))]
         if tag not in VOID:
             self.open.append(tag)
         if tag == "table":
-            self.rows = self.tables.setdefault(a["id"] or "", [])
+            self.rows = self.tables.setdefault(a.get("id") or "", [])
         elif tag == "tr":
             self.rows.append([])
         elif tag == "td":
             self.rows[-1].append(("", a.get("data-v")))
 
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass  # of a drawing
+
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, tag
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if "td" in self.open:
+        if "td" in self.open and self.rows and self.rows[-1]:
             text, value = self.rows[-1][-1]
-            self.rows[-1][-1] = (text + data.strip(), value)
+            self.rows[-1][-1] = (text + " ".join(data.split()), value)
 
 
-def kernel(name: str, cycles: int, **more: Any) -> dict[str, Any]:
-    stalls = {"issued": 3 * cycles, "no_warp": cycles, "new_cause": 0}
-    return {
-        "name": name, "kernel": name, "source": [name.split("_")[0]], "op": "matmul",
-        "engine": "dual", "grid": [1, 1, 1], "cycles": cycles, "time_us": cycles / 1000,
-        "warp_instructions": 7 * cycles, "macs_dense": 4096, "macs_effective": 512,
-        "a_density": 0.5, "b_density": 0.25, "ohmma_issued": 8, "ohmma_skipped": 24,
-        "dram_bytes": 64, "limit": "issue", "counters": {}, "stalls": stalls, **more,
-    }  # fmt: skip
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two products, on the dual-side engine and on v100."""
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(3)
+    x, v, w = (random(rng, *shape) for shape in ((40, 48), (48, 36), (36, 10)))
+    v[rng.random(v.shape) < 0.7] = 0
+    nodes = [
+        node("MatMul", ["x", "v"], "p"), node("Relu", ["p"], "r"), node("MatMul", ["r", "w"], "y"),
+    ]  # fmt: skip
+    onnx.save(model(nodes, {"x": x.shape}, constants={"v": v, "w": w}), folder / "two.onnx")
+    np.savez(folder / "x.npz", x=x, labels=rng.integers(0, 10, 40))
+    words = ["run", str(folder / "two.onnx"), "--input", str(folder / "x.npz"), "--no-cache"]
+    words += ["--labels", "labels", "--engine", "dual", "--compare", "v100"]
+    words += ["--json", str(folder / "out.json"), "--report", str(folder / "out.html")]
+    assert main(words) == 0
+    return folder
 
 
-@pytest.fixture
-def facts() -> dict[str, Any]:
-    none = {"a_density": None, "b_density": None, "engine": None, "op": "encode", "macs_dense": 0,
-            "macs_effective": 0, "ohmma_issued": 0, "ohmma_skipped": 0}  # fmt: skip
-    kernels = [kernel("l1_encode", 1000, **none), kernel("l1", 2500), kernel("<l2>&", 40)]
-    return {
-        "schema": 1, "model": "dir/<m>.onnx", "machine": "dstc", "engine": "auto", "mode": "cycle",
-        "check": {"reference": "onnx", "machines": ["dstc", "v100"], "worst": "v100", "ok": True,
-                  "max_abs_error": 0.01, "max_rel_error": 0.001,
-                  "bound": 0.05},
-        "cycles": 3540, "time_us": 3.54, "warp_instructions": 24780,
-        "wall_seconds": {"compile": 1.0, "simulate": 2.0},
-        "inputs": {"x": [4, 8]}, "outputs": {"y": [4, 2]}, "kernels": kernels,
-        "host_ops": [{"name": "pool", "op": "pool2d", "source": ["pool"], "wall_seconds": 0.002}],
-        "notes": ["dimension <n> assumed 1"], "accuracy": {"right": 3, "of": 4},
-        "compare": {"v100": {"set": {}, "cycles": 7080, "time_us": 7.0, "warp_instructions": 5,
-                             "speedup": 1.98, "speedup_cycles": 2.0,
-                             "kernels": [kernel("l1", 7000), kernel("own", 80)],
-                             "accuracy": {"right": 3, "of": 4}}},
-    }  # fmt: skip
+@pytest.fixture(scope="module")
+def facts(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "out.json").read_text())
 
 
-def test_numbers_are_the_facts(facts: dict[str, Any]) -> None:
-    page = Page(render_report(facts))
+@pytest.fixture(scope="module")
+def profile(facts: dict[str, Any]) -> Profile:
+    return Profile.of(facts)
+
+
+def changed(facts: dict[str, Any], **values: Any) -> Profile:
+    """The profile of a copy of the facts with other values."""
+    return Profile.of({**json.loads(json.dumps(facts)), **values})
+
+
+def test_cycles_add_up(facts: dict[str, Any], profile: Profile) -> None:
+    sub_cores = facts["rates"]["sms"] * facts["rates"]["sub_cores"]
+    assert sum(profile.stalls.values()) == profile.cycles * sub_cores
+    for k in profile.kernels:
+        assert sum(k.stalls.values()) == k.cycles * sub_cores == k.sub_core_cycles
+        assert sum(line.issued for line in k.lines) == k.row["warp_instructions"]
+        for cause, cycles in k.stalls.items():
+            if cause not in ("issued", "no_warp"):
+                assert sum(line.stalls.get(cause, 0) for line in k.lines) == cycles
+        assert all(0 <= unit.share <= 1 for unit in k.units), k.units
+        assert k.unit("issue") == k.share_of("issued")
+    facts = json.loads(json.dumps(facts))
+    facts["kernels"][0]["stalls"]["tensor"] += 1
+    with pytest.raises(DstcError, match="its stalls add up to"):
+        Profile.of(facts)
+
+
+def test_rows_are_records(profile: Profile) -> None:
+    kernels = profile.to_rows("kernel")
+    assert sum(row["cycles"] for row in kernels) == profile.cycles
+    for level in ("layer", "kernel", "unit", "stall", "line"):
+        rows = profile.to_rows(level)  # type: ignore[arg-type]
+        assert rows and all(row.keys() == rows[0].keys() for row in rows)
+        flat = (str, int, float, type(None))
+        assert all(isinstance(v, flat) for row in rows for v in row.values())
+    stalls = sum(row["sub_core_cycles"] for row in profile.to_rows("stall"))
+    assert stalls == sum(profile.stalls.values())
+    text = profile._repr_html_()
+    assert profile.title in text and f"{profile.cycles:,} cycles" in text
+
+
+def test_every_kernel_has_a_sentence(profile: Profile) -> None:
+    assert all(k.advice and all(a.what.endswith(".") for a in k.advice) for k in profile.kernels)
+    assert profile.advice[0][1].rule == "launches"  # of small ones: little else
+    assert not any("nan" in a.what for _, a in profile.advice)
+
+
+def test_numbers_of_the_page_are_those_of_the_json(folder: Path, facts: dict[str, Any]) -> None:
+    page = Page((folder / "out.html").read_text())
     assert page.links == []
-    *rows, total = page.tables["kernels"][1:]
-    assert [r[0][0] for r in rows] == [k["name"] for k in facts["kernels"]]
-    assert [int(r[9][1] or 0) for r in rows] == [k["cycles"] for k in facts["kernels"]]
-    assert {r[11][0] for r in rows} == {"issue slots"}
-    assert int(total[9][1] or 0) == facts["cycles"] and total[9][0] == "3,540"
-    assert total[7][0] == "192" and total[5][0] == "8,192"
-    for row, k in zip(page.tables["stalls"][1:], facts["kernels"], strict=True):
+    kernels = facts["kernels"]
+    *layers, total = page.tables["layers"][1:]
+    assert [int(r[8][1] or 0) for r in layers] == [layer["cycles"] for layer in facts["layers"]]
+    assert [int(r[11][1] or 0) for r in layers] == [
+        layer["cycles"] for layer in facts["compare"]["v100"]["layers"]
+    ]
+    assert int(total[8][1] or 0) == facts["cycles"] and total[8][0] == f"{facts['cycles']:,}"
+    for row, k in zip(page.tables["stalls"][1:], kernels, strict=True):
         numbers = [int(v or 0) for _, v in row[1:]]
         assert sum(numbers[:-1]) == numbers[-1] == sum(k["stalls"].values())
-    products = page.tables["products"][1:-1]
-    assert [r[0][0] for r in products] == ["l1", "<l2>&"]
-    assert products[0][8] == ("50.0 %", "0.5")  # 512 of 8 * 128
-    assert [r[1][0] for r in page.tables["machines"][1:]] == ["3,540", "7,080"]
-    assert page.tables["host"][1][0][0] == "pool"
-    assert "dimension <n> assumed 1" in page.text and "correct" in page.text
-
-
-def test_layers_add_up(facts: dict[str, Any]) -> None:
-    layers = layers_compared(facts)
-    assert layers[0] == ("l1", 3500, [7000]) and layers[-1] == ("own", 0, [80])
-    assert sum(here for _, here, _ in layers) == facts["cycles"]
-    assert sum(theirs[0] for _, _, theirs in layers) == facts["compare"]["v100"]["cycles"]
+    for row, k in zip(page.tables["units"][1:], kernels, strict=True):
+        assert (row[0][0], int(row[1][1] or 0)) == (k["name"], k["cycles"])
+        assert float(row[2][1] or 0) == k["stalls"]["issued"] / sum(k["stalls"].values())
+    products = [k for k in kernels if k["macs_dense"]]
+    for row, k in zip(page.tables["products"][1:], products, strict=False):
+        found = [int(row[i][1] or 0) for i in (4, 5, 7, 8)]
+        keys = ("macs_dense", "macs_effective", "ohmma_issued", "ohmma_skipped")
+        assert found == [k[key] for key in keys]
+    machines = [facts, facts["compare"]["v100"]]
+    assert [int(r[1][1] or 0) for r in page.tables["machines"][1:]] == [
+        m["cycles"] for m in machines
+    ]
+    stacks = re.findall(r'class="segments".*?</span>', (folder / "out.html").read_text(), re.S)
+    widths = [sum(map(float, re.findall(r"width:([\d.]+)%", s))) for s in stacks]
+    assert widths == pytest.approx([100] * len(stacks), abs=0.02)
 
 
 def test_names_are_escaped(facts: dict[str, Any]) -> None:
-    text = render_report(facts)
+    profile = changed(facts, model="dir/<m>.onnx", notes=["dimension <n> assumed 1"])
+    profile.facts["kernels"][0]["name"] = "<l2>&"
+    text = profile.html()
     assert "<l2>" not in text and "<m>" not in text and "&lt;l2&gt;&amp;" in text
-
-
-def test_stacked_bars_are_whole(facts: dict[str, Any]) -> None:
-    stacks = re.findall(r'class="segments".*?</span>', render_report(facts), re.S)
-    widths = [sum(map(float, re.findall(r"width:([\d.]+)%", s))) for s in stacks]
-    assert widths == pytest.approx([100] * len(facts["kernels"]))
+    page = Page(text)
+    assert "dimension <n> assumed 1" in page.text and "correct" in page.text
 
 
 def test_functional_and_empty_runs(facts: dict[str, Any]) -> None:
-    facts.update(cycles=0, time_us=0.0, compare={}, mode="functional", check=None, host_ops=[])
-    del facts["accuracy"]
-    for k in facts["kernels"]:
-        k.update(cycles=0, time_us=0.0, stalls={})
-    assert "not checked" in Page(render_report(facts)).text
-    facts["kernels"] = []
-    assert "No operator ran on the host" in Page(render_report(facts)).text
+    none = {"cycles": 0, "time_us": 0.0, "compare": {}, "mode": "functional", "check": None}
+    kernels = json.loads(json.dumps(facts["kernels"]))
+    for k in kernels:
+        k.update(cycles=0, time_us=0.0, stalls={}, pc_stalled={}, limit=None)
+    profile = changed(facts, **none, kernels=kernels)
+    assert "not checked" in Page(profile.html()).text and profile.advice == []
+    empty = changed(facts, **none, kernels=[], layers=[])
+    assert "No operator ran on the host" in Page(empty.html()).text
+    with pytest.raises(DstcError, match="not the JSON of a run"):
+        Profile.load(__file__)
+
+
+def test_pictures() -> None:
+    rng = np.random.default_rng(0)
+    occupied = rng.random((150, 1000)) < 0.1
+    occupied[:, :500] = False
+    occupied[0, 0] = True
+    picture = Picture.of(occupied, count(occupied, "a"))
+    assert picture.cells.shape == (MOST_ROWS, MOST_COLUMNS)
+    assert picture.nonzeros == occupied.sum() and picture.histogram.sum() == 5 * 1000
+    assert (picture.histogram * np.arange(33)).sum() == picture.nonzeros
+    assert picture.cells[0, 0] > 0 and not picture.cells[1:, :48].any()
+    assert picture.cells[:, 48:].mean() / 255 == pytest.approx(0.1, abs=0.01)
+    again = Picture.of_json(json.loads(json.dumps(picture.to_json())))
+    assert png(again) == png(picture) and png(picture).startswith("data:image/png;base64,iVBOR")
+    tiny = Picture.of(np.eye(3, dtype=np.bool_), count(np.eye(3, dtype=np.bool_), "b"))
+    assert (tiny.cells == 255 * np.eye(3)).all() and tiny.histogram[1] == 3
 
 
 def test_every_cause_of_the_simulator_has_a_colour() -> None:
@@ -138,3 +214,47 @@ def test_short_counts() -> None:
     assert [short(n) for n in (0, 830, 8_290_000, 17_046_258, 530_841_600)] == [
         "0", "830", "8.29 M", "17.0 M", "531 M",
     ]  # fmt: skip
+
+
+# In the browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    from .test_inspect import FLAGS
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "the test of the page needs chromium (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 390)])
+def test_page_opens(browser: Any, folder: Path, profile: Profile, scheme: str, width: int) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    told: list[str] = []
+    tab.on("console", lambda m: told.append(m.text))
+    tab.on("pageerror", lambda e: told.append(str(e)))
+    tab.on("request", lambda r: told.append(r.url) if r.url.startswith("http") else None)
+    tab.goto(f"file://{folder / 'out.html'}")
+    tab.wait_for_selector("html[data-ready=yes]")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width  # only tables scroll
+    assert tab.evaluate("document.documentElement.classList.contains('dark')") == (scheme == "dark")
+    cycles = "[...document.querySelectorAll('#layers tbody tr')].map((r) => +r.cells[8].dataset.v)"
+    tab.click("#layers th:nth-child(9) button")
+    assert tab.evaluate(cycles) == sorted(tab.evaluate(cycles), reverse=True)
+    tab.click("#units tbody tr:nth-child(2) a")
+    tab.wait_for_selector("#k2[open]")
+    assert tab.locator("#k2 .wide .code tbody tr").count() == HOT_LINES
+    tab.click("#k2 button.show")
+    tab.wait_for_selector("#k2 .listing")
+    kernel = profile.kernels[1]
+    assert tab.locator("#k2 .listing tbody tr:not(.from)").count() == len(kernel.lines)
+    text = tab.locator("#k2 .listing").inner_text()
+    assert kernel.hottest(1)[0].text in text and f"{kernel.hottest(1)[0].stalled:,}" in text
+    assert told == []
+    tab.close()
