@@ -33,26 +33,58 @@ FORMS: dict[str, Any] = {"dense": cost_dense, "dual": cost_dual}
 """Engine -> the module of its closed form."""
 LINEAR = 0.12
 """Errors beyond this count linearly, not squared: no case decides alone."""
-PRIOR = 0.25
+PRIOR = 0.15
 """How much a factor e on a number has to gain: numbers that hardly matter stay as they are."""
+RANK = 1.0
+"""What a schedule's error counts beside the mean error of its product: a choice hangs on these."""
+NEAR, FAR = 1.35, 0.4
+"""Schedules that take longer than this many times the best of their product count less: so much."""
 
 
-def residuals(predict: Callable[[Any], list[float]], cycles: F64, start: Any) -> Any:
-    """fitted -> what least squares make small: log errors, and the distance from `start`."""
+def products(rows: list[dict[str, Any]]) -> NDArray[np.intp]:
+    """Of each row, the number of its product."""
+    facts = [
+        json.dumps({name: row.get(name) for name in (*Gemm.__dataclass_fields__, "machine")})
+        for row in rows
+    ]
+    return np.unique(facts, return_inverse=True)[1]
+
+
+def residuals(
+    predict: Callable[[Any], list[float]], cycles: F64, start: Any, of_product: NDArray[np.intp]
+) -> Any:
+    """fitted -> what least squares make small: log errors, and the distance from `start`.
+
+    Errors by themselves, and beside those of other schedules of the product.
+    """
+    best = np.full(of_product.max() + 1, np.inf)
+    np.minimum.at(best, of_product, cycles)
+    weights = np.where(cycles <= NEAR * best[of_product], 1.0, FAR)
+    of_all = np.bincount(of_product, weights)
+
+    def damped(r: F64) -> F64:
+        tail = np.sign(r) * np.sqrt(np.maximum(0, 2 * LINEAR * np.abs(r) - LINEAR**2))
+        return np.sqrt(weights) * np.where(np.abs(r) < LINEAR, r, tail)
 
     def of(fitted: Any) -> F64:
         r = np.log(np.maximum(1.0, predict(fitted))) - np.log(cycles)
-        tail = np.sign(r) * np.sqrt(np.maximum(0, 2 * LINEAR * np.abs(r) - LINEAR**2))
+        beside = r - (np.bincount(of_product, weights * r) / of_all)[of_product]
         moved = [PRIOR * np.log(getattr(fitted, k) / v) for k, v in asdict(start).items()]
-        return np.concatenate([np.where(np.abs(r) < LINEAR, r, tail), moved])
+        return np.concatenate([damped(r), RANK * damped(beside), moved])
 
     return of
 
 
-def fit(predict: Callable[[Any], list[float]], cycles: F64, start: Any, turns: int = 25) -> Any:
+def fit(
+    predict: Callable[[Any], list[float]],
+    cycles: F64,
+    start: Any,
+    of_product: NDArray[np.intp],
+    turns: int = 25,
+) -> Any:
     """Damped least squares (Levenberg-Marquardt) over the logarithms of all numbers of `start`."""
     names = list(asdict(start))
-    of = residuals(predict, cycles, start)
+    of = residuals(predict, cycles, start, of_product)
     fitted, damping = start, 1e-2
     now = of(fitted)
     for _ in range(turns):
@@ -94,7 +126,7 @@ def fit_engine(engine: str, rows: list[dict[str, Any]]) -> Any:
         return [form.predict(*job, fitted).cycles for job in jobs]
 
     cycles = np.array([r["cycles"] for r in rows], np.float64)
-    fitted = fit(predict, cycles, form.FITTED)
+    fitted = fit(predict, cycles, form.FITTED, products(rows))
     for name, numbers in (("before", form.FITTED), ("fitted", fitted)):
         estimates = np.array(predict(numbers))
         errors = np.abs(estimates / cycles - 1)
@@ -108,13 +140,11 @@ def fit_engine(engine: str, rows: list[dict[str, Any]]) -> Any:
 
 def losses(rows: list[dict[str, Any]], cycles: F64, estimates: F64) -> str:
     """What the schedules estimated fastest lose to the fastest, of products with several rows."""
-    products: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        facts = {name: row.get(name) for name in (*Gemm.__dataclass_fields__, "machine")}
-        products.setdefault(json.dumps(facts), []).append(i)
+    numbers = products(rows)
+    groups = [np.flatnonzero(numbers == i) for i in range(numbers.max() + 1)]
     lost = [
         cycles[at[int(np.argmin(estimates[at]))]] / cycles[at].min() - 1
-        for at in products.values()
+        for at in groups
         if len(at) > 2
     ]
     if not lost:

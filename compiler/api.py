@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from .driver import OnPass, PassRecord, new_context, run_pipeline
 from .frontends.onnx_import import load_onnx
 from .frontends.onnx_prune import prune_weights
 from .graph import ModelGraph
+from .ir_input import is_ours, read_ours
 from .package import package
 from .pipelines import pipeline
 from .reference import Comparison, compare, error_bound, onnx_reference
@@ -164,7 +165,8 @@ def compile_model(
     check: Inputs | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Compiled:
-    """Compile an ONNX model.
+    """Compile an ONNX model, or one in an MLIR file: linalg on tensors, torch-mlir's form of ONNX,
+    or IR of our own, which is not checked against a reference.
 
     `engine`: auto, dense or dual; `dims`: sizes of dynamic dimensions by name; `input_shapes`:
     shapes of inputs by name, another way to bind them; `ir_dir`: a folder for the IR before the
@@ -180,6 +182,18 @@ def compile_model(
     """
     started = time.perf_counter()
     target = machine if isinstance(machine, Machine) else Machine.load(machine)
+    if is_ours(model):
+        for option, given in {"dims": dims, "prune": prune}.items():
+            if given:
+                raise DstcError(
+                    f"{model}: {option} bears on ONNX models; the sizes of IR are fixed"
+                )
+        ctx, module = read_ours(cast("str", model))
+        _attach_densities(ctx, densities, calibrate)
+        return compile_module(
+            ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass, tune=tune,
+            name=Path(cast("str", model)).name, tuner=tuner, check=check, instruments=instruments,
+        )  # fmt: skip
     name = Path(model).name if isinstance(model, str | os.PathLike) else None
     entry: Entry | None = None
     watched = ir_dir is not None or check is not None or bool(instruments)
@@ -203,9 +217,7 @@ def compile_model(
     graph = load_onnx(model, dims, input_shapes)
     ctx = new_context()
     module = graph.to_module(ctx)
-    attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
-    if calibrate is not None:
-        attach_calibration(ctx, calibrate)
+    _attach_densities(ctx, densities, calibrate)
     compiled = compile_module(
         ctx, module, machine=target, engine=engine, ir_dir=ir_dir, on_pass=on_pass,
         graph=graph, name=name or graph.name, tune=tune, tuner=tuner, check=check,
@@ -217,6 +229,14 @@ def compile_model(
         entry.save(compiled.program, compiled.notes, compiled.passes)
     compiled.seconds = time.perf_counter() - started
     return compiled
+
+
+def _attach_densities(
+    ctx: Context, densities: Mapping[str, float] | None, calibrate: Mapping[str, Array] | None
+) -> None:
+    attach_hints(ctx, [f"{name}={density}" for name, density in (densities or {}).items()])
+    if calibrate is not None:
+        attach_calibration(ctx, calibrate)
 
 
 def compile_module(

@@ -7,12 +7,10 @@ its time and op counts; if asked, numbered files of the IR before the first and 
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -23,18 +21,14 @@ from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from ..backend.isa.errors import DstcError
-from ..backend.isa.files import write_atomic
-from ..dialects.constants import ConstantPool, constants_of
+from ..dialects.constants import constants_of
 from ..dialects.registry import get_all_dialects
 from ..passes.registry import get_all_passes
 from ..passes.target_machine import attach_machine
 from ..runtime.machine import Machine
+from .failures import failure, note, reproducer
 from .instruments import Instrument
-
-CONSTANTS_FILE = "constants.npz"
-"""Name of the constants beside the IR files of an IR folder."""
-MACHINE_FILE = "machine.toml"
-"""Name of the machine compiled for, with every change made to it, beside the IR files."""
+from .ir_folder import IrFolder
 
 OnPass = Callable[[int, int, str], None]
 """Called before each pass with its index, the number of passes and its specification."""
@@ -82,67 +76,6 @@ def _count(module: ModuleOp) -> int:
     return sum(1 for _ in module.walk())
 
 
-class IrFolder:
-    """Numbered, re-parsable IR files: `00-input.mlir`, `01-fold-constants.mlir`, ...
-
-    Each file's first line is the command that goes on from it. Constants and machine lie beside the
-    files. Files of an earlier run are replaced; `DstcError` if a numbered file is somebody else's.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], specs: Sequence[str], machine: Machine | None = None
-    ):
-        self.path, self.specs = Path(path), list(specs)
-        self.options = f"--constants {CONSTANTS_FILE}"
-        if self.path.exists() and not self.path.is_dir():
-            raise DstcError(f"{self.path}: is a file; --ir-dir takes a folder")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._clear()
-        except OSError as e:
-            raise DstcError(f"{self.path}: cannot be made: {e.strerror}") from e
-        if machine is not None:
-            self.options += f" --machine {MACHINE_FILE}"
-            machine.save(self.path / MACHINE_FILE)
-
-    def _clear(self) -> None:
-        """Remove an earlier run's files, unless something here is not one."""
-        numbered = sorted(self.path.glob("[0-9][0-9]-*.mlir"))
-        others = [f for f in numbered if not _written_here(f)]
-        if not numbered:
-            others = [f for n in (CONSTANTS_FILE, MACHINE_FILE) if (f := self.path / n).exists()]
-        if others:
-            raise DstcError(
-                f"{others[0]}: is no file of an earlier run and would be lost; give another folder"
-            )
-        for old in numbered:
-            old.unlink()
-
-    def write(self, index: int, text: str) -> None:
-        """The IR before pass `index` (from 0), or after the last."""
-        name = "input" if index == 0 else self.specs[index - 1].split("{")[0]
-        rest = ",".join(self.specs[index:])
-        file = self.path / f"{index:02d}-{name}.mlir"
-        passes = f" -p {shlex.quote(rest)}" if rest else ""
-        command = f"{_COMMAND} {file.name} {self.options}{passes}\n"
-        write_atomic(file, (command + text).encode())
-
-    def write_constants(self, pool: ConstantPool) -> None:
-        """The constants that the IR names."""
-        pool.save(self.path / CONSTANTS_FILE)
-
-
-_COMMAND = "// dstc-opt"
-"""Start of the first line of each IR file."""
-
-
-def _written_here(file: Path) -> bool:
-    """Whether the first line is the command that `IrFolder` writes."""
-    start = f"{_COMMAND} {file.name} ".encode()
-    with file.open("rb") as stream:
-        return stream.read(len(start)) == start
-
-
 def run_pipeline(
     ctx: Context,
     module: ModuleOp,
@@ -157,10 +90,11 @@ def run_pipeline(
 
     `machine`: what the machine's name means in `specs`, changes and own files included;
     `instruments`: called around each pass.
-    Raises `DstcError` naming the pass for anything that goes wrong; with `ir_dir` the IR before it
-    is the last file there.
+    Raises `DstcError` naming the pass for anything that goes wrong; its `note` says where the IR
+    before the pass is: the last file of `ir_dir`, or one made for it.
     """
     passes = [make_pass(spec) for spec in specs]
+    first = module.clone()
     if machine is not None:
         attach_machine(ctx, machine)
     folder = None if ir_dir is None else IrFolder(ir_dir, specs, machine)
@@ -179,7 +113,11 @@ def run_pipeline(
             for instrument in instruments:
                 instrument.before(i, module)
             started = time.perf_counter()
-            _apply(ctx, module, spec, pass_)
+            try:
+                _apply(ctx, module, spec, pass_)
+            except DstcError as e:
+                e.note = _note(ctx, first, passes, specs, i, machine, folder)
+                raise
             seconds = time.perf_counter() - started
             after = _count(module)
             changed = None
@@ -205,14 +143,30 @@ def run_pipeline(
 def _apply(ctx: Context, module: ModuleOp, spec: str, pass_: ModulePass) -> None:
     try:
         pass_.apply(ctx, module)
-    except DstcError as e:
-        raise type(e)(f"{spec.split('{')[0]}: {e}") from e
-    except (VerifyException, DiagnosticException) as e:
-        raise DstcError(f"{spec.split('{')[0]}: {' '.join(str(e).split())}") from e
+    except MemoryError:
+        raise
+    except Exception as e:
+        raise failure(spec, e, module) from e
     try:
         module.verify()
     except (VerifyException, DiagnosticException) as e:
-        lines = [line for line in str(e).splitlines() if line.strip()]
-        raise DstcError(
-            f"{spec.split('{')[0]}: left invalid IR: {' '.join(lines[-1].split())[:300]}"
-        ) from e
+        raise failure(spec, e, module, left=True) from e
+
+
+def _note(
+    ctx: Context,
+    first: ModuleOp,
+    passes: Sequence[ModulePass],
+    specs: Sequence[str],
+    at: int,
+    machine: Machine | None,
+    folder: IrFolder | None,
+) -> Callable[[], str]:
+    """What makes the note about the IR before the pass that failed."""
+
+    def made() -> str:
+        if folder is not None:
+            return note(folder.file(at))
+        return note(reproducer(ctx, first, passes, specs, at, machine, print_module))
+
+    return made

@@ -3,7 +3,7 @@
 // views; only what is looked at is unpacked and drawn.
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
-const CHUNK = 200, SHOWN = 10, MOST = 400;
+const CHUNK = 200, SHOWN = 10, MOST = 400, OPENED = 2000;
 const state = { stage: data.levels[0], view: "ir", selected: null, related: new Set(), query: "",
   piece: "", dialect: "" };
 
@@ -76,13 +76,11 @@ function lineHtml(text, op, number, extra = "") {
   const rel = state.related.has(op) ? (state.selected && state.selected.includes(op) ? " sel" : " rel") : "";
   return `<div class="ln${rel}${off}${extra}" data-op="${op}" data-n="${number}" tabindex="-1"><span>${hit ? marked(text, state.query) : coloured(text)}</span></div>`;
 }
-function chunks(lines, html) {
+function chunks(lines) {
   let out = "";
-  for (let i = 0; i < lines; i += CHUNK) {
-    const n = Math.min(CHUNK, lines - i);
-    let part = "";
-    for (let k = i; k < i + n; k++) part += html(k);
-    out += `<div class="chunk" style="contain-intrinsic-size:auto ${n * 18}px">${part}</div>`;
+  for (let i = 0; i < lines.length; i += CHUNK) {
+    const part = lines.slice(i, i + CHUNK);
+    out += `<div class="chunk" style="contain-intrinsic-size:auto ${part.length * 18}px">${part.join("")}</div>`;
   }
   return out;
 }
@@ -118,7 +116,7 @@ let drawn = 0;
 function drawIr() {
   const turn = ++drawn, shown = pieces(state.stage);
   $("ir").innerHTML = shown.map((p, i) => `<details class="piece" data-i="${i}" data-name="${escaped(p.name)}"${open.has(p.name) || shown.length === 1 ? " open" : ""}>
-    <summary><b>@${escaped(p.name)}</b><span class="kind">${p.kind}</span><span class="count">${p.lines} lines</span></summary><div class="code"></div></details>`).join("") || '<p class="empty">Not there at this stage.</p>';
+    <summary><b>@${escaped(p.name)}</b><span class="kind">${p.kind}</span><span class="count">${hitsIn.get(p.name) ? hitsIn.get(p.name) + " of " : ""}${p.lines} lines</span></summary><div class="code"></div></details>`).join("") || '<p class="empty">Not there at this stage.</p>';
   return Promise.all([...$("ir").querySelectorAll("details")].map((d) => {
     const piece = shown[+d.dataset.i];
     d.addEventListener("toggle", () => { if (d.open) open.add(piece.name); else open.delete(piece.name); fill(d, piece, turn); });
@@ -130,7 +128,7 @@ async function fill(details, piece, turn = drawn) {
   if (!details.open || code.firstChild) return;
   const content = await blob(piece.blob);
   if (turn !== drawn || code.firstChild) return;
-  code.innerHTML = chunks(content.l.length, (i) => lineHtml(content.l[i], content.o[i], i + 1));
+  code.innerHTML = chunks(content.l.map((text, i) => lineHtml(text, content.o[i], i + 1)));
 }
 async function show(stage, op) {
   const f = await family(), name = f.home.get(op);
@@ -145,24 +143,28 @@ async function show(stage, op) {
 
 // Search
 let searching = 0;
+const hitsIn = new Map(); // function or kernel -> lines that have what is searched
 async function search() {
   const turn = ++searching;
   state.query = $("search").value.trim().toLowerCase();
   $("hits").textContent = "";
+  hitsIn.clear();
   if (state.view !== "ir") setView("ir");
   if (state.query) {
-    let hits = 0, first = null;
-    for (const piece of pieces(state.stage)) {
-      const content = await blob(piece.blob);
-      if (turn !== searching) return;
-      const here = content.l.filter((l) => l.toLowerCase().includes(state.query)).length;
-      if (here) { open.add(piece.name); first = first || piece.name; hits += here; }
+    let hits = 0, lines = 0;
+    const contents = await Promise.all(pieces(state.stage).map((p) => blob(p.blob)));
+    if (turn !== searching) return;
+    pieces(state.stage).forEach((piece, i) => {
+      const here = contents[i].l.filter((l) => l.toLowerCase().includes(state.query)).length;
+      hitsIn.set(piece.name, here);
+      hits += here;
+      if (here && lines < OPENED) { open.add(piece.name); lines += piece.lines; }
       else if (piece.name !== "main") open.delete(piece.name);
-    }
+    });
     $("hits").textContent = hits === 1 ? "1 line" : hits + " lines";
   }
   await drawIr();
-  const mark = $("ir").querySelector("mark");
+  const mark = $("ir").querySelector(".ln mark");
   if (mark) mark.scrollIntoView({ block: "center" });
 }
 
@@ -212,19 +214,19 @@ async function drawDiff() {
     const changed = rows.filter((r) => r[2]).length;
     d.querySelector(".count").textContent = changed === 1 ? "1 line differs" : changed + " lines differ";
     const side = (content, which, kind) => {
-      let html = "";
+      const html = [];
       for (let r = 0; r < rows.length; r++) {
         if (!keep[r]) {
           let n = 0;
           while (r + n < rows.length && !keep[r + n]) n++;
-          html += `<div class="ln gap" data-n="⋯"><span>${n === 1 ? "1 equal line" : n + " equal lines"}</span></div>`;
+          html.push(`<div class="ln gap" data-n="⋯"><span>${n === 1 ? "1 equal line" : n + " equal lines"}</span></div>`);
           r += n - 1;
           continue;
         }
         const at = rows[r][which], k = rows[r][2];
-        html += at < 0 ? '<div class="ln gap" data-n=""> </div>' : lineHtml(content.l[at], content.o[at], at + 1, k === 2 ? ` ${kind}` : k === 1 ? " chg" : "");
+        html.push(at < 0 ? '<div class="ln gap" data-n=""> </div>' : lineHtml(content.l[at], content.o[at], at + 1, k === 2 ? ` ${kind}` : k === 1 ? " chg" : ""));
       }
-      return `<div class="code">${html}</div>`;
+      return `<div class="code">${chunks(html)}</div>`;
     };
     sides.innerHTML = side(a, 0, "del") + side(b, 1, "add");
     const [x, y] = sides.children;
@@ -319,6 +321,7 @@ function setView(view) {
   }
 }
 async function draw() {
+  hitsIn.clear();
   passList();
   $("right").value = state.stage;
   if (state.view === "ir") await drawIr();

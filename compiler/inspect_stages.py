@@ -5,7 +5,8 @@ kernels as lines, each line with the number of its op; for each op the numbers o
 from.
 
 Numbers travel as locations: before a pass each op is located at its number, and what the pass makes
-carries the location of what it stands for (see `dialects/provenance.py`).
+carries the location of what it stands for (see `dialects/provenance.py`). Places in a file of the
+user's stay beside them.
 """
 
 from __future__ import annotations
@@ -14,15 +15,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 
-from xdsl.dialects.builtin import UNKNOWN_LOC, FileLineColLoc, IntAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import (
+    UNKNOWN_LOC,
+    FileLineColLoc,
+    IntAttr,
+    LocationAttr,
+    ModuleOp,
+    StringAttr,
+)
 from xdsl.ir import Operation
 from xdsl.printer import Printer
 
 from ..dialects.dstc import source_of
-from ..dialects.provenance import parts
+from ..dialects.provenance import fused, parts
 from .instruments import Instrument, count_ops, symbol
+from .locations import NUMBERED
 
-_HERE = StringAttr("dstc-op")
+_HERE = StringAttr(NUMBERED)
 """The file of locations that are numbers of ops."""
 _WIDE = 400
 """Characters of a line that are kept."""
@@ -87,7 +96,8 @@ class Stages(Instrument):
         source = source_of(op)
         if source:
             self.sources[number] = source
-        op.location = FileLineColLoc(_HERE, IntAttr(number), IntAttr(0))
+        here = FileLineColLoc(_HERE, IntAttr(number), IntAttr(0))
+        op.location = fused(here, *(p for p in parts(op.location) if not _numbered(p)))
 
     def _piece(self, op: Operation) -> Piece:
         out = StringIO()
@@ -108,7 +118,11 @@ def _parents(op: Operation) -> tuple[int, ...]:
     if op.location == UNKNOWN_LOC:
         return ()
     places = [p for p in parts(op.location) if isinstance(p, FileLineColLoc)]
-    return tuple(p.line.data for p in places if p.filename == _HERE)
+    return tuple(p.line.data for p in places if _numbered(p))
+
+
+def _numbered(place: LocationAttr) -> bool:
+    return isinstance(place, FileLineColLoc) and place.filename == _HERE
 
 
 class _LinePrinter(Printer):

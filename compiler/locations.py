@@ -21,8 +21,11 @@ from xdsl.parser import Parser
 from xdsl.utils.exceptions import ParseError, VerifyException
 from xdsl.utils.lexer import Span
 
-from ..backend.isa.errors import DstcError
+from ..backend.isa.errors import DstcError, SourceError
+from ..dialects.provenance import parts
 
+NUMBERED = "dstc-op"
+"""The file of locations that are no places in a file, but the numbers of `inspect_stages`."""
 _UNDEFINED = re.compile(r"used but not defined: \[(%[\w$.-]+)")
 _UNKNOWN = re.compile(r"^Operation (\S+) is not registered")
 
@@ -79,7 +82,7 @@ class LocatedParser(Parser):
 
 
 def read_module(ctx: Context, path: Path) -> ModuleOp:
-    """The module in an MLIR file, verified. Raises `DstcError` with position and caret."""
+    """The module in an MLIR file, verified. Raises `SourceError`, with position and caret."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as e:
@@ -89,11 +92,11 @@ def read_module(ctx: Context, path: Path) -> ModuleOp:
         module = LocatedParser(ctx, text, str(path)).parse_module()
         module.verify()
     except ParseError as e:
-        raise DstcError(parse_error_message(e)) from e
+        raise SourceError(parse_error_message(e)) from e
     except VerifyException as e:
         lines = {str(path): text.split("\n")}
         message = " ".join(str(e).split())
-        raise DstcError(op_error_message(message, culprit(e, module), lines)) from e
+        raise SourceError(op_error_message(message, culprit(e, module), lines)) from e
     return module
 
 
@@ -101,12 +104,24 @@ def _after(start: int, length: int) -> int:
     return start + length + 1
 
 
+def source_error(message: str, op: Operation) -> DstcError:
+    """An error about `op`: with position, source line and caret if it came from a file."""
+    where = place(op)
+    file = Path(where.rsplit(":", 2)[0]) if where is not None else None
+    if file is None or not file.is_file():
+        return DstcError(message)
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    return SourceError(op_error_message(message, op, {str(file): lines}))
+
+
 def place(op: Operation) -> str | None:
-    """`file:line:col` of `op`, or of the nearest operation around it; None if unknown."""
+    """`file:line:col` of `op`, or of the nearest operation around it; None if unknown. Of several
+    places the first."""
     around: Operation | None = op
     while around is not None:
-        if isinstance(loc := around.location, FileLineColLoc):
-            return f"{loc.filename.data}:{loc.line.data}:{loc.column.data}"
+        for loc in parts(around.location):
+            if isinstance(loc, FileLineColLoc) and loc.filename.data != NUMBERED:
+                return f"{loc.filename.data}:{loc.line.data}:{loc.column.data}"
         around = around.parent_op()
     return None
 

@@ -10,7 +10,6 @@ import argparse
 import difflib
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,13 +32,14 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 from ..backend.isa.errors import DstcError
 from .cli.common import guarded, write_text
 from .expectations import Diagnostic, expectations, unmet
+from .failures import note, reproducer, told
 from .instruments import DumpRequest, Dumps, Files, Instrument, Times, named
-from .locations import LocatedParser, culprit, op_error_message, parse_error_message, place
+from .locations import LocatedParser, culprit, op_error_message, parse_error_message
 from .pipelines import PIPELINES, pipeline
 
 if TYPE_CHECKING:
     from ..runtime.machine import Machine
-    from .driver import IrFolder
+    from .ir_folder import IrFolder
 
 _MLIR_NAMES = {
     "--mlir-print-op-generic": "--print-op-generic",
@@ -266,7 +266,7 @@ class OptMain(xDSLOptMain):
         if request:
             self.instruments.append(Dumps(request, self.specs, self.print_ir, self._options))
         if args.ir_dir is not None:
-            from .driver import IrFolder
+            from .ir_folder import IrFolder
 
             self._folder = IrFolder(args.ir_dir, self.specs, self._machine)
             self.instruments.append(Files(self._folder.write, self.print_ir))
@@ -329,14 +329,13 @@ class OptMain(xDSLOptMain):
         """
         if isinstance(error, ParseError):
             return parse_error_message(error)
-        message = " ".join(str(error).split())
-        if not isinstance(error, DiagnosticException | DstcError):
-            message = f"internal error: {type(error).__name__}{message and ': '}{message}"
         op = culprit(error, self.module)
         if self.in_pass:
-            if op is not None and place(op) is not None and op.name not in message:
-                message = f"{op.name}: {message}"
-            message = f"{self.stage}: {message}"
+            message = told(self.stage, error, op)
+        else:
+            message = " ".join(str(error).split())
+            if not isinstance(error, DiagnosticException | DstcError):
+                message = f"internal error: {type(error).__name__}{message and ': '}{message}"
         return op_error_message(message, op, self.lines)
 
     def reproducer(self) -> Path | None:
@@ -344,25 +343,13 @@ class OptMain(xDSLOptMain):
 
         The IR is made again, from the input: passes do the same each time.
         """
-        from ..dialects.constants import constants_of
-        from .driver import IrFolder
-
         if not self.in_pass:
             return None
         self._attach_constants()
-        try:
-            module = self._parsed(self._text)
-            for pass_ in self.pipeline.passes[: self.position]:
-                pass_.apply(self.ctx, module)
-        except Exception:  # a pass that does not do the same twice: then there is none
-            return None
-        folder = IrFolder(
-            tempfile.mkdtemp(prefix=f"dstc-{self.stage}-"), self.specs[self.position :],
-            self._machine,
+        return reproducer(
+            self.ctx, self._parsed(self._text), self.pipeline.passes, self.specs, self.position,
+            self._machine, self.print_ir,
         )  # fmt: skip
-        folder.write(0, self.print_ir(module))
-        folder.write_constants(constants_of(self.ctx))
-        return folder.path / "00-input.mlir"
 
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -525,9 +512,8 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _leave_reproducer(tool: OptMain) -> None:
     """Say where the IR before the failed pass is."""
-    file = tool.reproducer()
-    if file is not None:
-        print(f"note: the IR before the pass, and the command: {file}", file=sys.stderr)
+    if said := note(tool.reproducer()):
+        print(said, file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -97,7 +97,10 @@ class _Packager:
         names = _names(main, "dstc.inputs") or [f"arg{i}" for i in range(len(main.args))]
         if graph is not None:
             self.plan.metadata["index_ranges"] = graph.index_ranges()
-        dtypes = {p.name: p.dtype for p in graph.inputs} if graph is not None else {}
+        given = _names(main, "dstc.input_types")
+        dtypes = dict(zip(names, given, strict=True)) if given else {}
+        if graph is not None:
+            dtypes = {p.name: p.dtype for p in graph.inputs}
         for name, arg in zip(names, main.args, strict=True):
             buffer = self.buffer(arg, "input", name)
             shape = matrix_shape(arg.type)

@@ -17,7 +17,8 @@ from ..backend.isa.errors import CheckFailed, DstcError
 from ..dialects.constants import ConstantPool, attach, constants_of
 from ..runtime.machine import Machine
 from .api import Compiled
-from .driver import CONSTANTS_FILE, MACHINE_FILE, new_context, print_module, run_pipeline
+from .driver import new_context, print_module, run_pipeline
+from .ir_folder import CONSTANTS_FILE, MACHINE_FILE
 from .locations import read_module
 from .package import package
 

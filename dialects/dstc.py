@@ -65,7 +65,7 @@ from .conv_window import ConvWindow, WindowAttr
 from .dstc_pointwise import POINTWISE_OPS
 from .image_type import ImageType
 from .provenance import locate
-from .tiles import cut_tiles, pieces_of, warps_of
+from .tiles import piece_tiles, pieces_of, warps_of
 
 
 class Side(StrEnum):
@@ -385,7 +385,7 @@ class ScheduleAttr(ParametrizedAttribute):
         """The schedule of smaller tiles."""
         return ScheduleAttr.of(
             Engine.DUAL,
-            *cut_tiles(self.cta_tile, self.warp_tile, self.vectors),
+            *piece_tiles(self.cta_tile, self.warp_tile, self.vectors),
             self.stages.value.data,
             self.swapped,
             window=self.vectors,
@@ -937,6 +937,13 @@ class MatmulOp(IRDLOperation):
                     sparse == [not self.schedule.swapped, self.schedule.swapped],
                     "the nm engine takes one n:m operand: the left, or with swap the right",
                 )
+        if isinstance(self.result.type, ImageType):
+            _expect(
+                self.image is not None and self.window is not None,
+                "only windows of an image give an image",
+            )
+            nm = self.schedule is not None and self.schedule.engine.data == Engine.NM
+            _expect(not nm, "the nm engine does not encode its result")
         if isinstance(self.result.type, BitmapType):
             dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
             _expect(dual, "only the dual engine writes a bitmap")

@@ -357,7 +357,7 @@ class YieldOp(IRDLOperation):
     """What a fused op gives."""
 
     name = "dstc.yield"
-    value = operand_def(TENSOR)
+    value = operand_def()
     traits = traits_def(IsTerminator(), Pure())
     assembly_format = "$value attr-dict `:` type($value)"
 
@@ -369,13 +369,14 @@ class YieldOp(IRDLOperation):
 class FusedOp(IRDLOperation):
     """Ops that one kernel computes together; what is between them is never stored.
 
-    The body's arguments are the inputs. A value of f32 within it is not rounded.
+    The body's arguments are the inputs. A value of f32 within it is not rounded. The last op may be
+    a `dstc.encode`: the result is then stored encoded.
     """
 
     name = "dstc.fused"
     inputs = var_operand_def(TENSOR)
     body = region_def("single_block")
-    result = result_def(TENSOR)
+    result = result_def()
     traits = traits_def(Pure(), IsolatedFromAbove())
     assembly_format = (
         "`(` $inputs `)` attr-dict-with-keyword `:` functional-type($inputs, $result) $body"

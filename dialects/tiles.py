@@ -20,7 +20,7 @@ def pieces_of(warp: Size2, window: int) -> Size2:
     return m, n
 
 
-def cut_tiles(cta: Size2, warp: Size2, window: int) -> tuple[Size2, Size2]:
+def piece_tiles(cta: Size2, warp: Size2, window: int) -> tuple[Size2, Size2]:
     """CTA and warp tile of the smaller ones: as many warps, each with a piece of its tile."""
     down, across = pieces_of(warp, window)
     return (cta[0] // down, cta[1] // across), (warp[0] // down, warp[1] // across)

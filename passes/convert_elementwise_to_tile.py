@@ -16,7 +16,7 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import ConstantOp, ReshapeOp
+from ..dialects.dstc import ReshapeOp
 from ..dialects.dstc_pointwise import ElementwiseOp, FusedOp
 from ..dialects.rows import row_op
 from .device_tensor import DeviceTensor
@@ -64,7 +64,7 @@ def group_name(op: Operation) -> str:
 
 MOST_NAMES = 4
 """Ops that a kernel's name names."""
-_SILENT = ("fill", "reshape", "cast", "expand")
+_SILENT = ("fill", "reshape", "cast", "expand", "encode")
 """Ops that are not worth a name beside others."""
 
 
@@ -79,8 +79,6 @@ class _ConvertGroup(RewritePattern):
             return
         if isinstance(op, ReshapeOp) and is_alias(op):
             return
-        if isinstance(op, ReshapeOp) and isinstance(op.x.owner, ConstantOp):
-            return  # folded ahead of time
         what = group_name(op)
         name = self.names.fresh(op, what)
         launch = tile.LaunchOp(name, _inputs(op), [op.results[0].type], op=what)

@@ -1,7 +1,8 @@
 """convert-encode-to-tile: `dstc.encode` of an activation becomes a kernel.
 
-In: `dstc.encode` whose input is not a constant (constants are encoded ahead of time), the machine.
-Out: a `dstc_tile.kernel` in which each warp encodes rows of tiles with ballots and popcounts.
+In: `dstc.encode` of what is not constant (constants are encoded ahead of time), groups of ops that
+end in one, the machine. Out: a `dstc_tile.kernel` in which each warp encodes rows of tiles with
+ballots and popcounts; a group's computes the elements that it encodes.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from xdsl.pattern_rewriter import (
 from ..backend.isa.table import TILE_K
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, ConstantOp, EncodeOp, ImageType
+from ..dialects.dstc_pointwise import FusedOp
 from ..runtime.machine import Machine
+from .convert_elementwise_to_tile import group_name
 from .device_tensor import DeviceTensor
+from .encode_group import encoding_kernel
 from .encode_image import encode_image_kernel
-from .encode_tile import WARPS, Element, encode_grid, encode_rows
+from .encode_tile import WARPS, Element, encode_grid, encode_rows, loaded
 from .kernel_builder import KernelBuilder, Value
 from .kernel_names import KernelNames
 from .target_machine import DEFAULT_MACHINE, machine_of
@@ -52,8 +56,26 @@ def encode_kernel(op: EncodeOp, name: str, machine: Machine) -> tile.KernelOp:
             inside = b.less(depth, layout.depth) if last and j >= last else None
             yield b.mad(depth, depth_stride, start), b.both(exists, inside)
 
-    encode_rows(b, layout, machine, b.params["y"], elements)
+    encode_rows(b, layout, machine, b.params["y"], loaded(b, elements))
     return b.finish()
+
+
+class _ConvertGroup(RewritePattern):
+    """A group of ops whose result is encoded."""
+
+    def __init__(self, names: KernelNames, machine: Machine):
+        self.names, self.machine = names, machine
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: FusedOp, rewriter: PatternRewriter) -> None:
+        encode = op.yielded.owner
+        if not isinstance(encode, EncodeOp):
+            return
+        what = group_name(op)
+        name = self.names.fresh(op, what)
+        launch = tile.LaunchOp(name, list(op.inputs), [op.result.type], op=what)
+        kernel = encoding_kernel(name, encode, op.body.block.args, self.machine)
+        self.names.replace(op, rewriter, kernel, launch)
 
 
 class _ConvertEncode(RewritePattern):
@@ -62,7 +84,7 @@ class _ConvertEncode(RewritePattern):
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: EncodeOp, rewriter: PatternRewriter) -> None:
-        if isinstance(op.input.owner, ConstantOp):
+        if isinstance(op.input.owner, ConstantOp) or isinstance(op.parent_op(), FusedOp):
             return
         name = self.names.fresh(op, "encode")
         launch = tile.LaunchOp(name, [op.input], [op.result.type], op="encode")
@@ -83,6 +105,6 @@ class ConvertEncodeToTile(ModulePass):
 
     def apply(self, ctx: Context, op: builtin.ModuleOp) -> None:
         machine = machine_of(ctx, self.machine)
-        PatternRewriteWalker(
-            _ConvertEncode(KernelNames(op), machine), apply_recursively=False
-        ).rewrite_module(op)
+        names = KernelNames(op)
+        for pattern in (_ConvertGroup(names, machine), _ConvertEncode(names, machine)):
+            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)

@@ -29,7 +29,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, Im2colOp, matrix_shape
 from ..runtime.machine import Machine
 from .device_tensor import DeviceTensor
-from .encode_tile import WARPS, Element, encode_grid, encode_rows
+from .encode_tile import WARPS, Element, encode_grid, encode_rows, loaded
 from .kernel_builder import KernelBuilder, Value
 from .kernel_names import KernelNames
 from .target_machine import DEFAULT_MACHINE, machine_of
@@ -138,7 +138,7 @@ def im2col_kernel(op: Im2colOp, name: str, machine: Machine) -> tile.KernelOp:
     if isinstance(op.result.type, BitmapType):
         layout = op.result.type.layout
         b = KernelBuilder(name, ["x", "y"], encode_grid(layout, machine), warps=WARPS)
-        encode_rows(b, layout, machine, b.params["y"], _Windows(b, op).elements)
+        encode_rows(b, layout, machine, b.params["y"], loaded(b, _Windows(b, op).elements))
         return b.finish()
     return _dense_kernel(op, name)
 

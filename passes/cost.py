@@ -70,9 +70,9 @@ class ScheduledProduct:
             op.total_sizes,
             schedule if isinstance(schedule, Schedule) else Schedule.of(schedule),
             op.transposed,
-            # a bitmap's values are f16
+            # values of what is encoded are f16
             2
-            if isinstance(op.result.type, BitmapType)
+            if isinstance(op.result.type, BitmapType | ImageType)
             else DeviceTensor.of(op.result.type).element_bytes,
             op.densities,
             (_pattern(op.lhs.type, op.a_pattern), _pattern(op.rhs.type, op.b_pattern)),

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..backend.isa.layout import HEADER_GROUP, NARROW_VALUES, ceil_div, round_up
 from ..backend.isa.table import NUM_REGISTERS, REGISTER_VALUES, TILE_K, TILE_M, WARP_SIZE
-from ..dialects.tiles import cut_tiles, pieces_of, warps_of
+from ..dialects.tiles import piece_tiles, pieces_of, warps_of
 from .cost_chip import SECTOR, Chip, Prediction, Round, chain_up, mean_of_larger, rounds, smooth_max
 from .cost_image import ImageSide
 from .cost_issue import step_slots
@@ -37,19 +37,22 @@ Size2 = tuple[int, int]
 _T = TypeVar("_T")
 
 REGISTERS = {
-    (32, 2): {2: 102, 3: 113, 4: 137, 5: 160, 6: 178, 8: 182},
-    (32, 3): {2: 134, 3: 167, 4: 171, 5: 240, 6: 250, 8: 250},
-    (32, 4): {2: 168, 3: 170, 4: 221, 5: 245},
-    (32, 6): {2: 183, 3: 235},
+    (32, 2): {2: 110, 3: 120, 4: 140, 5: 156, 6: 183, 8: 188},
+    (32, 3): {2: 127, 3: 173, 4: 174, 5: 248, 6: 246, 8: 246},
+    (32, 4): {2: 174, 3: 188, 4: 232, 5: 232},
+    (32, 6): {2: 227, 3: 245},
     (32, 8): {2: 235},
-    (64, 2): {2: 209, 3: 209, 4: 253, 5: 253},
-    (64, 3): {2: 252, 3: 252, 4: 252},
-    (64, 4): {2: 204, 3: 237, 4: 249},
+    (64, 2): {2: 215, 3: 215, 4: 253, 5: 253},
+    (64, 3): {2: 251, 3: 252, 4: 252},
+    (64, 4): {2: 205, 3: 251, 4: 254},
 }
-"""(window, operand tiles of a warp) -> stages -> registers of a lane, as compiled with a long K;
-what is not here does not fit into 255."""
+"""(window, operand tiles of a warp) -> stages -> registers of a lane, as compiled with a long K, at
+the densities that take most; what is not here does not fit into 255."""
 TURN_REGISTERS = 38
 """More that a warp needs whose CTA takes tiles in turn, if there are so many left: measured."""
+TURN_STEPS = 13
+"""Steps from which on CTAs that share an SM take tiles in turn: measured with 2 and 4 of them,
+turns cost 3 to 30 % with 2 and 6 steps, -12 to 12 % with 14 and -15 to 5 % with 32."""
 WITHOUT_TURNS = {(32, 8)}
 """(window, operand tiles of a warp) that leave too few for that."""
 PART_REGISTERS = 40
@@ -81,70 +84,72 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 9.02
+    start: float = 102
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 8.31
+    start_tile: float = 1.29
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 9.91
+    end_start: float = 9.01
     """Cycles before the first store."""
-    end_row: float = 1.59
+    end_row: float = 1.37
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.106
+    miss_power: float = 0.052
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 5.45
+    latency_extra: float = 11.6
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.24
+    sharp_alone: float = 2.16
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 13.4
+    sharpness: float = 30.3
     """The same of the resources of an SM,"""
-    sharp_l2: float = 3.28
+    sharp_l2: float = 2.62
     """of an SM and L2,"""
-    sharp_end: float = 54.3
+    sharp_end: float = 3.13
     """of stores and what else goes on,"""
-    sharp_dram: float = 3.74
+    sharp_dram: float = 8.71
     """of DRAM and all else."""
-    l2_share: float = 1.09
+    l2_share: float = 1.24
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.207
+    l2_uneven: float = 0.175
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 1.02
+    dram_share: float = 0.842
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.101
+    l2_mean: float = 0.528
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 1.18
+    l2_spread: float = 0.427
     """and of the spread over slices;"""
-    dram_mean: float = 0.347
+    dram_mean: float = 0.515
     """the same for DRAM's channels."""
-    dram_spread: float = 0.77
-    shared_l1: float = 0.023
+    dram_spread: float = 0.53
+    shared_l1: float = 0.679
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.764
+    first: float = 0.627
     """Share of a burst's queueing that is before the first step."""
-    calm: float = 0.0677
+    calm: float = 0.0756
     """By which power of the number of turns these bursts get smaller: SMs drift apart."""
-    turn_spread: float = 0.0825
+    turn_spread: float = 0.155
     """How much turns differ, as a share of one."""
-    pack: float = 0.437
+    pack: float = 0.654
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    overlap: float = 5.15
-    """By how many of a CTA's stores the CTA after it is delayed, where an SM holds several."""
-    turn_overlap: float = 2.82
+    sharp_drift: float = 2.13
+    """The same of units, stores and a CTA's latencies, where CTAs of an SM have drifted apart."""
+    turn_overlap: float = 2.59
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
-    stagger: float = 0.0208
+    greedy: float = 0.666
+    """Share of its units' time by which an SM's CTAs end apart: older warps go first."""
+    stagger: float = 0.00569
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.697
+    part_share: float = 0.681
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 321
+    part_wait: float = 285
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.563
+    part_power: float = 0.392
     """and by which power of their number these grow."""
-    arrive: float = 602
+    arrive: float = 546
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.17
+    begun: float = 0.0396
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 800
+    turn_start: float = 297
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.3
+    write: float = 1.35
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -180,7 +185,7 @@ class DualPlan:
     @property
     def small(self) -> DualPlan:
         """The plan of the smaller tiles, as if they covered the result."""
-        cta, warp = cut_tiles(self.cta, self.warp, self.window)
+        cta, warp = piece_tiles(self.cta, self.warp, self.window)
         return replace(self, cta=cta, warp=warp, cut=0)
 
     @property
@@ -240,9 +245,12 @@ def turns(plan: DualPlan, densities: tuple[float, float], chip: Chip) -> tuple[i
 
     Taking turns saves what a CTA's start takes: as long as many steps of sparse operands, and a few
     of dense ones. A last round that fills less than half of the machine is cut into smaller tiles.
+    Where an SM holds several CTAs that soon end, these hide each other's starts by themselves.
     """
     tiles, key = plan.grid[0] * plan.grid[1], (plan.window, sum(plan.tiles))
     if plan.split > 1 or key in WITHOUT_TURNS:
+        return 0, 0
+    if ceil_div(plan.sizes[2], TILE_K) < TURN_STEPS and occupancy(plan, chip) > 1:
         return 0, 0
     at_once = occupancy(plan, chip, in_turn=True) * chip.sms
     if not 0 < at_once < tiles:
@@ -294,6 +302,19 @@ class _Step:
             self.alu + other.alu,
             self.sectors + other.sectors,
         )
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """Cycles of a round: until its CTAs store, and of all their stores.
+
+    `busy`: of its busiest unit meanwhile; `alone`: of one of its CTAs by itself, stores and all.
+    """
+
+    until: float
+    end: float
+    busy: float
+    alone: float
 
 
 class _Model:
@@ -526,16 +547,19 @@ class _Model:
         f, chip = self.f, self.chip
         parts: dict[str, float] = {}
         dealt = list(rounds(self.ctas - self.plan.cut, self.held, chip.sms, f.pack))
-        chained = [(r, *self._round(r, parts)) for r in dealt]
+        chained = [(r, self._round(r, parts)) for r in dealt]
         if self.plan.cut:
             small = _Model(self.plan.small, self.operands, chip, f, self.held)
             down, across = self.plan.pieces
             ctas = self.plan.cut * down * across
             few = list(rounds(ctas, self.held, chip.sms, f.pack))
-            chained += [(r, *small._round(r, parts)) for r in few]
-        overlap = f.overlap if self.held > 1 and not self.plan.ctas else 1.0
-        others = f.turn_overlap if self.plan.ctas else 0.0
-        total, end = chain_up(chained, overlap, f.sharp_end, f.stagger, others)
+            chained += [(r, small._round(r, parts)) for r in few]
+        if self.held > 1 and not self.plan.ctas:
+            total, end = self._drifting(chained)
+        else:
+            others = f.turn_overlap if self.plan.ctas else 0.0
+            together = [(r, passed.until, passed.end) for r, passed in chained]
+            total, end = chain_up(together, 1.0, f.sharp_end, f.stagger, others)
         if self.parts > 1:
             total += self._added(dealt[-1].packed)
         m, n, _ = self.plan.sizes
@@ -548,6 +572,25 @@ class _Model:
         dram = f.start + self.hops * chip.dram_latency + read + f.write * spilled + end
         total = smooth_max(f.sharp_dram, total, dram)
         return Prediction(total, parts)
+
+    def _drifting(self, chained: list[tuple[Round, _Passed]]) -> tuple[float, float]:
+        """Cycles of rounds of CTAs that begin when one of their SM ends; of the last stores.
+
+        Only the first round's begin together. Later, each phase of a CTA is beside other phases of
+        its neighbours: a round takes as long as its busiest unit, or as a CTA by itself.
+        """
+        total = stores = of_one = apart = 0.0
+        before = 0
+        for r, passed in chained:
+            again = smooth_max(self.f.sharp_drift, passed.busy, passed.end, passed.alone)
+            total += again * r.times if before else passed.until + again * (r.times - 1)
+            total -= apart * (1 - r.count / before) if before > r.count else 0.0
+            stores, of_one, before = passed.end, passed.end / r.packed, r.count
+            apart = self.f.stagger * passed.until
+            apart += self.f.greedy * passed.busy * (1 - 1 / r.packed)
+        rest = stores - of_one
+        last = of_one + (rest * rest / (rest + apart) if rest > 0 else 0.0)
+        return total + last, last
 
     def _loaded_bytes(self) -> float:
         """Bytes of operands from DRAM: once, or again for what L2 does not keep meanwhile.
@@ -579,8 +622,8 @@ class _Model:
         added = smooth_max(f.sharp_end, part / chip.read_bytes / f.part_share, wait)
         return packed * part / chip.write_bytes + f.arrive + self.parts * added
 
-    def _round(self, r: Round, parts: dict[str, float]) -> tuple[float, float]:
-        """Cycles of a round of CTAs up to their stores, and of the stores; adds to `parts`."""
+    def _round(self, r: Round, parts: dict[str, float]) -> _Passed:
+        """What a round of CTAs takes; adds to `parts`."""
         plan, f, chip, steps = self.plan, self.f, self.chip, self.steps
         t = self._traffic(r)
         l2 = chip.l2_sectors * f.l2_share
@@ -608,7 +651,8 @@ class _Model:
         asked = (t.asked + f.l2_uneven * t.spread / self.ahead) / l2
         # one warp issues in order: while it waits for a unit, it feeds no other
         alone = smooth_max(f.sharp_alone, *own.values())
-        local = max(smooth_max(f.sharpness, *busy.values()), alone)
+        units = smooth_max(f.sharpness, *busy.values())
+        local = max(units, alone)
         # what others have asked for before is in L2
         missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
         beyond = missing * (chip.dram_latency - chip.l2_latency)
@@ -660,4 +704,12 @@ class _Model:
             "store": end,
         }.items():
             parts[name] = parts.get(name, 0.0) + cycles * r.times
-        return start + latencies + loop, end
+        by_itself = max(
+            alone * ceil_div(plan.warps, chip.sub_cores), local if r.packed == 1 else 0.0
+        )
+        by_itself = (
+            start / r.packed + latencies + by_itself * steps + turns * latency + end / r.packed
+        )
+        return _Passed(
+            start + latencies + loop, end, smooth_max(f.sharp_l2, units, asked) * steps, by_itself
+        )

@@ -33,6 +33,26 @@ WARPS = 4
 
 Element = tuple[Value, SSAValue | None]
 """Address of an f16, and the predicate that says whether it exists (None: always)."""
+Elements = Callable[[Sequence[SSAValue], Value, SSAValue | None], Sequence[Sequence[SSAValue]]]
+"""(the lane's vectors along M or N, the tile's first depth, whether there is the tile) -> of each
+vector 16 elements, f16 in the low half of a word, zero where there is none."""
+
+
+def loaded(b: KernelBuilder, addresses: Callable[[SSAValue, Value], Iterator[Element]]) -> Elements:
+    """Elements that are loaded from where `addresses(vector, first depth)` says."""
+
+    def elements(
+        vectors: Sequence[SSAValue], depth0: Value, inside: SSAValue | None
+    ) -> list[list[SSAValue]]:
+        found: list[list[SSAValue]] = []
+        for vector in vectors:
+            found.append([])
+            for address, exists in addresses(vector, depth0):
+                here = b.both(inside, exists)
+                found[-1].append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=here))
+        return found
+
+    return elements
 
 
 def tiles_per_warp(layout: BitmapLayout, machine: Machine) -> int:
@@ -52,12 +72,9 @@ def encode_rows(
     layout: BitmapLayout,
     machine: Machine,
     base: Value,
-    elements: Callable[[SSAValue, Value], Iterator[Element]],
+    elements: Elements,
 ) -> None:
-    """Encode this warp's tiles; `elements(vector, depth0)` gives the 16 elements of a vector.
-
-    `vector` is the index along M or N of the lane's vector, `depth0` the tile's first depth.
-    """
+    """Encode this warp's tiles: `elements` gives a tile's, by the lane's vectors."""
     v_tile = b.mad(b.id(tile.Id.CTA_X), WARPS, b.warp, "v_tile")
     lowest = b.value(b.mad(v_tile, layout.window, b.lane, "vector"))
     vectors = [b.value(b.add(lowest, i)) for i in range(0, layout.window, WARP_SIZE)]
@@ -70,12 +87,7 @@ def encode_rows(
         k_tile = b.add(k_first, turn)
         last = b.less(k_tile, layout.k_tiles) if layout.k_tiles % turns else None
         inside = b.both(tile_inside, last)
-        found: list[list[SSAValue]] = []
-        for vector in vectors:
-            found.append([])
-            for address, exists in elements(vector, b.mul(k_tile, TILE_K)):
-                here = b.both(inside, exists)
-                found[-1].append(b.load(tile.Space.GLOBAL, address, i32, bits=16, predicate=here))
+        found = elements(vectors, b.mul(k_tile, TILE_K), inside)
         store_tile(b, layout, base, (v_tile, k_tile), found, inside)
         return []
 

@@ -33,6 +33,19 @@ def _suffix(op: Movement) -> str:
     return "x".join(str(d) for d in dstc.matrix_shape(op.result.type))
 
 
+def fold(op: Movement, source: dstc.ConstantOp, pool: ConstantPool) -> dstc.ConstantOp:
+    """The constant that `op` makes of `source`, its array put into the pool."""
+    name = source.constant.data
+    array = pool[name]
+    if isinstance(op, dstc.TransposeOp):
+        array = array.transpose(dstc.int_values(op.perm))
+    array = rounded(array.reshape(dstc.matrix_shape(op.result.type)), op.result.type)
+    folded = dstc.ConstantOp(pool.add(f"{name}.{_suffix(op)}", array), op.result.type)
+    folded.density = source.density
+    dstc.copy_source(folded, source, op)
+    return folded
+
+
 @dataclass
 class FoldMovement(RewritePattern):
     """movement(constant) -> constant."""
@@ -44,14 +57,7 @@ class FoldMovement(RewritePattern):
         source = op.x.owner
         if not isinstance(source, dstc.ConstantOp):
             return
-        name = source.constant.data
-        array = self.pool[name]
-        if isinstance(op, dstc.TransposeOp):
-            array = array.transpose(dstc.int_values(op.perm))
-        array = rounded(array.reshape(dstc.matrix_shape(op.result.type)), op.result.type)
-        folded = dstc.ConstantOp(self.pool.add(f"{name}.{_suffix(op)}", array), op.result.type)
-        folded.density = source.density
-        dstc.copy_source(folded, source, op)
+        folded = fold(op, source, self.pool)
         rewriter.replace(op, folded)
         if not source.result.uses:
             rewriter.erase(source)

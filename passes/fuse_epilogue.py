@@ -23,6 +23,8 @@ from xdsl.pattern_rewriter import (
 )
 
 from ..dialects import dstc
+from ..dialects.constants import ConstantPool, constants_of
+from .fold_constants import fold
 
 Product = dstc.MatmulOp | dstc.Conv2dOp
 
@@ -82,8 +84,11 @@ def _bias_along(product: Product, vector: Sequence[int]) -> str | None:
     return "m" if padded == (shape[0], 1) else None
 
 
+@dataclass
 class AddToBias(RewritePattern):
-    """product + constant vector -> product with bias."""
+    """product + constant vector -> product with bias, a constant of one dimension."""
+
+    pool: ConstantPool
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: dstc.AddOp, rewriter: PatternRewriter) -> None:
@@ -93,7 +98,7 @@ class AddToBias(RewritePattern):
                 product is None
                 or product.bias is not None
                 or product.residual is not None
-                or not isinstance(vector.owner, dstc.ConstantOp)
+                or not isinstance(constant := vector.owner, dstc.ConstantOp)
                 or not isinstance(_type(value).element_type, Float32Type)
                 or _type(value).get_shape() != _type(op.result).get_shape()
             ):
@@ -106,9 +111,13 @@ class AddToBias(RewritePattern):
             if shape != (size,):
                 flat = dstc.ReshapeOp(vector, dstc.tensor((size,), _type(vector).element_type))
                 dstc.copy_source(flat, op)
-                rewriter.insert(flat)
-                vector = flat.result
+                known = constant.constant.data in self.pool
+                made = fold(flat, constant, self.pool) if known else flat
+                rewriter.insert(made)
+                vector = made.results[0]
             fused = _replace(rewriter, op, product, bias=vector)
+            if not constant.result.uses:
+                rewriter.erase(constant)
             if isinstance(fused, dstc.MatmulOp):
                 fused.bias_along = StringAttr(along)
             return
@@ -175,8 +184,9 @@ class FuseEpilogue(ModulePass):
     name = "fuse-epilogue"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        bias = AddToBias(constants_of(ctx))
         PatternRewriteWalker(
             GreedyRewritePatternApplier(
-                [AddToBias(), AddToResidual(), ReluToActivation(), ReluBeforeReshape()]
+                [bias, AddToResidual(), ReluToActivation(), ReluBeforeReshape()]
             )
         ).rewrite_module(op)

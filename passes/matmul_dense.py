@@ -18,9 +18,11 @@ from xdsl.ir import SSAValue
 
 from ..backend.isa.layout import PITCH_ALIGN, ceil_div, round_up
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import MatmulOp, ScheduleAttr
+from ..dialects.dstc import ImageType, MatmulOp, ScheduleAttr
 from .device_tensor import DeviceTensor
+from .encode_image import Positions
 from .kernel_builder import KernelBuilder, Value
+from .matmul_encode_image import EncodedResult, turned_bytes
 from .matmul_epilogue import Epilogue, Unit, run_ahead
 from .matmul_raster import tile_place
 from .matmul_split import Split
@@ -57,8 +59,12 @@ def dense_kernel(
     split = Split.of(sizes[2], schedule)
     groups = op.group_count
     depth = split.parts * groups * op.matrices  # only one of them is more than 1
-    grid = (ceil_div(sizes[1], cn), ceil_div(sizes[0], cm), depth)
-    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=2 * sum(shared))
+    columns = sizes[1] if image is None else image.pixels
+    grid = (ceil_div(columns, cn), ceil_div(sizes[0], cm), depth)
+    most = 2 * sum(shared)
+    if isinstance(op.result.type, ImageType):
+        most = max(most, turned_bytes(schedule.cta_tile))
+    b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=most)
     if op.matrices > 1:  # CTAs of a product see only its matrices
         _advance(b, op)
     part = b.id(tile.Id.CTA_Z) if split.parts > 1 else 0
@@ -66,7 +72,7 @@ def dense_kernel(
     # the rows of a group end where the next one's begin, pixels where there are no more
     stored = (
         sizes[0] if groups > 1 else round_up(sizes[0], PITCH_ALIGN),
-        sizes[1] if image is not None else round_up(sizes[1], PITCH_ALIGN),
+        columns if image is not None else round_up(columns, PITCH_ALIGN),
     )
     origins = [
         tile_origin(b, place, strip.cta, extent)
@@ -103,8 +109,11 @@ def dense_kernel(
         b, stagings, (forms[0][1], forms[1][1]), split.count(b, part), sum(shared), strips
     )
     epilogue = Epilogue(b, op, b.mul(group, sizes[0]))
-    result = Result(b, epilogue, strips, (origins[0], origins[1]), warps_at, stored)
-    split.finish(b, schedule, part, accs, result.store)
+    places = strips, (origins[0], origins[1]), warps_at
+    if image is not None and image.positions is not None:
+        EncodedResult(b, epilogue, *places, image.positions, schedule.warps).store(accs)
+        return b.finish()
+    split.finish(b, schedule, part, accs, Result(b, epilogue, *places, stored).store)
     return b.finish()
 
 
@@ -127,7 +136,9 @@ def image_of(op: MatmulOp) -> Image | None:
     if op.window is None:
         return None
     tensor = DeviceTensor.of(op.rhs.type)
-    return Image(tensor, op.window.window, tensor.shape[1] // op.group_count)
+    result = op.result.type
+    positions = Positions(result.layout) if isinstance(result, ImageType) else None
+    return Image(tensor, op.window.window, tensor.shape[1] // op.group_count, positions)
 
 
 def tile_origin(b: KernelBuilder, place: Value, extent: int, stored: int) -> Value:

@@ -18,7 +18,7 @@ from xdsl.ir import SSAValue
 from ..backend.isa.layout import NARROW_VALUES, STEP_K, BitmapLayout, ceil_div
 from ..backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M
 from ..dialects import dstc_tile as tile
-from ..dialects.dstc import BitmapType, MatmulOp, ScheduleAttr
+from ..dialects.dstc import BitmapType, ImageType, MatmulOp, ScheduleAttr
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_operands import Located, Operands, Place
 from .matmul_dual_prefetch import CHUNK, FetchPlan, Prefetch, Sharers, Work, many_values
@@ -26,6 +26,7 @@ from .matmul_dual_skip import StepList, list_bytes, skipping_loop
 from .matmul_dual_steps import Flow, Steps, main_loop
 from .matmul_dual_store import read_tiles, store_tiles
 from .matmul_encode import encode_tiles, lanes_are_rows
+from .matmul_encode_image import encode_vectors
 from .matmul_epilogue import Epilogue
 from .matmul_raster import Order
 from .matmul_split import SHARED_BYTES, Split
@@ -186,8 +187,12 @@ class Product:
         halfway: Work | None = None,
     ) -> None:
         """Store the warp's tile; `halfway` is done meanwhile."""
-        put = encode_tiles if isinstance(self.op.result.type, BitmapType) else store_tiles
+        put = _STORES.get(type(self.op.result.type), store_tiles)
         put(self.b, Epilogue(self.b, self.op), self.schedule, origin, sums, halfway)
+
+
+_STORES = {BitmapType: encode_tiles, ImageType: encode_vectors}
+"""Of encoded results."""
 
 
 def _in_turn(b: KernelBuilder, op: MatmulOp, schedule: ScheduleAttr, turns: Turns) -> None:

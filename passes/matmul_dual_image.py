@@ -58,7 +58,7 @@ def fill_table(b: KernelBuilder, layout: ImageLayout, warps: int) -> None:
             phase = b.mad(phase, len(layout.phases[i]), index)
             within = b.mad(down, step, within)
         plane = b.mad(channel, layout.phase_count, phase)
-        position = b.mad(plane, layout.plane_words * WORD, within)
+        position = b.mad(plane, layout.plane_words * WORD, b.add(within, layout.lead))
         here = b.less(number, count)
         b.store(tile.Space.SHARED, b.value(position), b.mul(number, 4), predicate=here)
 
@@ -138,12 +138,8 @@ class ImageTiles:
         return self.b.mad(word, RUN_SLOT_BYTES, start)
 
     def _word(self, vector: Value) -> Value:
-        """The word of its image's planes, among all images', at which a vector of pixels begins."""
-        b, layout = self.b, self.layout
-        vector = b.min_(vector, layout.shape[0] * layout.vectors - 1)
-        image = b.div(vector, layout.vectors)
-        within = b.sub(vector, b.mul(image, layout.vectors))
-        return b.mad(image, layout.image_words, within)
+        """The word of a plane at which a vector of pixels begins, but for what the table adds."""
+        return self.b.min_(vector, self.layout.vectors - 1)
 
     def start(self, at: Place, step: int) -> SSAValue:
         """Where the columns of `step` begin: from the table."""

@@ -30,7 +30,7 @@ def touched_words(layout: ImageLayout, vectors: int) -> list[int]:
     pixels = vectors * WORD - 1
     words: set[int] = set()
     for tap in range(layout.kernel[0]):
-        first = tap * layout.dilations[0] // layout.strides[0] * layout.pitch
+        first = layout.lead + tap * layout.dilations[0] // layout.strides[0] * layout.pitch
         words |= {*range(first // WORD, (first + pixels + layout.reach[1]) // WORD + 1)}
     return sorted(words)
 

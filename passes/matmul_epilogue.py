@@ -14,7 +14,7 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import VectorType, f32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.image_layout import WORD, ImageLayout
+from ..backend.isa.image_layout import ImageLayout
 from ..backend.isa.layout import PITCH_ALIGN, round_up
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import ImageType, MatmulOp, int_values
@@ -71,12 +71,12 @@ class Epilogue:
         b, layout = self.b, self.encoded_image
         if layout is None:
             return computed
-        (h, w), pixels = layout.out, layout.vectors * WORD
-        image = b.div(computed, pixels)
-        within = b.sub(computed, b.mul(image, pixels))
-        row = b.div(within, layout.pitch)
-        place = b.sub(within, b.mul(row, layout.pitch))
-        real = b.both(b.less(place, w), b.less(row, h))
+        h, w = layout.out
+        line = b.div(computed, layout.pitch)
+        place = b.sub(computed, b.mul(line, layout.pitch))
+        image = b.div(line, layout.rows)
+        row = b.sub(line, b.mul(image, layout.rows))
+        real = b.both(b.less(place, w), b.less(row, h), b.less(image, layout.shape[0]))
         assert real is not None
         found = b.mad(image, h * w, b.mad(row, w, place))
         return b.select(real, found, self.op.sizes[1])

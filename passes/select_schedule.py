@@ -7,7 +7,9 @@ candidates (`candidates.py`) the one predicted fastest (`cost.py`), or measured 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from xdsl.context import Context
 from xdsl.dialects import builtin
@@ -16,6 +18,7 @@ from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 
 from ..backend.isa.errors import DstcError
+from ..backend.isa.image_layout import WORD
 from ..backend.isa.layout import BitmapLayout
 from ..dialects.constants import ConstantPool, constants_of
 from ..dialects.dstc import (
@@ -23,20 +26,24 @@ from ..dialects.dstc import (
     ConstantOp,
     Engine,
     Im2colOp,
+    ImageType,
     MatmulOp,
     NmType,
+    Side,
     matrix_shape,
     source_of,
 )
 from ..runtime.machine import Machine
 from . import cost_streaming
 from .candidates import AUTO, candidates, engines
-from .choose import Choice, Chooser, choose, chooser_of, tuned
+from .choose import Candidate, Choice, choose, chooser_of, tuned
+from .choose_graph import Node, settle
 from .cost import ScheduledProduct
 from .cost_chip import Chip
 from .cost_image import ENCODE_INSTRUCTIONS, encoded_bytes
 from .cost_windows import Windows
-from .encode_image import WARPS, encode_image_ctas
+from .encode_image import WARPS, Positions, encode_image_grid
+from .fuse_encode import group_of, writes_encoded
 from .known_counts import KnownCounts
 from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
@@ -69,42 +76,71 @@ class SelectSchedule(ModulePass):
         if self.tune and chooser.measure is None:
             raise DstcError("tune needs the simulator; use `dstc compile --tune` or `dstc run`")
         known: _Known = {}
+        nodes: dict[MatmulOp, Node] = {}
         for inner in op.walk():
             if isinstance(inner, MatmulOp) and inner.schedule is None:
                 self._state_patterns(inner, machine, pool)
-                choice = self._choice(inner, machine, chooser, known, pool)
-                inner.schedule = choice.best.schedule
-                chooser.choices.append(choice)
+                nodes[inner] = self._node(inner, machine, known, pool, nodes)
+        for product, choice in zip(nodes, settle([*nodes.values()]), strict=True):
+            if self.tune and chooser.measure is not None:
+                choice = tuned(choice, machine, chooser.measure, self.tune)
+            product.schedule = choice.best.schedule
+            chooser.choices.append(choice)
+
+    def _node(
+        self,
+        op: MatmulOp,
+        machine: Machine,
+        known: _Known,
+        pool: ConstantPool,
+        nodes: Mapping[MatmulOp, Node],
+    ) -> Node:
+        """A product as part of the graph."""
+        for side, value in ((Side.B, op.rhs), (Side.A, op.lhs)):
+            before = value.owner
+            if (
+                isinstance(before, MatmulOp)
+                and before in nodes
+                and value.has_one_use()
+                and (op.window is None or self._forms(op, machine))
+            ):
+                choice = self._choice(op, machine, known, pool, given=value)
+                form = partial(_encoded_as, op, value, side)
+                launch, epilogue = self._operand_encoding(op, value, machine)
+                write = _Written(before, form, epilogue, Chip.of(machine))
+                return Node(choice, nodes[before], launch, write)
+        return Node(self._choice(op, machine, known, pool))
 
     def _choice(
         self,
         op: MatmulOp,
         machine: Machine,
-        chooser: Chooser,
         known: _Known,
         pool: ConstantPool,
+        given: SSAValue | None = None,
     ) -> Choice:
-        """The choice for one product; products alike are chosen for once."""
+        """The choice for one product alone; products alike are chosen for once.
+
+        `given`: an operand whose encoding does not count.
+        """
         any_schedule = next(candidates(op.total_sizes, machine, self.engine))
-        product, encoding = ScheduledProduct.of(op, any_schedule), self._encoding(op, machine)
+        product = ScheduledProduct.of(op, any_schedule)
+        encoding = self._encoding(op, machine, given)
         engine = self.engine if op.matrices == 1 else Engine.DENSE
         for type_, takes in ((BitmapType, Engine.DUAL), (NmType, Engine.NM)):
             if engine == AUTO and any(isinstance(v.type, type_) for v in (op.lhs, op.rhs)):
                 engine = takes
         if op.group_count > 1:
             engine = Engine.DENSE  # the only one whose kernel takes groups
-        image = self._image_encoding(op, machine)
+        image = self._image_encoding(op, machine, given)
         dual = Engine.DUAL in engines(machine, engine) and op.matrices == op.group_count == 1
         counts = KnownCounts.of(op, pool) if dual else None
         key = product, encoding, image, engine, op.matrices, op if counts else None
         if key not in known:
-            choice = choose(
+            known[key] = choose(
                 product, machine, engine, encoding=encoding, image_encoding=image,
                 counted=None if counts is None else counts.operands, whole=op.matrices > 1,
             )  # fmt: skip
-            if self.tune and chooser.measure is not None:
-                choice = tuned(choice, machine, chooser.measure, self.tune)
-            known[key] = choice
         return replace(known[key], source=source_of(op))
 
     def _state_patterns(self, op: MatmulOp, machine: Machine, pool: ConstantPool) -> None:
@@ -116,35 +152,54 @@ class SelectSchedule(ModulePass):
             raise refusal(op, pool)
         op.a_pattern, op.b_pattern = (None if p is None else StringAttr(str(p)) for p in patterns)
 
-    def _image_encoding(self, op: MatmulOp, machine: Machine) -> float | None:
-        """Cycles to launch what encodes an image whose windows the dual-side kernel forms.
+    def _forms(self, op: MatmulOp, machine: Machine) -> bool:
+        """Whether the dual-side kernel forms the windows of a product's image."""
+        windows = Windows.of(op)
+        return windows is not None and windows.encodable(machine, op.group_count)
+
+    def _image_encoding(
+        self, op: MatmulOp, machine: Machine, given: SSAValue | None
+    ) -> float | None:
+        """Cycles of encoding what the dual-side kernel takes that forms the windows of an image.
 
         None: it does not form them.
         """
-        windows = Windows.of(op)
-        if windows is None or not windows.encodable(machine, op.group_count):
+        if not self._forms(op, machine):
             return None
-        if isinstance(op.rhs, BlockArgument) and self.encoded_inputs:
-            return self._matrix_encoding(op.lhs, machine)
-        layout = windows.encoded
-        ctas, (read, written) = encode_image_ctas(layout), encoded_bytes(layout)
-        prediction = cost_streaming.predict(
-            ctas, WARPS, ENCODE_INSTRUCTIONS, read, written, Chip.of(machine)
-        )
-        return _launch(machine) + prediction.cycles + self._matrix_encoding(op.lhs, machine)
+        filters = self._matrix_encoding(op.lhs, machine)
+        if op.rhs is given or not self._needs_kernel(op.rhs):
+            return filters
+        return filters + self._operand_encoding(op, op.rhs, machine)[0]
 
-    def _encoding(self, op: MatmulOp, machine: Machine) -> float:
+    def _operand_encoding(
+        self, op: MatmulOp, value: SSAValue, machine: Machine
+    ) -> tuple[float, float]:
+        """Cycles of encoding an operand: by a kernel of its own, by the one that computes it."""
+        chip, windows = Chip.of(machine), Windows.of(op)
+        schedulers = chip.sms * chip.sub_cores
+        if windows is None:
+            words = math.prod(matrix_shape(value.type)) / WORD
+            return self._matrix_encoding(value, machine), words * _ENCODED / schedulers
+        layout = windows.encoded
+        ctas, (read, written) = math.prod(encode_image_grid(layout)), encoded_bytes(layout)
+        prediction = cost_streaming.predict(ctas, WARPS, ENCODE_INSTRUCTIONS, read, written, chip)
+        epilogue = layout.words * _ENCODED / schedulers
+        return _launch(machine) + prediction.cycles, epilogue
+
+    def _encoding(self, op: MatmulOp, machine: Machine, given: SSAValue | None) -> float:
         """Cycles to launch an encoding kernel for each operand that needs one, and to read it.
 
         Windows of an image are encoded into a lowered matrix, which is written as well.
         """
-        total = self._matrix_encoding(op.lhs, machine)
+        lhs, rhs = (
+            0.0 if v is given else self._matrix_encoding(v, machine) for v in (op.lhs, op.rhs)
+        )
         if op.window is None:
-            return total + self._matrix_encoding(op.rhs, machine)
+            return lhs + rhs
         _, n, k = op.sizes
         moved = 2 * math.prod(matrix_shape(op.rhs.type)) + BitmapLayout(n, k).values_offset
         moved += 2 * k * n * op.densities[1]
-        return total + _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
+        return lhs + _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
 
     def _matrix_encoding(self, value: SSAValue, machine: Machine) -> float:
         """The same of one matrix."""
@@ -154,12 +209,58 @@ class SelectSchedule(ModulePass):
         return _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
 
     def _needs_kernel(self, value: SSAValue) -> bool:
-        """The operand is neither encoded already, nor ahead of time, nor by its im2col."""
+        """The operand is neither encoded already, nor ahead of time, nor by what computes it."""
         if isinstance(value, BlockArgument) and self.encoded_inputs:
             return False
-        return not (
-            isinstance(value.type, BitmapType) or isinstance(value.owner, ConstantOp | Im2colOp)
-        )
+        if isinstance(value.type, BitmapType) or group_of(value) is not None:
+            return False
+        return not isinstance(value.owner, ConstantOp | Im2colOp)
+
+
+def _encoded_as(
+    op: MatmulOp, value: SSAValue, side: Side, own: Candidate
+) -> BitmapType | ImageType:
+    """The form in which a candidate's kernel takes an operand of a product."""
+    shape = matrix_shape(value.type)
+    if op.window is not None:
+        return ImageType.of(shape, op.window.window)
+    return BitmapType.of(shape[0], shape[1], side, own.product.schedule.vectors)
+
+
+@dataclass
+class _Written:
+    """Cycles by which a product's kernel takes longer to write what a candidate behind it takes.
+
+    None if it does not write that. A dense one computes the positions of an image that are nobody's
+    pixels, too.
+    """
+
+    before: MatmulOp
+    form: Callable[[Candidate], BitmapType | ImageType]
+    epilogue: float
+    chip: Chip
+    known: dict[tuple[int, int], float | None] = field(
+        default_factory=dict[tuple[int, int], float | None]
+    )
+
+    def __call__(self, writer: Candidate, own: Candidate) -> float | None:
+        key = id(writer.product), own.product.schedule.vectors
+        if key not in self.known:
+            self.known[key] = self._cycles(writer, self.form(own))
+        return self.known[key]
+
+    def _cycles(self, writer: Candidate, type_: BitmapType | ImageType) -> float | None:
+        if not writes_encoded(self.before, type_, writer.schedule):
+            return None
+        if not isinstance(type_, ImageType) or writer.engine != Engine.DENSE:
+            return self.epilogue
+        m, _, k = writer.product.sizes
+        larger = replace(writer.product, sizes=(m, Positions(type_.layout).count, k))
+        return self.epilogue + larger.predict(self.chip).cycles - writer.prediction.cycles
+
+
+_ENCODED = 20
+"""Instructions of an epilogue for a word of 32 elements, beside those that store it dense."""
 
 
 def _launch(machine: Machine) -> float:

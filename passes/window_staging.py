@@ -24,6 +24,7 @@ from ..backend.isa.layout import STEP_K, ceil_div
 from ..dialects import dstc_tile as tile
 from ..dialects.conv_window import ConvWindow
 from .device_tensor import DeviceTensor
+from .encode_image import Positions
 from .kernel_builder import KernelBuilder, Value
 from .matmul_staging import CHUNK, AcrossK, Staging, Strip, Turn
 
@@ -54,6 +55,8 @@ class Image:
     tensor: DeviceTensor
     window: ConvWindow
     channels: int
+    positions: Positions | None = None
+    """How pixels are counted, where that is not one after the other."""
 
     @property
     def depth(self) -> int:
@@ -68,13 +71,15 @@ class Image:
     @property
     def pixels(self) -> int:
         """Lines: pixels of all images."""
+        if self.positions is not None:
+            return self.positions.count
         return self.tensor.shape[0] * self.out[0] * self.out[1]
 
     @property
     def run(self) -> int:
         """Neighbouring pixels that one aligned access loads; 1 if windows are no runs of pixels."""
         plain = ConvWindow((1, 1), dilations=self.window.dilations)
-        if self.window != plain:
+        if self.window != plain or self.positions is not None:
             return 1
         return gcd(self.out[0] * self.out[1], CHUNK)
 
@@ -305,10 +310,13 @@ class Gather:
         """Where the window of a pixel of the result begins."""
         b, image, (rows, columns) = self.b, self.image, self.axes
         strides, (oh, ow) = image.tensor.strides, image.out
-        number = b.div(pixel, oh * ow)
-        within = b.sub(pixel, b.mul(number, oh * ow))
-        row = b.div(within, ow)
-        column = b.sub(within, b.mul(row, ow))
+        if image.positions is not None:
+            number, row, column = image.positions.pixel(b, pixel)
+        else:
+            number = b.div(pixel, oh * ow)
+            within = b.sub(pixel, b.mul(number, oh * ow))
+            row = b.div(within, ow)
+            column = b.sub(within, b.mul(row, ow))
         address = b.mad(number, strides[0], self.start)
         missing: Value = _NEVER if self.ragged else 0
         for axis, at, stride in ((rows, row, strides[2]), (columns, column, strides[3])):

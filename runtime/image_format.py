@@ -18,26 +18,27 @@ _SLOT = RUN_SLOT_BYTES // 2
 
 
 def _places(layout: ImageLayout) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Of each position of the planes of one channel (phases, positions): index into the image's
-    plane H x W, and whether it is an element of it."""
-    _, _, h, w = layout.shape
-    rows, columns = np.divmod(np.arange(layout.plane_words * WORD), layout.pitch)
+    """Of each position of the planes of one channel (phases, positions): index into the images'
+    planes N x H x W of that channel, and whether it is an element of them."""
+    n, _, h, w = layout.shape
+    lines, columns = np.divmod(np.arange(layout.plane_words * WORD) - layout.lead, layout.pitch)
+    # the shared rows behind an image stand before the next one
+    number, rows = np.divmod(lines, layout.rows)
     index, inside = list[NDArray[np.int64]](), list[NDArray[np.bool_]]()
     for down in layout.phases[0]:
         y = rows * layout.strides[0] + down - layout.pads[0]
         for along in layout.phases[1]:
             x = columns * layout.strides[1] + along - layout.pads[1]
-            here = (y >= 0) & (y < h) & (x >= 0) & (x < w)
-            index.append(np.where(here, y * w + x, 0))
+            here = (y >= 0) & (y < h) & (x >= 0) & (x < w) & (number >= 0) & (number < n)
+            index.append(np.where(here, (number * h + y) * w + x, 0))
             inside.append(here)
     return np.stack(index), np.stack(inside)
 
 
 def planes_of(x: F16, layout: ImageLayout) -> F16:
-    """The positions of all planes: (N, C, phases, positions)."""
-    n, c, h, w = layout.shape
+    """The positions of all planes: (C, phases, positions)."""
     index, inside = _places(layout)
-    planes = x.reshape(n, c, h * w)[:, :, index]
+    planes = x.transpose(1, 0, 2, 3).reshape(layout.shape[1], -1)[:, index]
     return np.ascontiguousarray(np.where(inside & (planes != 0), planes, np.float16(0)))
 
 
@@ -87,30 +88,28 @@ def decode(data: bytes, layout: ImageLayout) -> F16:
     word, place = np.nonzero(occupied)
     rank = np.cumsum(occupied, axis=1) - 1
     positions[word, place] = slots[word, rank[word, place]]
-    planes = positions.reshape(n, c, layout.phase_count, -1)
+    planes = positions.reshape(c, layout.phase_count, -1)
     index, inside = _places(layout)
-    if planes[:, :, ~inside].any():
+    if planes[:, ~inside].any():
         raise DstcError("an encoded image with values outside the image")
-    x = np.zeros((n, c, h * w), np.uint16)
+    x = np.zeros((c, n * h * w), np.uint16)
     for phase in range(layout.phase_count):
-        x[:, :, index[phase][inside[phase]]] = planes[:, :, phase, inside[phase]]
-    return x.view(np.float16).reshape(layout.shape)
+        x[:, index[phase][inside[phase]]] = planes[:, phase, inside[phase]]
+    back = x.view(np.float16).reshape(c, n, h, w).transpose(1, 0, 2, 3)
+    return np.ascontiguousarray(back)
 
 
 def operand(x: F16, layout: ImageLayout) -> F16:
     """The right operand of the product: K x `layout.computed`, pixels beyond rows included."""
-    n = layout.shape[0]
-    flat = planes_of(x, layout).reshape(n, -1)
+    flat = planes_of(x, layout).reshape(-1)
     places = np.array([layout.start(k) for k in range(layout.depth)])
-    pixels = np.arange(layout.vectors * WORD)
-    found = flat[:, places[:, None] + pixels]
-    return np.ascontiguousarray(found.transpose(1, 0, 2)).reshape(layout.depth, -1)
+    return flat[places[:, None] + np.arange(layout.computed)]
 
 
 def pixel_columns(layout: ImageLayout) -> NDArray[np.int64]:
     """Of each computed pixel its number among those of the result, -1 for nobody's."""
     n, (oh, ow) = layout.shape[0], layout.out
-    row, column = np.divmod(np.arange(layout.vectors * WORD), layout.pitch)
-    real = (row < oh) & (column < ow)
-    one = np.where(real, row * ow + column, -1)
-    return np.concatenate([np.where(real, one + i * oh * ow, -1) for i in range(n)])
+    line, column = np.divmod(np.arange(layout.computed), layout.pitch)
+    image, row = np.divmod(line, layout.rows)
+    real = (row < oh) & (column < ow) & (image < n)
+    return np.where(real, (image * oh + row) * ow + column, -1)

@@ -5,11 +5,19 @@ In: what is wrong, where, what to do. Out: one line for the command line and its
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class DstcError(Exception):
     """A one-line message for the user; `exit_code` 2: bad input or usage."""
 
     exit_code = 2
+    note: Callable[[], str] | None = None
+    """What the command line says behind the message; made when it is asked for."""
+
+
+class SourceError(DstcError):
+    """An error in a file of the user's: `file:line:col: error: ...`, the source line, a caret."""
 
 
 class CheckFailed(DstcError):

@@ -28,11 +28,12 @@ class ImageLayout:
     """An image N x C x H x W and windows on it: `pads` top, left, bottom, right.
 
     With strides, rows and columns are dealt out to phases: those which a tap meets are a stride
-    apart. Of each image, channel and phase there is a *plane*: the phase's rows, padding
+    apart. Of each channel and phase there is a *plane*: the phase's rows of all images, padding
     included, one after the other in `pitch` positions each, so that the elements which 32
     neighbouring pixels of a result have at one tap are 32 neighbouring positions, for every tap.
-    Where both ends of all rows are padding, one row's end is the next one's beginning. Pixels
-    are counted in the same pitch: those beyond a row's end (`computed` - real ones) are nobody's.
+    Where both ends of all rows are padding, one row's end is the next one's beginning, and so it is
+    with the rows of images. Pixels are counted in the same pitch: those beyond the end of a row or
+    an image (`computed` - real ones) are nobody's.
 
     One allocation: for each word of positions an entry (the word, and the next one of its plane),
     then for each a slot of 64 bytes with the values of its ones, ascending; behind them a few that
@@ -66,7 +67,7 @@ class ImageLayout:
 
     @property
     def phase_count(self) -> int:
-        """Planes of an image's channel."""
+        """Planes of a channel."""
         return len(self.phases[0]) * len(self.phases[1])
 
     @cached_property
@@ -77,26 +78,50 @@ class ImageLayout:
         )
         return rows, columns
 
+    def _apart(self, axis: int) -> int:
+        """Rows (0) or columns (1) from where one line of them begins to the next one."""
+        count, stride, before = (
+            self.out[axis] + self.reach[axis],
+            self.strides[axis],
+            self.pads[axis],
+        )
+        shared = self.reach[axis]
+        for phase in self.phases[axis]:
+            first = ceil_div(max(0, before - phase), stride)
+            end = ceil_div(max(0, self.shape[2 + axis] + before - phase), stride)
+            shared = min(shared, first, max(0, count - end))
+        return count - shared
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of a plane from an image to the next."""
+        return self._apart(0)
+
     @cached_property
     def pitch(self) -> int:
         """Positions from a row of a plane to the next."""
-        columns, stride, left = self.out[1] + self.reach[1], self.strides[1], self.pads[1]
-        shared = self.reach[1]
-        for phase in self.phases[1]:
-            before = ceil_div(max(0, left - phase), stride)
-            end = ceil_div(max(0, self.shape[3] + left - phase), stride)
-            shared = min(shared, before, max(0, columns - end))
-        return columns - shared
+        return self._apart(1)
+
+    @cached_property
+    def lead(self) -> int:
+        """Unused positions before the first row: the first element then begins a word."""
+        return -(self.pads[0] * self.pitch + self.pads[1]) % WORD if self.strides == (1, 1) else 0
+
+    @property
+    def first_word(self) -> int:
+        """Word of the first element, where there are no strides; those before it are empty."""
+        return (self.lead + self.pads[0] * self.pitch + self.pads[1]) // WORD
 
     @cached_property
     def vectors(self) -> int:
-        """Vectors of 32 pixels of an image."""
-        return ceil_div((self.out[0] - 1) * self.pitch + self.out[1], WORD)
+        """Vectors of 32 pixels."""
+        rows = (self.shape[0] - 1) * self.rows + self.out[0] - 1
+        return ceil_div(rows * self.pitch + self.out[1], WORD)
 
     @property
     def computed(self) -> int:
-        """Pixels that a product computes: those of whole vectors of all images."""
-        return self.shape[0] * self.vectors * WORD
+        """Pixels that a product computes: those of whole vectors."""
+        return self.vectors * WORD
 
     @property
     def depth(self) -> int:
@@ -107,17 +132,17 @@ class ImageLayout:
     def plane_words(self) -> int:
         """Words of a plane."""
         last = self.vectors * WORD - 1 + self.reach[0] * self.pitch + self.reach[1]
-        return last // WORD + 1
+        return (self.lead + last) // WORD + 1
 
     @property
-    def image_words(self) -> int:
-        """Words of an image, whose planes go by channel, then by phase."""
-        return self.shape[1] * self.phase_count * self.plane_words
+    def planes(self) -> int:
+        """Planes, by channel, then by phase."""
+        return self.shape[1] * self.phase_count
 
     @property
     def words(self) -> int:
-        """Words of all images."""
-        return self.shape[0] * self.image_words
+        """Words of all planes."""
+        return self.planes * self.plane_words
 
     @property
     def values_offset(self) -> int:
@@ -139,10 +164,10 @@ class ImageLayout:
         return number, down * self.pitch + along
 
     def start(self, k: int) -> int:
-        """Position, in the words of an image, of the first pixel's element for a k."""
+        """Position of the first pixel's element for a k."""
         channel, tap = divmod(k, self.kernel[0] * self.kernel[1])
         phase, within = self.tap(*divmod(tap, self.kernel[1]))
-        return (channel * self.phase_count + phase) * self.plane_words * WORD + within
+        return (channel * self.phase_count + phase) * self.plane_words * WORD + self.lead + within
 
     def facts(self) -> dict[str, Any]:
         """Its numbers, for a plan."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from ...backend.isa.errors import DstcError
+from ...backend.isa.errors import DstcError, SourceError
 from ...backend.isa.files import write_atomic
 
 TUNED = 4
@@ -354,11 +354,15 @@ def guarded(program: str, action: Callable[[], int], debug: bool) -> int:
         if debug:
             raise
         message, code = _told(e)
-        print(f"{program}: {message}", file=sys.stderr)
+        print(message if isinstance(e, SourceError) else f"{program}: {message}", file=sys.stderr)
+        if isinstance(e, DstcError) and e.note is not None and (said := e.note()):
+            print(said, file=sys.stderr)
         return code
 
 
 def _told(error: Exception) -> tuple[str, int]:
+    if isinstance(error, SourceError):
+        return str(error), error.exit_code
     if isinstance(error, DstcError):
         return f"error: {error}", error.exit_code
     if isinstance(error, OSError) and error.filename is not None:

@@ -1,7 +1,8 @@
 """`dstc run`, `dstc compile`, `dstc inspect`: from a model to results, a program, or its IR.
 
-In: an ONNX model or a program file, inputs, a machine. Out: tables and JSON of the run; files of
-the program at the levels asked for; a folder of the IR before the first and after every pass.
+In: an ONNX or MLIR model, or a program file, inputs, a machine. Out: tables and JSON of the run;
+files of the program at the levels asked for; a folder of the IR before the first and after every
+pass.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ def add_parsers(subparsers: Any) -> None:
     p = subparsers.add_parser(
         "run",
         help="compile a model if needed and run it on the simulator",
-        description="Compile an ONNX model (or take a compiled program), run it on the simulated "
-        "machine, compare it with the ONNX reference.",
+        description="Compile an ONNX or MLIR model (or take a compiled program), run it on the "
+        "simulated machine, compare it with the ONNX reference.",
     )
-    p.add_argument("model", metavar="MODEL.onnx|PROGRAM.bin", help="model or compiled program")
+    p.add_argument(
+        "model", metavar="MODEL.onnx|MODEL.mlir|PROGRAM.bin", help="model or compiled program"
+    )
     p.add_argument(
         "--input",
         action="append",
@@ -76,9 +79,9 @@ def add_parsers(subparsers: Any) -> None:
     p = subparsers.add_parser(
         "compile",
         help="compile a model",
-        description="Compile an ONNX model to a program file, or to IR at other levels.",
+        description="Compile an ONNX or MLIR model to a program file, or to IR at other levels.",
     )
-    p.add_argument("model", metavar="MODEL.onnx")
+    p.add_argument("model", metavar="MODEL.onnx|MODEL.mlir")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="file or, for several "
                    "levels, folder to write")  # fmt: skip
     p.add_argument(
@@ -105,11 +108,11 @@ def add_parsers(subparsers: Any) -> None:
     p = subparsers.add_parser(
         "inspect",
         help="show the IR between passes",
-        description="Compile an ONNX model and show the IR before the first and after every pass: "
-        "as one page for a browser, or as a folder of files, each of which parses and begins with "
-        "the command that goes on from it.",
+        description="Compile an ONNX or MLIR model and show the IR before the first and after "
+        "every pass: as one page for a browser, or as a folder of files, each of which parses and "
+        "begins with the command that goes on from it.",
     )
-    p.add_argument("model", metavar="MODEL.onnx")
+    p.add_argument("model", metavar="MODEL.onnx|MODEL.mlir")
     p.add_argument("--html", metavar="OUT.html", help="page to write; it needs nothing else")
     p.add_argument("--ir-dir", metavar="DIR", help="folder to write")
     p.add_argument(
@@ -307,11 +310,14 @@ class _Job:
         """Shapes of the given inputs, by the names of the model's inputs; dtypes are checked."""
         from ...runtime.executor import check_dtype
         from ..frontends.onnx_import import input_types
+        from ..ir_input import input_types as types_of_ours
+        from ..ir_input import is_ours
         from .inputs import check_names, for_names
 
         if not self.arrays:
             return {}
-        types = input_types(self.args.model)
+        model = self.args.model
+        types = types_of_ours(model) if is_ours(model) else input_types(model)
         check_names(self.args.input, list(types), self.args.labels)
         arrays = for_names(self.arrays, list(types), self.labels)
         for name, array in arrays.items():
@@ -427,8 +433,9 @@ def run(args: argparse.Namespace) -> int:
         check = {"reference": "onnx", "machines": list(checks), "worst": worst, **checks[worst]}
     facts = _facts(args, job, runs, check)
     facts["partial"] = partial
-    if args.check and job.is_program:
-        facts["notes"].append("not checked: a program has no ONNX model to compare with")
+    if args.check and compiled.model is None:
+        what = "a program" if job.is_program else "IR"
+        facts["notes"].append(f"not checked: {what} has no ONNX model to compare with")
     if args.output and result.outputs:
         write_npz(args.output, result.outputs)
     if args.json:

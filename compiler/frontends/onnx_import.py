@@ -17,9 +17,10 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ...backend.isa.errors import DstcError
+from ...backend.isa.errors import DstcError, SourceError
 from ..graph import ModelGraph, Port
 from .draft import FLOAT, FLOATS, INTEGER, INTEGERS, Draft
+from .mlir_import import is_mlir, located, read_mlir
 from .onnx_dims import bind_dims
 from .onnx_functions import defined, expand
 from .onnx_ops import CONVERTERS, Node, node_name, type_name
@@ -45,7 +46,11 @@ def load_onnx(
     """
     try:
         return _load(source, dims or {}, input_shapes or {})
+    except SourceError:
+        raise
     except DstcError as e:
+        if is_mlir(source):
+            raise located(e, os.fspath(source)) from e
         # names come from the file and may hold anything
         text = "".join(c if c.isprintable() else "?" for c in str(e))
         raise type(e)(text) from e.__cause__
@@ -96,6 +101,8 @@ def read_model(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[str
         model = ModelProto()
         model.CopyFrom(source)
         return source.graph.name or "model", model
+    if is_mlir(source):
+        return os.fspath(source), read_mlir(source)
     file = "model" if isinstance(source, bytes) else os.fspath(source)
     try:
         if isinstance(source, bytes):

@@ -135,7 +135,7 @@ def test_the_schedule_is_for_the_machine_as_it_was_changed(tmp_path: Path) -> No
     """Overrides and machine files reach the passes."""
     file = tmp_path / "tiny.toml"
     file.write_text('name = "tiny"\ninherits = "dstc"\n[sm]\ncount = 1\n')
-    gemm = bench.Gemm(256, 256, 128, 0.5, 0.5)
+    gemm = bench.Gemm(512, 512, 128, 0.5, 0.5)
     tiles = [
         bench.run_gemm(gemm, machine=m, check=False)["schedule"]["cta"]
         for m in ("dstc", Machine.load("dstc", {"sm.count": 1}), Machine.load(file))

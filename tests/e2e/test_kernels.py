@@ -214,3 +214,22 @@ def test_different_bits_are_found() -> None:
     for other in ([-0.0, 1, np.nan], [0, 1 + 2**-23, np.nan], [0, 1, 2], [0, np.nan, np.nan]):
         with pytest.raises(AssertionError, match="differ"):
             assert_same(x, np.array(other, np.float32), "")
+
+
+def test_a_constant_bias_of_more_dimensions() -> None:
+    conv = """
+  %w = dstc.constant "w" : tensor<16x8x3x3xf32>
+  %b = dstc.constant "b" : tensor<16x1x1xf32>
+  %p = dstc.conv2d %x, %w {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>,
+    dilations = array<i64: 1, 1>} : tensor<1x8x8x8xf32>, tensor<16x8x3x3xf32>
+    -> tensor<1x16x8x8xf32>
+  %y = dstc.add %p, %b : tensor<1x16x8x8xf32>, tensor<16x1x1xf32> -> tensor<1x16x8x8xf32>"""
+    text = main_of("%x: tensor<1x8x8x8xf32> -> tensor<1x16x8x8xf32>", conv)
+    rng = np.random.default_rng(3)
+    constants = {
+        name: rng.integers(-4, 5, shape).astype(np.float32)
+        for name, shape in {"w": (16, 8, 3, 3), "b": (16, 1, 1)}.items()
+    }
+    x = rng.integers(-4, 5, (1, 8, 8, 8)).astype(np.float32)
+    compiled = check(text, [x], constants=constants, engine="dense", pipeline="default")
+    assert [k.name for k in compiled.program.kernels.values()] == ["conv2d"]

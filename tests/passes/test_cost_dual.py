@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dstc.compiler.bench import Gemm
+from dstc.compiler.bench import Gemm, compile_gemm
+from dstc.dialects.dstc import Engine, ScheduleAttr
 from dstc.passes.cost_chip import Chip, Round, chain_up, mean_of_larger, rounds, smooth_max
-from dstc.passes.cost_dual import DualPlan, occupancy, predict
+from dstc.passes.cost_dual import REGISTERS, DualPlan, occupancy, predict
 from dstc.passes.cost_operands import Operands
 from dstc.runtime.formats import encode, statistics
 from dstc.runtime.machine import Machine
@@ -145,3 +146,24 @@ def test_times_add_up() -> None:
     both = [*many, (Round(160, 160, 1, 2, 2), 100.0, 20.0)]
     delay = [chain_up(c, 1.0, 8, 0.0, 1.0)[0] - chain_up(c, 1.0, 8, 0.0)[0] for c in (lone, both)]
     assert 0 < delay[0] < 1 < delay[1] == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("cta", "warp", "stages", "window"),
+    [
+        ((64, 64), (32, 32), 8, 32),
+        ((128, 128), (64, 64), 4, 32),
+        ((256, 128), (128, 64), 2, 32),
+        ((256, 256), (128, 128), 3, 64),
+    ],
+)
+def test_registers_are_those_of_compiled_kernels(
+    cta: tuple[int, int], warp: tuple[int, int], stages: int, window: int
+) -> None:
+    """No kernel needs more than the table says."""
+    schedule = ScheduleAttr.of(Engine.DUAL, cta, warp, stages, window=window)
+    machine = Machine.load("dstc-plus")
+    compiled, _ = compile_gemm(Gemm(512, 512, 1024, 0.1, 0.1), machine, "dual", schedule)
+    (kernel,) = compiled.program.kernels.values()
+    vectors = sum(extent // window for extent in warp)
+    assert kernel.registers <= REGISTERS[window, vectors][stages]

@@ -22,7 +22,7 @@ def sizes(low: int, high: int):
 @st.composite
 def layouts(draw):
     """Small images and windows that fit them."""
-    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), *draw(sizes(1, 40)))
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 3)), *draw(sizes(1, 40)))
     pads = (*draw(sizes(0, 3)), *draw(sizes(0, 3)))
     window = [draw(sizes(1, 4)), draw(sizes(1, 3)), pads, draw(sizes(1, 3))]
     layout = ImageLayout(shape, *window)
@@ -49,7 +49,7 @@ def test_windows_are_runs_of_positions(layout):
     assert np.array_equal(np.sort(columns[columns >= 0]), np.arange(want.shape[1]))
     # the positions of the last pixels, and the word after, are there
     last = max(layout.start(k) for k in range(layout.depth)) + 32 * layout.vectors - 1
-    assert last // 32 < layout.image_words
+    assert last // 32 < layout.words
 
 
 @settings(max_examples=100, deadline=None)
@@ -73,18 +73,28 @@ def test_one_layout_by_hand():
     layout = ImageLayout((1, 2, 4, 6), (3, 3), pads=(1, 1, 1, 1))
     assert (layout.out, layout.pitch, layout.phase_count) == ((4, 6), 7, 1)
     assert layout.vectors == 1  # 3 rows of 7 and one of 6
-    assert layout.plane_words == (31 + 2 * 7 + 2) // 32 + 1 == 2
-    assert [layout.start(k) for k in range(10)] == [0, 1, 2, 7, 8, 9, 14, 15, 16, 64]
+    assert (layout.lead, layout.first_word) == (24, 1)  # 8 elements before the first one
+    assert layout.plane_words == (24 + 31 + 2 * 7 + 2) // 32 + 1 == 3
+    starts = [0, 1, 2, 7, 8, 9, 14, 15, 16, 96]
+    assert [layout.start(k) for k in range(10)] == [24 + start for start in starts]
     x = np.zeros((1, 2, 4, 6), np.float16)
     x[0, 0, 0, 0], x[0, 0, 3, 5], x[0, 1, 2, 3] = 1, -0.0, 3
     x[0, 0, 1, 2] = np.inf
     data = encode(x, layout)
-    entries = np.frombuffer(data, "<u4", 8).reshape(4, 2)
-    first = 1 << 8 | 1 << (2 * 7 + 3)
-    second = 1 << (3 * 7 + 4)
-    assert entries.tolist() == [[first, 0], [0, 0], [second, 0], [0, 0]]
-    values = np.frombuffer(data, np.float16, 4 * 32, offset=64).reshape(4, 32)
-    assert values[0, :3].tolist() == [1, np.inf, 0] and values[2, 0] == 3
+    entries = np.frombuffer(data, "<u4", 12).reshape(6, 2)
+    first = 1 << 0 | 1 << (7 + 2)
+    second = 1 << (2 * 7 + 3)
+    assert entries.tolist() == [[0, first], [first, 0], [0, 0], [0, second], [second, 0], [0, 0]]
+    values = np.frombuffer(data, np.float16, 6 * 32, offset=64).reshape(6, 32)
+    assert values[1, :3].tolist() == [1, np.inf, 0] and values[4, 0] == 3
+
+
+def test_images_share_rows():
+    """The row behind an image is the one before the next."""
+    layout = ImageLayout((3, 1, 4, 4), (3, 3), pads=(1, 1, 1, 1))
+    assert (layout.rows, layout.pitch, layout.vectors) == (5, 5, 3)  # (2 * 5 + 3) * 5 + 4 pixels
+    columns = pixel_columns(layout)
+    assert (columns[[0, 3, 4, 20, 25]] == [0, 3, -1, -1, 16]).all()
 
 
 def test_strides_deal_out_phases():
@@ -105,7 +115,9 @@ def test_refusals():
     with pytest.raises(DstcError, match="do not hold the words after"):
         decode(bytes(data), layout)
     data[4] ^= 1
-    data[0] ^= 1
+    for entry in (4, 8):
+        data[entry] ^= 1 << 4  # the column behind the first row
+    data[layout.values_offset + 64] = 1
     with pytest.raises(DstcError, match="outside the image"):
         decode(bytes(data), layout)
     with pytest.raises(ValueError, match="positive"):
