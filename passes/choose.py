@@ -33,7 +33,9 @@ Counted = Callable[[ScheduledProduct, Chip], Operands]
 
 ALIKE = 0.02
 """Predictions this near each other do not decide: parts of a split product that stay in L2 are the
-next kernel's to write back, so that fewer are better."""
+next kernel's to write back, so that fewer are better; of as many, what keeps L2 less busy."""
+BUSY_L2 = 0.8
+"""Share of the predicted cycles from which on L2's counts there: its queues are hard to predict."""
 
 SPLIT_TOO_FAR = 1.5
 """A schedule is not split further once that takes this many times what its best split does: adding
@@ -200,7 +202,8 @@ def choose(
     `product`: its schedule does not count; `encoding`: cycles that a bitmap engine needs before,
     `image_encoding` where its kernel forms windows itself, None if it does not;
     `counted`: popcounts of a schedule's operands, if any are known; `whole`: K is not split. Of
-    the best engine's candidates within `ALIKE` of the best, the one of the fewest parts is first.
+    the best engine's candidates within `ALIKE` of the best, the one of the fewest parts is first,
+    and of these one that keeps L2 least busy.
     Raises `DstcError` if no candidate fits the machine.
     """
     started = time.perf_counter()
@@ -251,9 +254,15 @@ def choose(
     first = found[0]
     near = (c for c in found if c.cycles <= (1 + ALIKE) * first.cycles)
     alike = [c for c in near if c.engine == first.engine]
-    best = min(alike, key=lambda c: c.product.schedule.parts)
+    best = min(alike, key=lambda c: (c.product.schedule.parts, _asked(c)))
     found.sort(key=lambda c: c is not best)
     return Choice(tuple(found), time.perf_counter() - started)
+
+
+def _asked(candidate: Candidate) -> int:
+    """Cycles of L2, where they are most of a candidate's."""
+    l2 = candidate.prediction.parts.get("l2", 0.0)
+    return round(l2) if l2 > BUSY_L2 * candidate.prediction.cycles else 0
 
 
 def tuned(choice: Choice, machine: Machine, measure: Measure, most: int) -> Choice:
