@@ -122,13 +122,13 @@ def trace_text(kernel: Kernel, launch: Launch, timeline: Timeline, number: int) 
         "#traces format = PC mask dest_num [reg_dests] opcode src_num [reg_srcs] mem_width "
         "[adrrescompress?] [mem_addresses] immediate\n"
     )
-    lines = [_Line.of(decode(*words)) for words in kernel.code.tolist()]
+    lines: list[_Line] = [_Line.of(decode(*words)) for words in kernel.code.tolist()]
     for cta, warps in _by_cta(timeline):
         out.write(f"\n#BEGIN_TB\n\nthread block = {cta % x},{cta // x % y},{cta // (x * y)}\n")
         for warp, rows in enumerate(warps):
             out.write(f"\nwarp = {warp}\ninsts = {len(rows)}\n")
             for row in rows.tolist():
-                line, mask = lines[row[E.PC]], row[E.VALUE]
+                line, mask = lines[int(row[E.PC])], row[E.VALUE]
                 at = INSTRUCTION_BYTES * row[E.PC]
                 places = _addresses(mask, row[E.ADDRESS :]) if line.width else ""
                 out.write(f"{at:04x} {mask:08x} {line.text} {line.width}{places} 0\n")

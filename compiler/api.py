@@ -88,13 +88,14 @@ class Compiled:
         progress: Progress | None = None,
         pictures: bool = False,
         observer: Observer | None = None,
+        keep_partial: bool = False,
     ) -> RunResult:
         """Run on a device (default: a new one of the machine compiled for).
 
         `inputs`: arrays by name, or the array of a lone input. `pictures`: keep what the operands
         of products look like, for a profile; `observer`: told of each launch, such as a
-        `TraceWriter`. Raises `DstcError` for unfit inputs,
-        `Trap` when the program goes wrong.
+        `TraceWriter`; `keep_partial`: an interrupt ends the run with what was done. Raises
+        `DstcError` for unfit inputs, `Trap` when the program goes wrong.
         """
         if device is None:
             device = Device(self.machine, mode=mode, threads=threads, checks=checks)
@@ -106,6 +107,7 @@ class Compiled:
             progress=progress,
             pictures=pictures,
             observer=observer,
+            keep_partial=keep_partial,
         )
 
     def profile(self, result: RunResult, *, name: str | None = None) -> Profile:

@@ -37,6 +37,15 @@ def _passes() -> str:
     return document()
 
 
+def _reference(page: str) -> Callable[[], str]:
+    def text() -> str:
+        from . import page_reference
+
+        return getattr(page_reference, page)()
+
+    return text
+
+
 def _architecture() -> str:
     from .walkthrough import excerpts
 
@@ -49,6 +58,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "isa": _isa,
     "dialects": _dialects,
     "passes": _passes,
+    "cli": _reference("cli"),
+    "parameters": _reference("parameters"),
+    "python": _reference("python"),
     "architecture": _architecture,
 }
 """Page of docs/ -> its text."""

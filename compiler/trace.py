@@ -195,7 +195,7 @@ class TraceWriter:
             warp, time = row[E.WARP], row[E.TIME]
             if row[E.KIND] == Event.ISSUE:
                 yield from track(sm, 500 + warp, f"warp {warp}")
-                event = _slice(pid, 500 + warp, begin + time, 1, names[row[E.PC]])
+                event = _slice(pid, 500 + warp, begin + time, 1, names[int(row[E.PC])])
                 event["args"] = {"pc": row[E.PC]}
                 yield event
             elif row[E.VALUE] != Cause.NO_WARP:
@@ -276,7 +276,7 @@ def _mostly(own: I64, cycles: int) -> Iterator[tuple[int, int, str]]:
     bins = -(-max(1, cycles) // width)
     took = np.zeros((bins, len(Cause)), np.int64)
     issued = own[own[:, E.KIND] == Event.ISSUE]
-    np.add.at(took, (issued[:, E.TIME] // width, int(Cause.ISSUED)), 1)
+    took[:, Cause.ISSUED] = np.bincount(issued[:, E.TIME] // width, minlength=bins)[:bins]
     for row in own[own[:, E.KIND] == Event.STALL]:
         start, until, cause = int(row[E.TIME]), int(row[E.UNTIL]), int(row[E.VALUE])
         for b in range(start // width, min(bins, -(-until // width))):

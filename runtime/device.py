@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend.isa.errors import DstcError
 from .machine import Machine
 from .memory import Memory
-from .sim.engine import L2State, LaunchResult, launch
+from .sim.engine import L2State, LaunchResult, OnCtas, launch
 from .sim.timeline import Recording
 
 MODES = ("cycle", "functional")
@@ -76,6 +76,7 @@ class Device:
         self.mode, self.threads, self.checks = mode, threads, checks
         self.max_instructions, self.max_ctas = max_instructions, max_ctas
         self.recording = recording
+        self.on_ctas: OnCtas | None = None
         self.memory = Memory(track=checks == "full")
         self._l2 = L2State(self.machine)
 
@@ -160,4 +161,5 @@ class Device:
             max_ctas=self.max_ctas,
             threads=self.threads,
             recording=self.recording,
+            on_ctas=self.on_ctas,
         )

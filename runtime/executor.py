@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend.isa.errors import DstcError
-from ..backend.isa.program import Buffer, Launch, Plan, Program
+from ..backend.isa.program import Buffer, HostStep, Launch, Plan, Program
 from .device import Device
 from .formats import Bitmap, Counts, Statistics, statistics
 from .formats import count as counted
@@ -122,12 +122,17 @@ class HostRun:
 
 @dataclass
 class RunResult:
-    """Outputs by name, kernels and host operators in the order they ran."""
+    """Outputs by name, kernels and host operators in the order they ran.
+
+    `stopped_at`: the step that an interrupt stopped, of which and of later ones nothing is here;
+    then there are no outputs.
+    """
 
     outputs: dict[str, Array]
     kernels: list[KernelRun] = field(default_factory=list[KernelRun])
     host_ops: list[HostRun] = field(default_factory=list[HostRun])
     wall_seconds: float = 0.0
+    stopped_at: str | None = None
 
     @property
     def cycles(self) -> int:
@@ -202,19 +207,22 @@ def run_program(
     progress: Progress | None = None,
     pictures: bool = False,
     observer: Observer | None = None,
+    keep_partial: bool = False,
 ) -> RunResult:
     """Run `program` on `device`.
 
     `statistics_`: look at each product's operands for densities and effective products;
     `pictures`: keep what they look like, too. `observer`: told of each launch, and may have it
-    recorded.
+    recorded. `keep_partial`: an interrupt (Ctrl-C) ends the run with what was done by then, instead
+    of `KeyboardInterrupt`.
     Raises `DstcError` for unfit inputs, `Trap` when a kernel goes wrong.
     """
     plan = program.plan
     if plan is None:
         raise DstcError("the program has no launch plan; run its kernels with `dstc sim`")
     check_inputs(plan, inputs)
-    return _Run(program, plan, device, pictures, observer).run(inputs, statistics_, progress)
+    run = _Run(program, plan, device, pictures, observer)
+    return run.run(inputs, statistics_, progress, keep_partial)
 
 
 class _Run:
@@ -234,43 +242,59 @@ class _Run:
         self.placed = {n: b for n, b in self.buffers.items() if b.offset is not None}
         self.lives = plan.lives()
 
-    def run(self, inputs: Mapping[str, Array], look: bool, progress: Progress | None) -> RunResult:
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        look: bool,
+        progress: Progress | None,
+        keep_partial: bool,
+    ) -> RunResult:
         started = time.perf_counter()
+        result = RunResult({})
         try:
             self._allocate()
             for port in self.plan.inputs:
                 self.put(port.buffer, inputs[port.name])
-            result = RunResult({})
             for i, step in enumerate(self.plan.steps):
-                self._carve(i)
                 if progress is not None:
                     progress(i, len(self.plan.steps), step.name)
-                if isinstance(step, Launch):
-                    result.kernels.append(self._launch(step, look))
-                else:
-                    began = time.perf_counter()
-                    target = step.outputs[0]
-                    value = run_host_op(
-                        step.op,
-                        [self.get(name) for name in step.inputs],
-                        self.buffers[target].shape,
-                        step.attributes,
-                    )
-                    self.put(target, value)
-                    took = time.perf_counter() - began
-                    result.host_ops.append(HostRun(step.name, step.op, step.source, took))
+                try:
+                    self._step(i, step, look, result)
+                except KeyboardInterrupt:
+                    if not keep_partial:
+                        raise
+                    result.stopped_at = step.name
+                    return result
             self._carve(len(self.plan.steps))
             for port in self.plan.outputs:
                 array = self.get(port.buffer).reshape(port.shape)
                 result.outputs[port.name] = array.astype(np.dtype(port.dtype))
-            result.wall_seconds = time.perf_counter() - started
             return result
         finally:
+            result.wall_seconds = time.perf_counter() - started
             if self.arena is not None:
                 self.device.free(self.arena)
             for name, address in self.addresses.items():
                 if self.buffers[name].offset is None:
                     self.device.free(address)
+
+    def _step(self, index: int, step: Launch | HostStep, look: bool, result: RunResult) -> None:
+        """Run a step of the plan; `result` gets it."""
+        self._carve(index)
+        if isinstance(step, Launch):
+            result.kernels.append(self._launch(step, look))
+            return
+        began = time.perf_counter()
+        target = step.outputs[0]
+        value = run_host_op(
+            step.op,
+            [self.get(name) for name in step.inputs],
+            self.buffers[target].shape,
+            step.attributes,
+        )
+        self.put(target, value)
+        took = time.perf_counter() - began
+        result.host_ops.append(HostRun(step.name, step.op, step.source, took))
 
     def _carve(self, step: int) -> None:
         """Of the arena the buffers are valid that step `step` or a later one needs again."""

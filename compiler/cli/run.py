@@ -32,6 +32,8 @@ EMIT = ("graph", "dstc", "tile", "isa", "asm", "bin")
 """Levels that `dstc compile --emit` writes."""
 
 
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C stopped."""
 OWN_INPUT = "input"
 """`dstc run --calibrate input`: measure densities on the run's own inputs."""
 
@@ -349,18 +351,21 @@ class _Job:
             self.inputs.update(for_names(self.arrays, names, self.labels))
 
     def run(self, compiled: Compiled, observer: Observer | None = None) -> RunResult:
-        """Run on a fresh device."""
-        from .progress import steps_shown
+        """Run on a fresh device; Ctrl-C leaves what was done by then."""
+        from ...runtime.device import Device
+        from .progress import simulation_shown
 
-        with steps_shown(f"simulate on {compiled.machine.name}") as progress:
+        args = self.args
+        device = Device(compiled.machine, args.mode, args.threads, args.checks)
+        title = f"simulate on {compiled.machine.name}"
+        with simulation_shown(title, compiled.program, device) as progress:
             return compiled.run(
                 self.inputs,
-                mode=self.args.mode,
-                threads=self.args.threads,
-                checks=self.args.checks,
+                device=device,
                 progress=progress,
-                pictures=bool(self.args.report),
+                pictures=bool(args.report),
                 observer=observer,
+                keep_partial=True,
             )
 
     def check_labels(self, compiled: Compiled) -> None:
@@ -388,7 +393,7 @@ class _Job:
 
     def accuracy(self, result: RunResult) -> tuple[int, int] | None:
         """(right, all) by the largest output, if there are labels."""
-        if self.truth is None:
+        if self.truth is None or not result.outputs:
             return None
         scores = next(iter(result.outputs.values()))
         return int((scores.argmax(axis=1) == self.truth).sum()), len(self.truth)
@@ -415,17 +420,23 @@ def run(args: argparse.Namespace) -> int:
         writer = tracer(args, compiled.program, target) if i == 0 else None
         runs.append((compiled, job.run(compiled, writer)))
         write_trace(args, writer, job.notes)
+        if runs[-1][1].stopped_at is not None:
+            break
     compiled, result = runs[0]
+    partial = _partial(runs[-1][1], runs[-1][0], job)
     check: dict[str, Any] | None = None
-    if args.check and compiled.model is not None:
+    if partial and len(runs) > 1:  # of the machines to compare with, those that are done
+        runs.pop()
+    if args.check and compiled.model is not None and not partial:
         checks = {c.machine.name: c.check(job.inputs, r) for c, r in runs}
         worst = min(checks, key=lambda m: (checks[m]["ok"], -checks[m]["max_abs_error"]))
         check = {"reference": "onnx", "machines": list(checks), "worst": worst, **checks[worst]}
     facts = _facts(args, job, runs, check)
+    facts["partial"] = partial
     if args.check and compiled.model is None:
         what = "a program" if job.is_program else "IR"
         facts["notes"].append(f"not checked: {what} has no ONNX model to compare with")
-    if args.output:
+    if args.output and result.outputs:
         write_npz(args.output, result.outputs)
     if args.json:
         write_json(args.json, facts)
@@ -438,7 +449,7 @@ def run(args: argparse.Namespace) -> int:
 
         print_run(facts)
         print_choices(facts.get("choices", []))
-        for path in (args.json, args.report, args.trace, args.output):
+        for path in (args.json, args.report, args.trace, result.outputs and args.output):
             if path:
                 print(f"wrote {path}")
     if check is not None and not check["ok"]:
@@ -446,7 +457,20 @@ def run(args: argparse.Namespace) -> int:
             f"{args.model}: outputs on {check['worst']} differ from the ONNX reference by "
             f"{check['max_abs_error']:.3g}, more than the bound {check['bound']:.3g}"
         )
-    return 0
+    return INTERRUPTED if partial else 0
+
+
+def _partial(result: RunResult, compiled: Compiled, job: _Job) -> bool:
+    """Whether an interrupt stopped the run, which a note then tells."""
+    if result.stopped_at is None:
+        return False
+    assert compiled.program.plan is not None
+    done = len(result.kernels) + len(result.host_ops)
+    job.notes.append(
+        f"partial: stopped by an interrupt in {result.stopped_at} on {compiled.machine.name}, "
+        f"{done} of {len(compiled.program.plan.steps)} steps done; nothing was checked"
+    )
+    return True
 
 
 def _estimate(args: argparse.Namespace, job: _Job) -> int:

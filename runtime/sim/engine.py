@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,9 @@ _MAX_RING = 64
 _LAUNCH_FACTOR, _LAUNCH_WARP = 4, 1 << 18
 """Bound on the instructions of a launch in which no warp finishes: the first times
 `max_instructions`, or if more the second times the resident warps."""
+
+OnCtas = Callable[[int, int], None]
+"""Called with the CTAs of a launch that are done, and all of them."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +179,13 @@ def launch(
     max_ctas: int | None = None,
     threads: int = 1,
     recording: Recording | None = None,
+    on_ctas: OnCtas | None = None,
 ) -> LaunchResult:
     """Run `kernel` over `grid` (CTAs in x, y, z) with parameter words `arguments`.
 
     `max_ctas`: run only that many CTAs, the first in dispatch order; None runs them all.
     `checks`: as `Device` explains; "full" needs a `memory` that tracks what is written.
-    `recording`: record a timeline (in timed launches).
+    `recording`: record a timeline (in timed launches). `on_ctas`: told now and then of CTAs done.
     Raises `DstcError` for a kernel that does not fit, `Trap` for one that goes wrong.
     """
     if min(grid) < 1 or grid[0] * grid[1] * grid[2] >= 1 << 40:
@@ -190,7 +195,7 @@ def launch(
     state = _State(kernel, grid, decoded, machine, min(limits.values()), memory, l2,
                    timed, checks, max_instructions, max_ctas, threads,
                    recording if timed else None)  # fmt: skip
-    state.run()
+    state.run(on_ctas)
     return state.result(limits)
 
 
@@ -331,7 +336,7 @@ class _State:
                     default=machine["sm.shared_memory_bytes"])  # fmt: skip
         return (machine["l1.capacity_bytes"] - carve) // 32
 
-    def run(self) -> None:
+    def run(self, on_ctas: OnCtas | None = None) -> None:
         """Run to the end; raises `Trap`."""
         from .compiled import first_call, must_compile
         from .dispatch import FAULT_SM
@@ -358,6 +363,8 @@ class _State:
             quanta = _QUANTA_A_CALL if recorder is None else QUANTA
             while status == RUNNING:  # returns now and then, so that an interrupt is seen
                 self.hand_over()
+                if on_ctas is not None:
+                    on_ctas(self.ctas_done(), self.ctas_run)
                 status = run_kernel(0, quanta, quantum, self.timed, *self.arrays)
             self.hand_over()
         finally:
@@ -367,6 +374,13 @@ class _State:
         if status != 0:
             sm = int(self.chip[FAULT_SM])
             raise Trap(describe(self.kernel, self.sms[sm], self.warps, self.ctas[sm]))
+
+    def ctas_done(self) -> int:
+        """CTAs that have ended, or a few less."""
+        from .dispatch import NEXT_CTA, POOLED
+
+        live = int(np.count_nonzero(self.ctas[:, :, C.LIVE]))
+        return max(0, int(self.chip[NEXT_CTA] - self.chip[POOLED]) - live)
 
     def hand_over(self) -> None:
         """Let the recorder, if there is one, take what was noted."""

@@ -16,6 +16,7 @@ from dstc.compiler.cli.main import main
 from dstc.compiler.profile import Profile
 from dstc.compiler.report import CAUSES, HOT_LINES, png
 from dstc.compiler.run_facts import short
+from dstc.runtime.device import Device
 from dstc.runtime.formats import count
 from dstc.runtime.pictures import MOST_COLUMNS, MOST_ROWS, Picture
 from dstc.runtime.sim.constants import Cause
@@ -186,6 +187,30 @@ def test_functional_and_empty_runs(facts: dict[str, Any]) -> None:
     assert "No operator ran on the host" in Page(empty.html()).text
     with pytest.raises(DstcError, match="not the JSON of a run"):
         Profile.load(__file__)
+
+
+def test_interrupted_run_says_so(
+    folder: Path, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, left = Device.launch, [2]
+
+    def stop(*args: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return launch(*args)
+
+    monkeypatch.setattr(Device, "launch", stop)
+    words = ["run", str(folder / "two.onnx"), "--input", str(folder / "x.npz"), "--engine", "dual"]
+    words += ["--labels", "labels", "--json", str(folder / "part.json")]
+    words += ["--output", str(folder / "no.npz"), "--report", str(folder / "part.html")]
+    assert main([*words, "--compare", "v100"]) == 130
+    part = json.loads((folder / "part.json").read_text())
+    assert part["partial"] and not facts["partial"] and part["check"] is None
+    assert not (folder / "no.npz").exists() and part["compare"] == {}
+    assert [k["cycles"] for k in part["kernels"]] == [k["cycles"] for k in facts["kernels"][:2]]
+    assert f"2 of {len(facts['kernels'])} steps done" in part["notes"][-1]
+    assert "an interrupt stopped the run" in Page((folder / "part.html").read_text()).text
 
 
 def test_pictures() -> None:
