@@ -1,17 +1,17 @@
 """Every convolution layer of ResNet-18, VGG-16 and Mask R-CNN's ResNet-50-FPN backbone, by engine.
 
-In: a network's name. Out: of each layer cycles of the dense kernel (v100), of n:m (v100-nm, 4:16) and
-of the dual-side one (dstc), effective products against those of issued OHMMAs, bounds; mean and best
-speedup. Activations are what the network itself makes of an image, after ReLU, in f32 on numpy; its
-weights are random (He) and pruned by magnitude: 70 % of the first layer's, 80 % of others', 90 % of
-those with 512 channels or more. Batch norms take the statistics of their own input.
+In: a network's name. Out: of each layer cycles of the dense kernel (v100), of n:m (v100-nm, 4:16)
+and of the dual-side one (dstc), effective products against those of issued OHMMAs, bounds; mean and
+best speedup. Activations are what the network itself makes of an image, after ReLU, in f32 on
+numpy; its weights are random (He) and pruned by magnitude: 70 % of the first layer's, 80 % of
+others', 90 % of those with 512 channels or more. Batch norms take the statistics of their input.
 
     python benchmarks/conv_layers.py resnet18 --json layers.json
     python benchmarks/conv_layers.py --table layers.json
 
-Layers of more than `--most` multiply-adds are estimated, not simulated. The dual-side kernel's time is
-that of the product on an encoded image, which the layer before writes; encoding kernels (1x1 windows,
-strides) are listed beside it.
+Layers of more than `--most` multiply-adds are estimated, not simulated. The dual-side kernel's time
+is that of the product on an encoded image, which the layer before writes; the kernel that encodes a
+dense one is listed beside it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class Network:
         image = x.astype(np.float16)
         pad = kernel // 2
         conv = Given(
-            1, channels, height, width, filters, (kernel, kernel), (stride, stride), (pad,) * 4,
+            1, channels, height, width, filters, (kernel, kernel), (stride, stride),
+            (pad, pad, pad, pad),
             a_density=np.count_nonzero(image) / image.size,
             w_density=np.count_nonzero(halves) / halves.size, given=(image, halves),
         )  # fmt: skip
@@ -205,13 +206,20 @@ def measured(layer: Layer, known: dict[Any, Any], most: int) -> dict[str, Any]:
         bound = max(limits, key=lambda name: limits[name])
         row[engine] = {
             "cycles": product["cycles"], "before": sum(k["cycles"] for k in before),
-            "bound": limits[bound], "limit": bound, "schedule": found["schedule"],
+            "bound": limits[bound], "limit": bound, "tiles": tiles(found["schedule"]),
             "lowering": found["lowering"], "bit_exact": found["bit_exact"],
             "ohmma": (found["counters"] or {}).get("ohmma_issued"),
         }  # fmt: skip
         if engine != "dual":
             known[engine, layer.conv.label] = row[engine]
     return row
+
+
+def tiles(schedule: dict[str, Any]) -> str:
+    """`64x256/64x64 swap`."""
+    cta, warp = ("x".join(map(str, schedule[key])) for key in ("cta", "warp"))
+    split = f" /{schedule['split']}" if schedule["split"] > 1 else ""
+    return f"{cta}/{warp}{' swap' if schedule['swap'] else ''}{split}"
 
 
 def rows_of(name: str, most: int) -> Iterator[dict[str, Any]]:
@@ -272,7 +280,7 @@ def main() -> None:
             line = {k: row[k]["cycles"] if row[k] else None for k in ENGINES}
             print(row["layer"], row["conv"], row["mode"], line, flush=True)
             if args.json is not None:
-                args.json.write_text(json.dumps(rows, indent=1) + "\n")
+                args.json.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     for name in dict.fromkeys(row["network"] for row in rows):
         print(f"\n### {name}\n\n{table([r for r in rows if r['network'] == name])}")
 

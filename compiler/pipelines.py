@@ -47,16 +47,20 @@ ISA = (
 """Tiled kernels to instructions on registers (level 4)."""
 
 
-def _encoded(spec: str) -> str:
-    """select-schedule may count on arguments that arrive encoded."""
-    return spec.replace("engine={engine}", "engine={engine} encoded-inputs=true")
+def _encoded(specs: tuple[str, ...]) -> list[str]:
+    """As `specs`, for arguments that arrive encoded, which no kernel then encodes."""
+    known = [
+        spec.replace("engine={engine}", "engine={engine} encoded-inputs=true") for spec in specs
+    ]
+    at = known.index("fuse-encode")
+    return [*known[:at], "encode-inputs", *known[at:]]
 
 
 PIPELINES: dict[str, list[str]] = {
     "default": [*GRAPH, *TILE, *ISA],
     "graph": [*GRAPH],
     "tile": [*GRAPH, *TILE],
-    "encoded-inputs": [*(_encoded(s) for s in GRAPH), "encode-inputs", *TILE, *ISA],
+    "encoded-inputs": [*_encoded(GRAPH), *TILE, *ISA],
 }
 """`default`: everything; `graph`, `tile`: stop at that level; `encoded-inputs`: bitmap operands
 that are function arguments arrive encoded, as `dstc bench gemm` measures."""

@@ -938,12 +938,10 @@ class MatmulOp(IRDLOperation):
                     "the nm engine takes one n:m operand: the left, or with swap the right",
                 )
         if isinstance(self.result.type, ImageType):
-            _expect(
-                self.image is not None and self.window is not None,
-                "only windows of an image give an image",
-            )
+            windows = self.image is not None and self.window is not None
+            _expect(windows, "an encoded image is the result of a product on windows")
             nm = self.schedule is not None and self.schedule.engine.data == Engine.NM
-            _expect(not nm, "the nm engine does not encode its result")
+            _expect(not nm, "the nm engine does not write an encoded image")
         if isinstance(self.result.type, BitmapType):
             dual = self.schedule is not None and self.schedule.engine.data == Engine.DUAL
             _expect(dual, "only the dual engine writes a bitmap")

@@ -204,7 +204,8 @@ def occupancy(
         staged += tiling.cta[1] * PIXEL_PAD + TABLE
         if not windows.shared_out(tiling.cta[1], tiling.warps):
             return 0
-    shared = round_up(2 * staged * 2, chip.shared_granularity)
+    buffers = 1 if steps == 1 else 2
+    shared = round_up(2 * staged * buffers, chip.shared_granularity)
     if lane > 255:
         return 0
     of_sub_core = min(chip.registers // chip.sub_cores // of_warp, chip.max_warps // chip.sub_cores)

@@ -84,72 +84,74 @@ class Fitted:
     simulator; none of them belongs to a product.
     """
 
-    start: float = 102
+    start: float = 120
     """Cycles before the first load and after the last product, of a warp alone."""
-    start_tile: float = 1.29
+    start_tile: float = 0.844
     """The same for each operand tile of a sub-core's warps."""
-    end_start: float = 9.01
+    end_start: float = 8.08
     """Cycles before the first store."""
-    end_row: float = 1.37
+    end_row: float = 1.52
     """Cycles of a row of 32 results beside its store."""
-    miss_power: float = 0.052
+    miss_power: float = 0.0418
     """By which power of the share of sectors that come from DRAM a turn waits for it."""
-    latency_extra: float = 11.6
+    latency_extra: float = 21.3
     """Cycles from a load's arrival until the loads of a later turn are under way."""
-    sharp_alone: float = 2.16
+    sharp_alone: float = 2.28
     """How little the units that one warp feeds disturb each other (`smooth_max`)."""
-    sharpness: float = 30.3
+    sharpness: float = 34.2
     """The same of the resources of an SM,"""
-    sharp_l2: float = 2.62
+    sharp_l2: float = 2.91
     """of an SM and L2,"""
-    sharp_end: float = 3.13
+    sharp_end: float = 3.12
     """of stores and what else goes on,"""
-    sharp_dram: float = 8.71
+    sharp_dram: float = 10.3
     """of DRAM and all else."""
-    l2_share: float = 1.24
+    l2_share: float = 1.22
     """Share of L2's peak that counts; of the rest, the sharpness takes account."""
-    l2_uneven: float = 0.175
+    l2_uneven: float = 0.206
     """How much the fullest slice holds up a step, of the spread over slices."""
-    dram_share: float = 0.842
+    dram_share: float = 0.893
     """Share of the DRAM's effective bandwidth that a launch reaches."""
-    l2_mean: float = 0.528
+    l2_mean: float = 0.435
     """Of a burst's mean time in a slice, what adds to the latency,"""
-    l2_spread: float = 0.427
+    l2_spread: float = 0.308
     """and of the spread over slices;"""
-    dram_mean: float = 0.515
+    dram_mean: float = 0.538
     """the same for DRAM's channels."""
-    dram_spread: float = 0.53
-    shared_l1: float = 0.679
+    dram_spread: float = 0.351
+    shared_l1: float = 0.827
     """Share of what CTAs of an SM could share in L1 that they do."""
-    first: float = 0.627
+    first: float = 0.701
     """Share of a burst's queueing that is before the first step."""
-    calm: float = 0.0756
+    calm: float = 0.126
     """By which power of the number of turns these bursts get smaller: SMs drift apart."""
-    turn_spread: float = 0.155
+    in_flight: float = 0.588
+    """Share of the sectors that an SM can wait for at a time that it does wait for."""
+    turn_spread: float = 0.331
     """How much turns differ, as a share of one."""
-    pack: float = 0.654
+    pack: float = 0.616
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
-    sharp_drift: float = 2.13
+    sharp_drift: float = 2.05
     """The same of units, stores and a CTA's latencies, where CTAs of an SM have drifted apart."""
-    turn_overlap: float = 2.59
+    turn_overlap: float = 2.53
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
-    greedy: float = 0.666
+    greedy: float = 0.677
     """Share of its units' time by which an SM's CTAs end apart: older warps go first."""
-    stagger: float = 0.00569
+    stagger: float = 0.00417
     """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
-    part_share: float = 0.681
+    part_share: float = 0.7
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
-    part_wait: float = 285
+    part_wait: float = 281
     """Cycles that a part of a warp with one accumulation tile takes it,"""
-    part_power: float = 0.392
+    part_power: float = 0.42
     """and by which power of their number these grow."""
-    arrive: float = 546
+    arrive: float = 549
     """Cycles to count an arrival: atomic, barriers, shared memory."""
-    begun: float = 0.0396
+    begun: float = 0.0286
     """Share of what is fetched for nothing at a tile's start that delays it."""
-    turn_start: float = 297
+    turn_start: float = 286
     """Cycles of a tile's start and its barrier where CTAs take tiles in turn."""
-    write: float = 1.35
+    write: float = 1.34
     """Cycles that L2 takes to write back, over those of its bytes."""
 
 
@@ -648,13 +650,17 @@ class _Model:
         busy = {name: warps * cycles for name, cycles in own.items()}
         busy["l1"] = r.packed * self.touched / chip.l1_sectors
         busy["l2_to_sm"] = t.fullest * r.packed / r.most * SECTOR / chip.read_bytes
+        from_dram = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9))
+        passing = chip.l2_latency + from_dram * (chip.dram_latency - chip.l2_latency)
+        under_way = chip.miss_sectors * f.in_flight
+        busy["misses"] = t.fullest * r.packed / r.most * passing / under_way
         asked = (t.asked + f.l2_uneven * t.spread / self.ahead) / l2
         # one warp issues in order: while it waits for a unit, it feeds no other
         alone = smooth_max(f.sharp_alone, *own.values())
         units = smooth_max(f.sharpness, *busy.values())
         local = max(units, alone)
         # what others have asked for before is in L2
-        missing = min(1.0, t.fetched / SECTOR / max(t.asked, 1e-9)) ** f.miss_power
+        missing = from_dram**f.miss_power
         beyond = missing * (chip.dram_latency - chip.l2_latency)
         latency = chip.l2_latency + beyond + f.latency_extra
         local = max(local, (chip.l1_latency + f.latency_extra) / self.near)

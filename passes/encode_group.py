@@ -35,15 +35,18 @@ def encoding_kernel(
 
 
 def _halves(
-    pull: Pull, root: SSAValue, places: Sequence[Place], inside: Sequence[SSAValue | None]
-) -> list[SSAValue]:
-    """Elements as f16 in the low half of a word, zero where they are not `inside`."""
+    pull: Pull, root: SSAValue, places: Sequence[Place], inside: Sequence[SSAValue | None],
+    *, zero: bool = True,
+) -> list[SSAValue]:  # fmt: skip
+    """Elements as f16 in the low half of a word; not `inside` zero, or anything."""
     b = pull.b
     wanted = [Wanted(p, i) for p, i in zip(places, inside, strict=True)]
     halves = [
         b.insert(tile.PackOp(value, b.float(0.0)))
         for value in pull.elements(root, wanted, root=True)
     ]
+    if not zero:
+        return halves
     pairs = zip(halves, inside, strict=True)
     return [half if i is None else b.select(i, half, 0) for half, i in pairs]
 
@@ -64,7 +67,7 @@ def _image_kernel(
             )
             for i in range(count)
         ]
-        return _halves(pull, op.input, places, [spot.inside] * count)
+        return _halves(pull, op.input, places, [spot.inside] * count, zero=False)
 
     encode_positions(b, type_.layout, b.params["y"], elements)
     return b.finish()

@@ -26,6 +26,8 @@ _ENOUGH = 80 * 16
 """Warps below which each takes fewer channels."""
 _MOST = 8
 """Channels of a warp: their loads are under way together."""
+MAGNITUDE = 0x7FFF
+"""Bits of an f16 but its sign: none is set in a zero."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def encode_positions(
 ) -> None:
     """Encode the words of a warp, on `encode_image_grid`.
 
-    `elements(spot, count)`: of so many channels, f16 in the low half of a word; zero outside.
+    `elements(spot, count)`: of so many channels, f16 in the low half of a word; outside anything.
     """
     count, channels = channels_a_warp(layout), layout.shape[1]
     groups = ceil_div(channels, count)
@@ -101,7 +103,7 @@ def encode_positions(
     image, y, x, inside = place_of(b, layout, phase, b.mad(word, WORD, b.lane))
     halves = elements(Spot(image, channel, y, x, inside), count)
     plane = b.mad(channel, layout.phase_count, phase)
-    store_words(b, layout, base, (plane, word), halves)
+    store_words(b, layout, base, (plane, word), halves, b.select(inside, MAGNITUDE, 0))
 
 
 def place_of(
@@ -171,12 +173,16 @@ def store_words(
     base: Value,
     place: tuple[Value, Value],
     halves: Sequence[SSAValue],
+    mask: Value = MAGNITUDE,
+    limit: Value | None = None,
     exists: SSAValue | None = None,
 ) -> None:
     """Store a word of up to 16 channels' planes: bits, and the values of its ones.
 
     `place`: (plane of the first channel, word), the same in all lanes of the warp; `halves`: of
-    each channel the lane's element, f16 in the low half of a word, zero where `exists` is not.
+    each channel the lane's element, f16 in the low half of a word. `mask`: `MAGNITUDE`, or 0 in
+    lanes whose position is no element; `limit`: how many of the channels there are; `exists`:
+    whether there is the word.
     """
     plane, word = place
     here = b.mad(plane, layout.plane_words, word)
@@ -186,7 +192,9 @@ def store_words(
     which = b.shr(b.lane, 1)
     bits: Value = 0
     for i, half in enumerate(halves):
-        nonzero = b.compare("ne", b.and_(half, 0x7FFF), 0)
+        there = None if limit is None else b.compare("sgt", b.value(limit), i)
+        nonzero = b.both(b.compare("ne", b.and_(half, mask), 0), there)
+        assert nonzero is not None
         ballot = b.insert(tile.BallotOp(nonzero))
         rank = b.insert(tile.PopulationCountOp(b.value(b.and_(ballot, below))))
         b.store(
@@ -198,6 +206,8 @@ def store_words(
     odd = b.and_(b.lane, 1)
     some = b.compare("ne", b.or_(word, b.xor(odd, 1)), 0)  # word 0 has no entry before it
     few = b.less(b.lane, 2 * len(halves)) if 2 * len(halves) < WARP_SIZE else None
+    if limit is not None:
+        few = b.both(few, b.compare("slt", b.value(which), b.value(limit)))
     entry = b.mad(b.mad(which, apart, here), ENTRY_BYTES, base)
     entry = b.sub(entry, b.mul(odd, ENTRY_BYTES // 2))
     b.store(tile.Space.GLOBAL, b.value(bits), entry, predicate=b.both(few, some, exists))

@@ -121,7 +121,7 @@ class _FuseGroup(RewritePattern):
         for value, arg in inside.items():
             arg.name_hint = value.name_hint
         if isinstance(root, FusedOp):
-            own = dict(zip(root.body.block.args, body.args, strict=True))
+            own: dict[SSAValue, SSAValue] = dict(zip(root.body.block.args, body.args, strict=True))
             for inner in root.operations:
                 body.add_op(inner.clone(value_mapper=own))
             inside[root.result] = own[root.yielded]

@@ -16,7 +16,7 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import f32, i32
 from xdsl.ir import SSAValue
 
-from ..backend.isa.layout import PITCH_ALIGN, ceil_div, round_up
+from ..backend.isa.layout import PITCH_ALIGN, STEP_K, ceil_div, round_up
 from ..dialects import dstc_tile as tile
 from ..dialects.dstc import ImageType, MatmulOp, ScheduleAttr
 from .device_tensor import DeviceTensor
@@ -61,7 +61,7 @@ def dense_kernel(
     depth = split.parts * groups * op.matrices  # only one of them is more than 1
     columns = sizes[1] if image is None else image.pixels
     grid = (ceil_div(columns, cn), ceil_div(sizes[0], cm), depth)
-    most = 2 * sum(shared)
+    most = sum(shared) if split.steps == 1 else 2 * sum(shared)
     if isinstance(op.result.type, ImageType):
         most = max(most, turned_bytes(schedule.cta_tile))
     b = KernelBuilder(name, params, grid, warps=schedule.warps, shared=most)
@@ -106,7 +106,13 @@ def dense_kernel(
 
     stagings = [staged(which) for which in range(2)]
     accs = _main_loop(
-        b, stagings, (forms[0][1], forms[1][1]), split.count(b, part), sum(shared), strips
+        b,
+        stagings,
+        (forms[0][1], forms[1][1]),
+        split.count(b, part),
+        sum(shared),
+        strips,
+        sizes[2],
     )
     epilogue = Epilogue(b, op, b.mul(group, sizes[0]))
     places = strips, (origins[0], origins[1]), warps_at
@@ -160,9 +166,11 @@ def _main_loop(
     steps: Value,
     buffer_bytes: int,
     strips: tuple[Strip, Strip],
+    depth: int,
 ) -> list[SSAValue]:
-    """The warp's accumulators, by rows of fragments."""
+    """The warp's accumulators, by rows of fragments. A single step takes no more than `depth` k."""
     rows, columns = (s.fragments for s in strips)
+    slices = min(SLICES, ceil_div(depth, STEP_K // SLICES)) if steps == 1 else SLICES
 
     rounds = _Rounds(stagings)
 
@@ -185,12 +193,12 @@ def _main_loop(
         for staging in stagings if more is not None else ():
             staging.prepare(b.add(counter, 2), buffer)
         ahead = [s.words(0, buffer) for s in stagings]
-        for index in range(SLICES):
+        for index in range(slices):
             if index and rounds.several:
                 b.fence()
                 load(index)
             lhs, rhs = ahead
-            if index + 1 < SLICES:
+            if index + 1 < slices:
                 ahead = [s.words(index + 1, buffer) for s in stagings]
             for i in range(rows):
                 for j in range(columns):
@@ -204,7 +212,13 @@ def _main_loop(
         for staging in stagings:
             staging.prepare(0, 0)
         b.barrier()
-    first = [(s, piece, s.load(0, None, 0, piece)) for s in stagings for piece in range(s.pieces)]
+    taken = slices * STEP_K // SLICES
+    first = [
+        (s, piece, s.load(0, None, 0, piece))
+        for s in stagings
+        for piece in range(s.pieces)
+        if not isinstance(s, Windows) or s.needed(piece, taken)
+    ]
     for staging, piece, values in first:
         staging.store(values, 0, None, piece)
     for staging in stagings if steps != 1 else ():

@@ -9,11 +9,11 @@ tile each, or several in turn (`matmul_turns`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from ..backend.isa.layout import NARROW_VALUES, STEP_K, BitmapLayout, ceil_div
 from ..backend.isa.table import REGISTER_VALUES, TILE_K, TILE_M
@@ -191,7 +191,10 @@ class Product:
         put(self.b, Epilogue(self.b, self.op), self.schedule, origin, sums, halfway)
 
 
-_STORES = {BitmapType: encode_tiles, ImageType: encode_vectors}
+_STORES: dict[type[Attribute], Callable[..., None]] = {
+    BitmapType: encode_tiles,
+    ImageType: encode_vectors,
+}
 """Of encoded results."""
 
 

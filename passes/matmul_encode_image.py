@@ -22,7 +22,7 @@ from ..dialects import dstc_tile as tile
 from ..dialects.dstc import BitmapType, Engine, ImageType, MatmulOp, ScheduleAttr
 from .cost_windows import Windows, direct
 from .device_tensor import MOST_WORDS
-from .encode_image import Positions, place_of, store_words
+from .encode_image import MAGNITUDE, Positions, place_of, store_words
 from .kernel_builder import KernelBuilder, Value
 from .matmul_dual_store import PART, PARTS, blocks_of, read_part
 from .matmul_epilogue import Epilogue, Unit, run_ahead
@@ -85,6 +85,7 @@ def encode_vectors(
     m, n, _ = epilogue.op.sizes
     blocks = blocks_of(schedule)
     columns = [epilogue.column(b.add(origin[1], b.add(b.lane, j * WORD))) for j in range(blocks[1])]
+    masks = [b.select(b.less(column, n), MAGNITUDE, 0) for column in columns]
     first = b.add(b.div(origin[1], WORD), image.first_word)
     ragged = m % schedule.cta_tile[0] != 0
 
@@ -105,9 +106,8 @@ def encode_vectors(
             for value, bias, residual in zip(values, loaded[:PART], loaded[PART:], strict=True)
         ]
         word = b.add(first, j)
-        real = b.less(columns[j], n)
         exists = b.less(word, image.plane_words)
-        _put(b, image, (row, m) if ragged else (row, None), word, finished, real, exists)
+        _put(b, image, (row, m) if ragged else (row, None), word, finished, masks[j], exists)
 
     units = [
         Unit(partial(load, i, part, j), partial(store, i, part, j))
@@ -126,18 +126,13 @@ def encode_vectors(
 
 def _put(
     b: KernelBuilder, image: ImageLayout, rows: tuple[Value, int | None], word: Value,
-    values: Sequence[SSAValue], real: SSAValue, exists: SSAValue | None,
+    values: Sequence[SSAValue], mask: Value, exists: SSAValue | None,
 ) -> None:  # fmt: skip
     """Store a word of neighbouring rows' f32 values; `rows`: the first, and how many there are."""
     row, limit = rows
-    halves: list[SSAValue] = []
-    for r, value in enumerate(values):
-        half = b.insert(tile.PackOp(value, b.float(0.0)))
-        here = real if limit is None else b.both(real, b.less(b.add(row, r), limit))
-        assert here is not None
-        halves.append(b.select(here, half, 0))
-    inside = None if limit is None else b.less(b.add(row, b.shr(b.lane, 1)), limit)
-    store_words(b, image, b.params["c"], (row, word), halves, b.both(exists, inside))
+    halves = [b.insert(tile.PackOp(value, b.float(0.0))) for value in values]
+    left = None if limit is None else b.sub(limit, row)
+    store_words(b, image, b.params["c"], (row, word), halves, mask, left, exists)
 
 
 def _clear_others(
@@ -266,16 +261,13 @@ class EncodedResult:
         row = b.add(row, self.origins[0])
         here = b.both(inside, exists)
         assert here is not None
-        halves: list[SSAValue] = []
-        for r in range(_ROWS):
-            half = b.load(
-                tile.Space.SHARED, at, i32, offset=r * _pitch(columns.cta), bits=16, hint="x"
-            )
-            there = b.both(here, b.less(b.add(row, r), m) if m % rows.cta else None)
-            assert there is not None
-            halves.append(b.select(there, half, 0))
-        which = b.less(b.add(row, b.shr(b.lane, 1)), m) if m % rows.cta else None
+        halves = [
+            b.load(tile.Space.SHARED, at, i32, offset=r * _pitch(columns.cta), bits=16, hint="x")
+            for r in range(_ROWS)
+        ]
+        left = b.sub(m, row) if m % rows.cta else None
+        mask = b.select(here, MAGNITUDE, 0)
         channel = b.add(row, self.epilogue.first_row)
         plane = b.mad(channel, image.phase_count, phase)
         word = b.div(first, WORD)
-        store_words(b, image, b.params["c"], (plane, word), halves, b.both(exists, which))
+        store_words(b, image, b.params["c"], (plane, word), halves, mask, left, exists)

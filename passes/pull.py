@@ -115,11 +115,22 @@ class Pull:
     def _load(self, value: SSAValue, wanted: Sequence[Wanted]) -> Elements:
         tensor = DeviceTensor.of(value.type)
         accesses = [self._access(tensor, self.inputs[value], w) for w in wanted]
-        found: Elements = []
-        while len(found) < len(accesses):
-            run = self._run(accesses[len(found) :], tensor.element_bytes)
-            found += self._load_run(value, accesses[len(found)], run, tensor.element_bytes)
-        return found
+        bases: dict[tuple[int, int], int] = {}
+        for a in accesses:
+            bases.setdefault((id(a.base), id(a.predicate)), len(bases))
+        order = sorted(
+            range(len(accesses)),
+            key=lambda i: (
+                bases[id(accesses[i].base), id(accesses[i].predicate)], accesses[i].offset,
+            ),
+        )  # fmt: skip
+        found: dict[int, SSAValue] = {}
+        while len(found) < len(order):
+            rest = [accesses[i] for i in order[len(found) :]]
+            run = self._run(rest, tensor.element_bytes)
+            loaded = self._load_run(value, rest[0], run, tensor.element_bytes)
+            found.update(zip(order[len(found) :], loaded, strict=False))
+        return [found[i] for i in range(len(accesses))]
 
     def _access(self, tensor: DeviceTensor, param: str, wanted: Wanted) -> _Access:
         place, layout, size = wanted.place, tensor.layout, tensor.element_bytes
@@ -366,7 +377,13 @@ def _pool(pull: Pull, op: dstc.Pool2dOp, wanted: Sequence[Wanted]) -> Elements:
     kernel, strides, pads, dilations = op.window
     maximum = op.kind.data == dstc.PoolKind.MAX
     include = op.count_include_pad is not None and bool(op.count_include_pad.value.data)
-    results: Elements = []
+    at_once = max(1, _TAPS // (kernel[0] * kernel[1]))
+    if len(wanted) > at_once:  # what is loaded together lies in registers together
+        chunks = [wanted[i : i + at_once] for i in range(0, len(wanted), at_once)]
+        return [value for chunk in chunks for value in _pool(pull, op, chunk)]
+    asked: list[Wanted] = []
+    valids: list[SSAValue | None] = []
+    counted: list[tuple[list[Index], list[list[SSAValue | None]]]] = []
     for w in wanted:
         n, c, *out = at.indices(w.place)
         starts = [at.shift(at.scale(i, s), -p) for i, s, p in zip(out, strides, pads, strict=False)]
@@ -380,23 +397,32 @@ def _pool(pull: Pull, op: dstc.Pool2dOp, wanted: Sequence[Wanted]) -> Elements:
             ]
             for d, line in enumerate(taps)
         ]
-        acc = lanes.number(-math.inf if maximum else 0.0)
+        counted.append((starts, inside))
         for r, h in enumerate(taps[0]):
             for s, v in enumerate(taps[1]):
-                valid = pull.both(inside[0][r], inside[1][s])
+                valids.append(pull.both(inside[0][r], inside[1][s]))
                 place = Place(shape, indices=(n, c, h, v))
-                (tap,) = pull.elements(op.x, [Wanted(place, pull.both(w.predicate, valid))])
-                if not maximum:
-                    tap = tap if valid is None else lanes.select(valid, tap, lanes.number(0.0))
-                    acc = lanes.add(acc, tap)
-                    continue
-                if valid is not None:
-                    tap = lanes.select(valid, tap, lanes.number(-math.inf))
-                acc = b.insert(arith.MaxnumfOp(acc, tap))
+                asked.append(Wanted(place, pull.both(w.predicate, valids[-1])))
+    found: Elements = []
+    for i in range(0, len(asked), _TAPS):
+        found += pull.elements(op.x, asked[i : i + _TAPS])
+    results: Elements = []
+    of_window = kernel[0] * kernel[1]
+    for i, (starts, inside) in enumerate(counted):
+        acc = lanes.number(-math.inf if maximum else 0.0)
+        for j in range(i * of_window, (i + 1) * of_window):
+            tap, valid = found[j], valids[j]
+            if valid is not None:
+                tap = lanes.select(valid, tap, lanes.number(-math.inf if maximum else 0.0))
+            acc = b.insert(arith.MaxnumfOp(acc, tap)) if maximum else lanes.add(acc, tap)
         if not maximum:
             acc = lanes.mul(acc, _inverse_count(pull, op, starts, inside, include))
         results.append(acc)
     return results
+
+
+_TAPS = 64
+"""Elements of windows that are loaded together: of neighbours they are neighbours."""
 
 
 def _certain(op: dstc.Pool2dOp, d: int, tap: int) -> bool:

@@ -516,6 +516,10 @@ class Windows(Staging):
             ]
         return [b.extract(pair, second) for pair in self._pairs]
 
+    def needed(self, piece: int, depth: int) -> bool:
+        """Whether some lane's piece is among the first `depth` k."""
+        return self.count < STEP_K or piece * PIECE < depth
+
     def prepare(self, step: Value, buffer: Value) -> None:
         self.gather.prepare(step, buffer)
 

@@ -197,7 +197,10 @@ def _biased(e: Emit, value: Value, conv: Made, vector: Array) -> Value | None:
         return None
     bias = vector if not old else old[0].array + vector
     inputs = [x, w, known(np.asarray(bias).astype(np.float32))]
-    return e.node("Conv", inputs, value.shape, **dict(conv.attrs))
+    label, e.label = e.label, value.name  # it stays what it is called
+    made = e.node("Conv", inputs, value.shape, **dict(conv.attrs))
+    e.label = label
+    return made
 
 
 def _larger(e: Emit, op: Operation, v: list[Value]) -> Value:

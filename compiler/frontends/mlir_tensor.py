@@ -5,6 +5,7 @@ In: an operation and its operands. Out: a `Value`. All offsets and sizes must be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -84,6 +85,8 @@ def decoded(data: bytes, type_: Attribute) -> NDArray[Any]:
         array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
         array = np.frombuffer(data, np.dtype(name).newbyteorder("<"))
+    if array.size not in (1, math.prod(shape)):
+        raise DstcError(f"{len(data)} bytes of data do not make a {type_}")
     return np.broadcast_to(array, shape) if array.size == 1 else array.reshape(shape)
 
 

@@ -83,7 +83,7 @@ def test_the_folder_has_the_input_already(broken: Path, capsys: Capture) -> None
 
 def test_a_node_of_the_model_is_named(broken: Path) -> None:
     proto = model([node("Sigmoid", ["x"], "s"), node("Relu", ["s"])], {"x": [2, 3]})
-    with pytest.raises(PassBroke, match="of node_y: internal error: KeyErr"):
+    with pytest.raises(PassBroke, match="of node_s, node_y: internal error: KeyErr"):
         compile_model(proto)
     assert not list(broken.parent.glob("dstc-*"))  # only the command line asks for a file
 

@@ -2,6 +2,7 @@
 by loop; errors with their place."""
 
 import itertools
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -108,6 +109,27 @@ def test_known_patterns_are_one_operator() -> None:
     assert "reduce" not in ops["attention"]
     assert ops["mlp"].count("relu") == 1 and ops["mlp"].count("matmul") == 2
     assert ops["conv"].count("conv2d") == 2 and "pad" not in ops["conv"]
+
+
+def test_batch_norms_go_into_convolutions(tmp_path: Path) -> None:
+    """Where weights are constants: one convolution with a bias, called as it was."""
+    text, inputs = (MODELS / "conv.mlir").read_text(), inputs_of(MODELS / "conv.mlir")
+    for name in ("w", "scale", "shift", "mean", "var"):
+        found = re.search(rf", %{name}: (tensor<[^>]*>)", text)
+        assert found is not None
+        line = f'%{name} = arith.constant dense<"0x{inputs[name].tobytes().hex()}"> : {found[1]}'
+        head, brace, rest = text.replace(found[0], "", 1).partition("tensor<1x5xf32> {\n")
+        text = f"{head}{brace}    {line}\n{rest}"
+    file = tmp_path / "m.mlir"
+    file.write_text(text)
+    graph = load_onnx(file)
+    nodes = list(graph.topological())
+    kinds = [n.op for n in nodes if n.op != "reshape"]
+    assert kinds == ["conv2d", "relu", "pool2d", "conv2d", "add", "reduce", "matmul"]
+    assert nodes[0].onnx_nodes[0].startswith("conv_2d_nchw_fchw_")
+    given = {p.name: inputs[p.name] for p in graph.inputs}
+    (got,) = onnx_reference(file, given)
+    np.testing.assert_allclose(got, conv(*inputs.values()), rtol=2e-4, atol=2e-5)
 
 
 def test_on_the_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,16 +21,34 @@ func.func @main(%x: tensor<20x40xf32>) -> tensor<20x24xf32> {
 }"""
 
 
-def compiled_to(folder: Path, machine: str, engine: str) -> Compiled:
-    weights = np.random.default_rng(4).standard_normal((40, 24)).astype(np.float32)
-    ctx, module = parse(PRODUCT, {"w": weights})
+NET = """
+func.func @main(%x: tensor<1x8x6x6xf32>) -> tensor<1x24xf32> {
+  %v = dstc.constant "v" : tensor<8x8x3x3xf32>
+  %w = dstc.constant "w" : tensor<72x24xf32>
+  %y = dstc.conv2d %x, %v {strides = array<i64: 1, 1>, pads = array<i64: 1, 1, 1, 1>,
+    dilations = array<i64: 1, 1>} : tensor<1x8x6x6xf32>, tensor<8x8x3x3xf32> -> tensor<1x8x6x6xf32>
+  %p = dstc.pool2d %y {kind = #dstc<pool max>, kernel = array<i64: 2, 2>,
+    strides = array<i64: 2, 2>, pads = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>}
+    : tensor<1x8x6x6xf32> -> tensor<1x8x3x3xf32>
+  %f = dstc.reshape %p : tensor<1x8x3x3xf32> -> tensor<1x72xf32>
+  %m = dstc.matmul %f, %w : tensor<1x72xf32>, tensor<72x24xf32> -> tensor<1x24xf32>
+  %s = dstc.softmax %m {axis = 1 : i64} : tensor<1x24xf32> -> tensor<1x24xf32>
+  func.return %s : tensor<1x24xf32>
+}"""
+
+
+def compiled_to(folder: Path, machine: str, engine: str, text: str = PRODUCT) -> Compiled:
+    rng = np.random.default_rng(4)
+    shapes = {"w": (40, 24)} if text is PRODUCT else {"v": (8, 8, 3, 3), "w": (72, 24)}
+    arrays = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    ctx, module = parse(text, arrays)
     return compile_module(
         ctx, module, machine=Machine.load(machine), engine=engine, ir_dir=folder
     )  # fmt: skip
 
 
 def test_from_file_to_file(tmp_path: Path) -> None:
-    compiled = compiled_to(tmp_path, "dstc", "dual")
+    compiled = compiled_to(tmp_path, "dstc", "dual", NET)
     assert replay(tmp_path, compiled) == len(PIPELINES["default"]) + 1
 
 

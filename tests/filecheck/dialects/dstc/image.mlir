@@ -11,9 +11,9 @@ func.func @main(%w: !dstc.bitmap<40x18xf16, a>, %x: tensor<1x2x8x8xf16>) -> tens
 // CHECK:      %e = dstc.encode %x : tensor<1x2x8x8xf16> -> !dstc.image<1x2x8x8xf16, #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>>
 // CHECK-NEXT: %y = dstc.matmul %w, %e {{.*}} : !dstc.bitmap<40x18xf16, a>, !dstc.image<1x2x8x8xf16, #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>> -> tensor<1x40x8x8xf16>
 
-// Two planes of three words each, a warp a plane: a ballot is a word, stored in two entries.
-// TILE:          dstc_tile.kernel @encode ["x", "y"] grid = [1, 1, 1], warps = 4
-// TILE-COUNT-3:  dstc_tile.ballot
+// Two planes of five words each, a warp a word: a ballot is a word, stored in two entries.
+// TILE:          dstc_tile.kernel @encode ["x", "y"] grid = [3, 1, 1], warps = 4
+// TILE:          dstc_tile.ballot
 // TILE:          dstc_tile.return
 // The table, then columns of two vectors: words, shifted together, and the runs of their values.
 // TILE:          dstc_tile.kernel @conv2d ["a", "b", "c"] grid = [2, 1, 1], warps = 1, shared = 128, acc = 4

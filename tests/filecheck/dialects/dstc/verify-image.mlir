@@ -35,3 +35,11 @@ dstc_tile.kernel @k ["x"] grid = [1, 1, 1], warps = 1, shared = 0, acc = 0 {
   %v = dstc_tile.load_runs low %x, %x : vector<16xi32>
   dstc_tile.return
 }
+
+// -----
+
+func.func @no_window(%a: tensor<16x72xf16>, %b: tensor<72x392xf16>) {
+  // expected-error@below {{an encoded image is the result of a product on windows}}
+  %y = dstc.matmul %a, %b {image = array<i64: 2, 14, 14>} : tensor<16x72xf16>, tensor<72x392xf16> -> !dstc.image<2x16x14x14xf16, #dstc.window<[3, 3], strides = [1, 1], pads = [1, 1, 1, 1], dilations = [1, 1]>>
+  func.return
+}
