@@ -11,7 +11,7 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from ..runtime.machine import Machine, Parameter, list_machines
 from .cli.main import COMMANDS, build_parser
@@ -44,29 +44,42 @@ def _cell(text: str) -> str:
 def cli() -> str:
     """Every command with its options."""
     parser = build_parser()
-    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # pyright: ignore[reportPrivateUsage]
+    commands = _subcommands(parser)
     parts = [
         "# The command line",
         f"{_GENERATED.format('cli')} `dstc COMMAND --help` prints the same. "
         f"{' '.join((parser.epilog or '').split())}",
     ]
     for name in COMMANDS:
-        parts += _command(f"dstc {name}", commands.choices[name], 2)
+        parts += _command(f"dstc {name}", commands[name], 2)
     return "\n\n".join(parts) + "\n"
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """By name; none if the command has none."""
+    for action in _actions(parser):
+        found: Any = action.choices
+        if hasattr(found, "keys"):
+            return cast("dict[str, argparse.ArgumentParser]", found)
+    return {}
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return parser._actions  # pyright: ignore[reportPrivateUsage]
 
 
 def _command(name: str, parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
     yield f"{'#' * level} {name}"
     if parser.description:
         yield " ".join(parser.description.split())
-    rows: list[str] = []
-    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]
-        if isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
-            inner: dict[str, argparse.ArgumentParser] = action.choices
-            for word, sub in inner.items():
-                yield from _command(f"{name} {word}", sub, level + 1)
-        elif not isinstance(action, argparse._HelpAction):  # pyright: ignore[reportPrivateUsage]
-            rows.append(f"| {_usage(action)} | {_cell(action.help or '')} |")
+    inner = _subcommands(parser)
+    for word, sub in inner.items():
+        yield from _command(f"{name} {word}", sub, level + 1)
+    rows = [
+        f"| {_usage(action)} | {_cell(action.help or '')} |"
+        for action in _actions(parser)
+        if "--help" not in action.option_strings and not isinstance(action.choices, dict)
+    ]
     if rows:
         yield "\n".join(["| argument | |", "|---|---|", *rows])
 
@@ -123,7 +136,7 @@ def parameters() -> str:
 def _table(found: dict[str, Parameter] | Any) -> str:
     rows = ["| parameter | value | unit | source |", "|---|---|---|---|"]
     for key, p in found.items():
-        value = ", ".join(map(str, p.value)) if isinstance(p.value, tuple) else str(p.value)
+        value = str(p.value).strip("()").rstrip(",")
         rows.append(f"| `{key}` | {value} | {_cell(p.unit)} | {_cell(p.source)} |")
     return "\n".join(rows)
 

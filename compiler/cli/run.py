@@ -419,8 +419,9 @@ def run(args: argparse.Namespace) -> int:
             job.check_labels(compiled)
         writer = tracer(args, compiled.program, target) if i == 0 else None
         runs.append((compiled, job.run(compiled, writer)))
-        write_trace(args, writer, job.notes)
-        if runs[-1][1].stopped_at is not None:
+        stopped = runs[-1][1].stopped_at is not None
+        write_trace(args, writer, job.notes, partial=stopped)
+        if stopped:
             break
     compiled, result = runs[0]
     partial = _partial(runs[-1][1], runs[-1][0], job)

@@ -55,13 +55,18 @@ def tracer(
 
 
 def write_trace(
-    args: argparse.Namespace, writer: TraceWriter | AccelSimWriter | None, notes: list[str]
+    args: argparse.Namespace,
+    writer: TraceWriter | AccelSimWriter | None,
+    notes: list[str],
+    *,
+    partial: bool = False,
 ) -> None:
-    """Write what was recorded; `notes` gets what was left out."""
+    """Write what was recorded; `notes` gets what was left out. `partial`: the run was stopped."""
     from ..accelsim import AccelSimWriter
 
     if isinstance(writer, AccelSimWriter):
-        writer.finish()
+        if writer.written or not partial:
+            writer.finish()
         if writer.skipped:
             notes.append(
                 f"not traced: {', '.join(writer.skipped)} have instructions that Accel-Sim lacks"

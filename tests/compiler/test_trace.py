@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from dstc.backend.isa.encoding import decode
 from dstc.backend.isa.errors import DstcError
+from dstc.backend.isa.program import Launch
 from dstc.compiler.accelsim import INSTRUCTION_BYTES, SASS, AccelSimWriter
 from dstc.compiler.api import Compiled, compile_model
 from dstc.compiler.cli.main import main
@@ -34,7 +35,8 @@ class Keeper:
         self.recording = recording
         self.timelines: list[Timeline] = []
 
-    def before(self, _launch: Any) -> Recording:
+    def before(self, launch: Launch) -> Recording:
+        assert launch.kernel
         return self.recording
 
     def after(self, run: KernelRun) -> None:
