@@ -34,12 +34,14 @@ predictions are seldom off by a third."""
 WARM_UP = 3
 
 
-def cases(count: int, seed: int, machines: tuple[str, ...]) -> list[tuple[Gemm, str]]:
-    """`count` random products, and where each runs."""
+def cases(
+    count: int, seed: int, machines: tuple[str, ...], most_k: int = SIZES[1]
+) -> list[tuple[Gemm, str]]:
+    """`count` random products, K up to `most_k`, and where each runs."""
     rng = random.Random(seed)
     drawn: list[tuple[Gemm, str]] = []
     while len(drawn) < count:
-        m, n, k = (_size(rng) for _ in range(3))
+        m, n, k = _size(rng), _size(rng), _size(rng, most_k)
         if not WORK[0] <= m * n * k <= WORK[1]:
             continue
         a, b = (_density(rng) for _ in range(2))
@@ -51,8 +53,8 @@ def cases(count: int, seed: int, machines: tuple[str, ...]) -> list[tuple[Gemm, 
     return drawn
 
 
-def _size(rng: random.Random) -> int:
-    size = round(2 ** rng.uniform(*map(log2, SIZES)))
+def _size(rng: random.Random, most: int = SIZES[1]) -> int:
+    size = round(2 ** rng.uniform(log2(SIZES[0]), log2(most)))
     return max(16, round(size / 32) * 32) if rng.random() < 0.5 else size
 
 
@@ -68,15 +70,16 @@ def chosen(gemm: Gemm, machine: Machine) -> tuple[Choice, float]:
     return choice, 1e3 * (time.process_time() - started)
 
 
-def searched(case: tuple[Gemm, str], beyond: float) -> list[dict[str, Any]]:
-    """A row for each candidate of a product, the chosen one first."""
+def searched(case: tuple[Gemm, str], beyond: float, some: int | None) -> list[dict[str, Any]]:
+    """A row for each candidate of a product, or `some` of them; the chosen one first."""
     gemm, name = case
     machine = Machine.load(name)
     choice, milliseconds = chosen(gemm, machine)
     rows: list[dict[str, Any]] = []
-    for candidate in choice.candidates:
-        if candidate.cycles > beyond * choice.best.cycles:
-            continue
+    near = [c for c in choice.candidates[1:] if c.cycles <= beyond * choice.best.cycles]
+    if some is not None:
+        near = random.Random(gemm.seed).sample(near, min(some, len(near)))
+    for candidate in (choice.best, *near):
         row = run_gemm(gemm, machine=machine, schedule=candidate.schedule, check=False, threads=1)
         rows.append(
             {
@@ -122,14 +125,17 @@ def main() -> None:
     parser.add_argument("--machines", default="dstc,v100", metavar="NAME[,...]")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--beyond", type=float, default=BEYOND, help=f"default: {BEYOND}")
+    parser.add_argument("--some", type=int, help="simulate so many, drawn at random, of a product")
+    parser.add_argument("--most-k", type=int, default=SIZES[1], help=f"default: {SIZES[1]}")
     parser.add_argument("--json", metavar="FILE", help="write all rows, as they come")
     args = parser.parse_args()
-    drawn = cases(args.cases, args.seed, tuple(args.machines.split(",")))
+    drawn = cases(args.cases, args.seed, tuple(args.machines.split(",")), args.most_k)
     for gemm, name in drawn[:WARM_UP]:  # what runs once in a process is not choosing's
         chosen(gemm, Machine.load(name))
     found: list[list[dict[str, Any]]] = []
+    search = partial(searched, beyond=args.beyond, some=args.some)
     with ProcessPoolExecutor(args.jobs) as pool:
-        for case, rows in enumerate(pool.map(partial(searched, beyond=args.beyond), drawn)):
+        for case, rows in enumerate(pool.map(search, drawn)):
             found.append([{**row, "case": case} for row in rows])
             print(line(rows), flush=True)
             if args.json:

@@ -4,9 +4,10 @@ In: rows of `estimate_accuracy.py --json` and of `chooser.py --json`, whose many
 teach the forms to rank them. Out: the numbers with which the estimates of each engine come nearest,
 and what the choice by them loses, printed or written into the passes.
 
-    python benchmarks/chooser.py --cases 120 --seed 21 --json tiles
+    python benchmarks/chooser.py --cases 120 --seed 21 --some 12 --json tiles
+    python benchmarks/chooser.py --cases 120 --seed 22 --some 6 --most-k 192 --json short
     python benchmarks/estimate_accuracy.py --cases 400 --seed 11 --thin 0.4 --json thin
-    python benchmarks/estimate_fit.py tiles thin --write
+    python benchmarks/estimate_fit.py tiles short thin --write
 """
 
 import argparse

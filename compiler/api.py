@@ -25,6 +25,7 @@ from ..dialects.constants import constants_of
 from ..dialects.dstc import MatmulOp
 from ..passes.annotate_sparsity import attach_hints
 from ..passes.calibration import attach_calibration
+from ..passes.candidates import engines
 from ..passes.choose import Choice, Chooser, attach_chooser
 from ..passes.cost import ScheduledProduct
 from ..runtime.device import Device
@@ -262,6 +263,7 @@ def compile_module(
     lowered matrices in memory everywhere (explicit); `check`, `instruments`: see `compile_model`.
     """
     started = time.perf_counter()
+    engines(machine, engine)
     specs = pipeline(
         pipeline_name, machine=machine.name, engine=engine, tune=tune, lowering=lowering
     )
