@@ -178,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help="JSON of estimate_accuracy.py")
     parser.add_argument("--write", action="store_true", help="put the numbers into the passes")
+    parser.add_argument("--engines", default="dual", help=f"of {', '.join(FORMS)} (default: dual)")
     parser.add_argument(
         "--chosen", action="store_true", help="leave out rows whose schedules were drawn"
     )
@@ -185,7 +186,7 @@ def main() -> None:
     rows = [row for file in args.rows for row in json.loads(Path(file).read_text())["rows"]]
     if args.chosen:
         rows = [row for row in rows if row["chosen"]]
-    for engine in FORMS:
+    for engine in args.engines.split(","):
         of_engine = [row for row in rows if row["engine"] == engine]
         if not of_engine:
             continue

@@ -118,9 +118,11 @@ class Choice:
             )
         near = [c for c in rest if c not in others]
         if near:
-            text += (
-                f"; the next ({describe(near[0].schedule)}) {near[0].cycles / best.cycles - 1:.1%} "
+            longer = near[0].cycles / best.cycles - 1
+            text += f"; the next ({describe(near[0].schedule)}) {abs(longer):.1%} " + (
                 f"longer ({_limit(near[0])})"
+                if longer >= 0
+                else "shorter, but in more parts, more of L2, or not as the next kernel takes it"
             )
         return text
 

@@ -96,5 +96,5 @@ def _with_first(node: Node, first: Candidate, before: Choice | None) -> Choice:
     if before is not None:
         found = [replace(c, encoding=c.encoding + node.between(before.best, c)) for c in found]
     chosen, others = found[0], found[1:]
-    others.sort(key=lambda c: c.cycles)
+    others.sort(key=lambda c: (c.measured is None, c.cycles))  # as `tuned` leaves them
     return replace(node.choice, candidates=(chosen, *others))

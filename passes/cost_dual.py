@@ -132,13 +132,14 @@ class Fitted:
     pack: float = 0.616
     """How unevenly the CTAs of the last round are dealt out (`rounds`)."""
     sharp_drift: float = 2.05
-    """The same of units, stores and a CTA's latencies, where CTAs of an SM have drifted apart."""
+    """How little units, stores and a CTA's latencies disturb each other, where CTAs of an SM have
+    drifted apart."""
     turn_overlap: float = 2.53
     """By how many of its neighbours' stores a CTA is delayed that takes tiles in turn."""
     greedy: float = 0.677
     """Share of its units' time by which an SM's CTAs end apart: older warps go first."""
     stagger: float = 0.00417
-    """How far the CTAs of a round drift apart, as a share of its time (`chain_up`)."""
+    """How far the CTAs of a round drift apart, as a share of its time (`chain_up`, `_drifting`)."""
     part_share: float = 0.7
     """Share of an SM's read bandwidth at which one CTA adds the parts of a split product."""
     part_wait: float = 281

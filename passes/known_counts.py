@@ -76,6 +76,9 @@ class KnownCounts:
             counted = count(matrix, side)
             if not _ordinary(counted, density):
                 found[which], counts[which] = (matrix, side), counted
+        stated = zip(counts, (op.a_occupied, op.b_occupied), strict=True)
+        if any(known is None and occupied is not None for known, occupied in stated):
+            return None  # what is stated of the other operand says more than its density
         if counts == [None, None]:
             return None
         return KnownCounts(tuple(found), {TILE_M: (counts[0], counts[1])})

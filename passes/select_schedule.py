@@ -36,7 +36,7 @@ from ..dialects.dstc import (
 from ..runtime.machine import Machine
 from . import cost_streaming
 from .candidates import AUTO, candidates, engines
-from .choose import Candidate, Choice, choose, chooser_of, tuned
+from .choose import Candidate, Choice, Chooser, choose, chooser_of, tuned
 from .choose_graph import Node, settle
 from .cost import ScheduledProduct
 from .cost_chip import Chip
@@ -44,12 +44,12 @@ from .cost_image import ENCODE_INSTRUCTIONS, encoded_bytes
 from .cost_windows import Windows
 from .encode_image import WARPS, Positions, encode_image_grid
 from .fuse_encode import group_of, writes_encoded
-from .known_counts import KnownCounts
+from .known_counts import KnownCounts, constant_operand
 from .nm_pattern import patterns_of, refusal
 from .target_machine import DEFAULT_MACHINE, machine_of
 
 _Known = dict[tuple[object, ...], Choice]
-"""What was chosen for a product, its cycles of encoding, an engine, the op if its zeros count."""
+"""What was chosen for a product, its cycles of encoding, an engine, constants if zeros count."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,8 @@ class SelectSchedule(ModulePass):
         for inner in op.walk():
             if isinstance(inner, MatmulOp) and inner.schedule is None:
                 self._state_patterns(inner, machine, pool)
-                nodes[inner] = self._node(inner, machine, known, pool, nodes)
+                nodes[inner] = self._node(inner, machine, chooser, known, pool, nodes)
         for product, choice in zip(nodes, settle([*nodes.values()]), strict=True):
-            if self.tune and chooser.measure is not None:
-                choice = tuned(choice, machine, chooser.measure, self.tune)
             product.schedule = choice.best.schedule
             chooser.choices.append(choice)
 
@@ -91,30 +89,35 @@ class SelectSchedule(ModulePass):
         self,
         op: MatmulOp,
         machine: Machine,
+        chooser: Chooser,
         known: _Known,
         pool: ConstantPool,
         nodes: Mapping[MatmulOp, Node],
     ) -> Node:
         """A product as part of the graph."""
-        for side, value in ((Side.B, op.rhs), (Side.A, op.lhs)):
+        for side, value, turned in zip(
+            (Side.A, Side.B), (op.lhs, op.rhs), op.transposed, strict=True
+        ):
             before = value.owner
             if (
                 isinstance(before, MatmulOp)
                 and before in nodes
                 and value.has_one_use()
-                and (op.window is None or self._forms(op, machine))
+                and not turned
+                and (op.window is None or (side == Side.B and self._forms(op, machine)))
             ):
-                choice = self._choice(op, machine, known, pool, given=value)
+                choice = self._choice(op, machine, chooser, known, pool, given=value)
                 form = partial(_encoded_as, op, value, side)
                 launch, epilogue = self._operand_encoding(op, value, machine)
                 write = _Written(before, form, epilogue, Chip.of(machine))
                 return Node(choice, nodes[before], launch, write)
-        return Node(self._choice(op, machine, known, pool))
+        return Node(self._choice(op, machine, chooser, known, pool))
 
     def _choice(
         self,
         op: MatmulOp,
         machine: Machine,
+        chooser: Chooser,
         known: _Known,
         pool: ConstantPool,
         given: SSAValue | None = None,
@@ -135,12 +138,15 @@ class SelectSchedule(ModulePass):
         image = self._image_encoding(op, machine, given)
         dual = Engine.DUAL in engines(machine, engine) and op.matrices == op.group_count == 1
         counts = KnownCounts.of(op, pool) if dual else None
-        key = product, encoding, image, engine, op.matrices, op if counts else None
+        names = [constant_operand(op, which, pool) for which in range(2)] if counts else []
+        key = product, encoding, image, engine, op.matrices, *names
         if key not in known:
             known[key] = choose(
                 product, machine, engine, encoding=encoding, image_encoding=image,
                 counted=None if counts is None else counts.operands, whole=op.matrices > 1,
             )  # fmt: skip
+            if self.tune and chooser.measure is not None:
+                known[key] = tuned(known[key], machine, chooser.measure, self.tune)
         return replace(known[key], source=source_of(op))
 
     def _state_patterns(self, op: MatmulOp, machine: Machine, pool: ConstantPool) -> None:
@@ -192,7 +198,8 @@ class SelectSchedule(ModulePass):
         Windows of an image are encoded into a lowered matrix, which is written as well.
         """
         lhs, rhs = (
-            0.0 if v is given else self._matrix_encoding(v, machine) for v in (op.lhs, op.rhs)
+            0.0 if v is given else self._matrix_encoding(v, machine, turned=turned)
+            for v, turned in zip((op.lhs, op.rhs), op.transposed, strict=True)
         )
         if op.window is None:
             return lhs + rhs
@@ -201,18 +208,18 @@ class SelectSchedule(ModulePass):
         moved += 2 * k * n * op.densities[1]
         return lhs + _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
 
-    def _matrix_encoding(self, value: SSAValue, machine: Machine) -> float:
-        """The same of one matrix."""
-        if not self._needs_kernel(value):
+    def _matrix_encoding(self, value: SSAValue, machine: Machine, *, turned: bool = False) -> float:
+        """The same of one matrix; `turned`: of its transpose."""
+        if not self._needs_kernel(value, turned=turned):
             return 0.0
         moved = 2 * math.prod(matrix_shape(value.type))
         return _launch(machine) + machine["dram.latency"] + moved / _bytes_a_cycle(machine)
 
-    def _needs_kernel(self, value: SSAValue) -> bool:
+    def _needs_kernel(self, value: SSAValue, *, turned: bool = False) -> bool:
         """The operand is neither encoded already, nor ahead of time, nor by what computes it."""
         if isinstance(value, BlockArgument) and self.encoded_inputs:
             return False
-        if isinstance(value.type, BitmapType) or group_of(value) is not None:
+        if isinstance(value.type, BitmapType) or (group_of(value) is not None and not turned):
             return False
         return not isinstance(value.owner, ConstantOp | Im2colOp)
 

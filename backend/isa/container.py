@@ -219,7 +219,8 @@ def _many(*kinds: type[Any]) -> _Reader:
 _READERS: dict[type[Any], dict[str, _Reader]] = {
     Buffer: {"name": _one(str), "kind": _one(str), "shape": _many(int), "dtype": _one(str),
              "bytes": _one(int), "data": _one(str, type(None)), "bitmap": _one(dict, type(None)),
-             "nm": _one(dict, type(None)), "offset": _one(int, type(None))},
+             "nm": _one(dict, type(None)), "image": _one(dict, type(None)),
+             "offset": _one(int, type(None))},
     Launch: {"kernel": _one(str), "name": _one(str), "op": _one(str), "engine": _one(str),
              "source": _many(str), "grid": _many(int), "args": _many(str, int),
              "macs_dense": _one(int), "a_operand": _one(str, type(None)),

@@ -5,7 +5,7 @@ import json
 import os
 import struct
 import zlib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -277,3 +277,9 @@ def test_disassembly_says_what_it_leaves_out():
     text = disassemble(example())
     assert text.startswith("// Not shown: a plan of 2 steps, 2 blocks of data.\n")
     assert assemble(text).kernels == example().kernels
+
+
+def test_a_container_holds_every_field() -> None:
+    """What a plan's dataclasses have, a program that was saved has as well."""
+    for kind, readers in container._READERS.items():
+        assert set(readers) == {field.name for field in fields(kind)}, kind.__name__

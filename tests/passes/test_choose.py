@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 from dstc.backend.isa.errors import DstcError
-from dstc.compiler.driver import new_context
+from dstc.compiler.driver import new_context, run_pipeline
 from dstc.dialects.constants import ConstantPool, attach, constants_of
 from dstc.dialects.dstc import Engine, MatmulOp, ScheduleAttr
 from dstc.passes.candidates import KERNELS, candidates
-from dstc.passes.choose import Choice, choose
+from dstc.passes.choose import Choice, Chooser, attach_chooser, choose
 from dstc.passes.cost import ScheduledProduct
 from dstc.passes.cost_chip import Chip
 from dstc.passes.known_counts import KnownCounts
@@ -198,3 +198,24 @@ def test_constants_are_counted_where_their_zeros_are_not_by_chance(chance: bool)
     product = ScheduledProduct.of(op, next(candidates(SQUARE, DSTC, "dual")))
     counted, expected = known.operands(product, Chip.of(DSTC)), product.operands(Chip.of(DSTC))
     assert counted.busy[0].mean() < 0.85 * expected.busy[0].mean()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_transposed_result_is_encoded_by_a_kernel_of_its_own(turned: bool) -> None:
+    """No product writes the next one's operand encoded if that takes the transpose."""
+    ctx, chooser = new_context(), Chooser()
+    attach_chooser(ctx, chooser)
+    sparse = "a_density = 0.1 : f64, b_density = 0.1 : f64"
+    module = Parser(
+        ctx,
+        f"""func.func @main(%a: tensor<512x512xf16>) -> tensor<512x512xf32> {{
+          %w = dstc.matmul %a, %a {{{sparse}}}
+            : tensor<512x512xf16>, tensor<512x512xf16> -> tensor<512x512xf16>
+          %c = dstc.matmul %a, %w {{{"trans_b, " * turned}{sparse}}}
+            : tensor<512x512xf16>, tensor<512x512xf16> -> tensor<512x512xf32>
+          func.return %c : tensor<512x512xf32> }}""",
+    ).parse_module()
+    spec = "select-schedule{machine=dstc engine=dual encoded-inputs=true}"
+    run_pipeline(ctx, module, [spec], machine=DSTC)
+    launch = DSTC["launch.overhead_us"] * DSTC["clock.core_mhz"]
+    assert (chooser.choices[1].best.encoding > launch) == turned
