@@ -4,7 +4,7 @@ import pytest
 from dstc.compiler.bench import Gemm, compile_gemm, run_gemm
 from dstc.dialects.dstc import Engine, ScheduleAttr
 from dstc.passes import matmul_raster
-from dstc.passes.matmul_raster import PANEL, at_once, cheapest_panel, panel_columns
+from dstc.passes.matmul_raster import PANEL, Order, at_once, cheapest_panel, panel_columns
 from dstc.runtime.device import Device
 from dstc.runtime.machine import Machine
 
@@ -86,3 +86,17 @@ def test_panels_of_the_dual_engine_cover_the_result(
     machine = Machine.load("dstc", {"sm.count": 4})
     row = run_gemm(gemm, machine=machine, engine="dual", schedule=schedule, checks="full")
     assert row["bit_exact"]
+
+
+@pytest.mark.parametrize("grid", [(1, 7), (7, 1), (5, 7), (16, 12)])
+@pytest.mark.parametrize("costs", [(1, 0.1), (0.1, 1), (0.3, 0.3)])
+def test_an_order_has_each_tile_once_and_shares_the_dearer_operand(
+    grid: tuple[int, int], costs: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul_raster, "TOGETHER", 6 * 32 * 32)
+    order = Order.of_sparse(grid, (32, 32), costs)
+    places = order.places()
+    assert sorted(places) == list(range(grid[0] * grid[1]))
+    first = places[: order.width]
+    assert len(set(first % grid[1] if order.down else first // grid[1])) == 1
+    assert order.down == (costs[1] > costs[0])
