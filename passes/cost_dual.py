@@ -311,13 +311,13 @@ class _Step:
 class _Passed:
     """Cycles of a round: until its CTAs store, and of all their stores.
 
-    `busy`: of its busiest unit meanwhile; `alone`: of one of its CTAs by itself, stores and all.
+    `busiest`: of its busiest unit meanwhile; `by_itself`: of one of its CTAs, stores and all.
     """
 
     until: float
     end: float
-    busy: float
-    alone: float
+    busiest: float
+    by_itself: float
 
 
 class _Model:
@@ -585,12 +585,12 @@ class _Model:
         total = stores = of_one = apart = 0.0
         before = 0
         for r, passed in chained:
-            again = smooth_max(self.f.sharp_drift, passed.busy, passed.end, passed.alone)
+            again = smooth_max(self.f.sharp_drift, passed.busiest, passed.end, passed.by_itself)
             total += again * r.times if before else passed.until + again * (r.times - 1)
             total -= apart * (1 - r.count / before) if before > r.count else 0.0
             stores, of_one, before = passed.end, passed.end / r.packed, r.count
             apart = self.f.stagger * passed.until
-            apart += self.f.greedy * passed.busy * (1 - 1 / r.packed)
+            apart += self.f.greedy * passed.busiest * (1 - 1 / r.packed)
         rest = stores - of_one
         last = of_one + (rest * rest / (rest + apart) if rest > 0 else 0.0)
         return total + last, last
@@ -606,16 +606,16 @@ class _Model:
             side.strips * own * SECTOR * self.operands.k_tiles
             for side, own in zip(self.operands.sides, self.strip_sectors, strict=True)
         )
-        new, panels = self._of_sides((a, b))
+        passing, staying = self._of_sides((a, b))
         lines, across = self._of_sides(self.plan.grid)
         width, wave = self.order.width, self.held * chip.sms
         at_once = min(1.0, wave / (lines * width))
-        kept, of_panel = L2_SHARE * chip.l2_capacity, panels * width / across
-        if of_panel + new * at_once > kept:
-            panels *= ceil_div(lines * width, wave)
-        if across > width and of_panel + new > kept:
-            new *= ceil_div(across, width)
-        return new + panels
+        kept, of_panel = L2_SHARE * chip.l2_capacity, staying * width / across
+        if of_panel + passing * at_once > kept:
+            staying *= ceil_div(lines * width, wave)
+        if across > width and of_panel + passing > kept:
+            passing *= ceil_div(across, width)
+        return passing + staying
 
     def _added(self, packed: float) -> float:
         """Cycles to store a part of a split product, to arrive, and to add all parts."""

@@ -59,7 +59,7 @@ class KnownCounts:
     """Constant operands as (matrix, side), None for the others; popcounts by window."""
 
     matrices: tuple[tuple[NDArray[Any], str] | None, ...]
-    _counted: dict[int, tuple[Counts | None, Counts | None]] = field(
+    _by_window: dict[int, tuple[Counts | None, Counts | None]] = field(
         default_factory=dict[int, tuple[Counts | None, Counts | None]]
     )
 
@@ -86,9 +86,9 @@ class KnownCounts:
     def operands(self, product: ScheduledProduct, chip: Chip) -> Operands:
         """Those of a scheduled product."""
         window = product.schedule.vectors
-        if window not in self._counted:
+        if window not in self._by_window:
             a, b = (None if known is None else count(*known, window) for known in self.matrices)
-            self._counted[window] = a, b
+            self._by_window[window] = a, b
         return Operands.partly(
-            self._counted[window], product.computed, product.densities, chip.empty_step, window
+            self._by_window[window], product.computed, product.densities, chip.empty_step, window
         )
